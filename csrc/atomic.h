@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* atomic: the only place with atomic primitives.
+ *
+ * acquire: what the storing thread wrote before its release store is seen after this load.
+ * release: what this thread wrote before is seen by whoever loads the value with acquire.
+ * seq_cst: as both, and all seq_cst operations have one order that every thread agrees on; needed
+ *          where two threads each store one word and then load the other's (Dekker).
+ * relaxed: the access is whole, nothing more.
+ */
+#ifndef NETLOG_ATOMIC_H
+#define NETLOG_ATOMIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline uint64_t load_relaxed(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t load_acquire(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t load_seq_cst(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static inline void store_relaxed(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void store_release(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+static inline void store_seq_cst(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+/* Returns whether *word was expected and now is desired. acq_rel. */
+static inline bool compare_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
+{
+	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+static inline uint32_t load_acquire_32(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static inline void add_release_32(uint32_t *word, uint32_t value)
+{
+	__atomic_fetch_add(word, value, __ATOMIC_RELEASE);
+}
+
+static inline bool flag_relaxed(const bool *flag)
+{
+	return __atomic_load_n(flag, __ATOMIC_RELAXED);
+}
+
+static inline void set_flag_relaxed(bool *flag, bool value)
+{
+	__atomic_store_n(flag, value, __ATOMIC_RELAXED);
+}
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core: everything that netlog.cdef declares to Python. */
+#ifndef NETLOG_CORE_H
+#define NETLOG_CORE_H
+
+#include "encode.h"
+#include "netlog.h"
+#include "packet.h"
+#include "prefixes.h"
+#include "sort.h"
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* netlog: the public C API of the meter, for data planes written in C.
+ *
+ *	netlog_meter_open(&options, &meter);
+ *	netlog_meter_acquire_lane(meter, &lane);	in each thread that counts
+ *	netlog_lane_enter(lane);			around each batch
+ *	netlog_lane_count_packets(lane, packets, n);	at the TUN
+ *	netlog_lane_count_datagrams(lane, datagrams, n);	at the UDP socket
+ *	netlog_lane_leave(lane);
+ *
+ * and in the one thread that polls: netlog_meter_swap(), netlog_meter_drain() for each observation
+ * point, netlog_meter_clear() once the message is stored.
+ *
+ * Threads		lane_*	swap	drain	clear	wait	wake	close
+ *   lane_* (same lane)	X	-	-	-	-	-	X
+ *   lane_* (other lane)	-	-	-	-	-	-	X
+ *   swap/drain/clear	-	X	X	X	-	-	X
+ *   wait		-	-	-	-	X	-	X
+ *   wake		-	-	-	-	-	-	X
+ * X = the caller keeps these two apart.
+ *
+ * Progress: every lane call is wait-free, whatever the poller does. swap waits, within its limit,
+ * for writers that are inside a batch; the other poller calls never wait for a writer.
+ * Errors: 0 or a negative errno. Nothing prints, exits, or allocates after open, but for
+ * netlog_meter_drain(), which works in memory of the poller's own.
+ */
+#ifndef NETLOG_H
+#define NETLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "flow.h"
+
+#define NETLOG_API __attribute__((visibility("default")))
+
+struct netlog_meter;
+struct netlog_lane;
+
+/* A table needs 26 bits for a position and keeps at least 6 for a tag. */
+#define NETLOG_MAX_FLOWS (1u << 26)
+#define NETLOG_MAX_LANES 256u
+
+struct netlog_meter_options {
+	uint32_t max_flows;	/* tun connections per lane and bank, 1..NETLOG_MAX_FLOWS */
+	uint32_t max_endpoints; /* sock connections per lane and bank, 1..NETLOG_MAX_FLOWS */
+	uint32_t max_lanes;	/* threads that count at once, 1..NETLOG_MAX_LANES */
+};
+
+/* One IP packet, or a super-packet as IFF_VNET_HDR hands it over. */
+struct netlog_packet {
+	const uint8_t *data; /* from the IP header on; may be NULL if length is 0 */
+	uint32_t length;	 /* bytes at data */
+	uint16_t gso_size;	 /* payload bytes of a segment; 0: a packet of its own */
+	uint8_t direction;	 /* enum netlog_direction */
+	uint8_t reserved;
+};
+
+/* One UDP datagram, or several that UDP_SEGMENT or UDP_GRO carried as one. */
+struct netlog_datagram {
+	uint8_t address[16]; /* the remote's, IPv4 in mapped form */
+	uint16_t port;	     /* host order */
+	uint8_t version;     /* 4 or 6 */
+	uint8_t direction;   /* enum netlog_direction */
+	uint32_t length;     /* UDP payload bytes */
+	uint16_t gso_size;   /* payload bytes of a segment; 0: a datagram of its own */
+	uint16_t reserved;
+};
+
+/* Why a packet was counted without a connection. */
+enum netlog_unattributed_reason {
+	NETLOG_MALFORMED = 0,  /* shorter than it announces, or contradicts itself */
+	NETLOG_NOT_IP = 1,	   /* neither version 4 nor 6 */
+	NETLOG_TABLE_FULL = 2, /* a new connection met a full table */
+	NETLOG_REASONS = 3,
+};
+
+struct netlog_unattributed {
+	uint64_t packets[NETLOG_REASONS][2]; /* by reason and direction */
+	uint64_t bytes[NETLOG_REASONS][2];
+};
+
+/* -EINVAL for an option out of range, -ENOMEM, or getrandom(2)'s error. */
+NETLOG_API int netlog_meter_open(const struct netlog_meter_options *options,
+				 struct netlog_meter **meter);
+/* No lane may be in use. NULL is fine. */
+NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
+/* Bytes of the whole region, touched or not. */
+NETLOG_API size_t netlog_meter_region_bytes(const struct netlog_meter *meter);
+
+/* Any thread. The lane belongs to the caller until released; -EAGAIN when all are taken. */
+NETLOG_API int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **lane);
+/* Outside enter/leave. What the lane counted stays for the poller. NULL is fine. */
+NETLOG_API void netlog_lane_release(struct netlog_lane *lane);
+
+/* Owner only. What is counted between enter and leave lands in one epoch. Do not nest. */
+NETLOG_API void netlog_lane_enter(struct netlog_lane *lane);
+NETLOG_API void netlog_lane_leave(struct netlog_lane *lane);
+NETLOG_API void netlog_lane_count_packets(struct netlog_lane *lane,
+					  const struct netlog_packet *packets, size_t n);
+NETLOG_API void netlog_lane_count_datagrams(struct netlog_lane *lane,
+					    const struct netlog_datagram *datagrams, size_t n);
+
+/* The rest is for the one poller.
+ *
+ * swap: one store retires the live bank of every lane and observation point. Then waits at most
+ * timeout_ns until the writers that were inside a batch have left; returns how many had not. Such a
+ * lane keeps its counts, and they come with a later swap. -EBUSY while a retired bank is not clear.
+ */
+NETLOG_API int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns);
+/* Number of the epoch that is live. */
+NETLOG_API uint64_t netlog_meter_epoch(const struct netlog_meter *meter);
+/* Upper bound of the rows that drain of this point will write. */
+NETLOG_API size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point);
+/* Copies the retired banks of one observation point, one row a connection, and adds up what was
+ * unattributed. Returns the rows written, -ENOSPC if capacity is below retired_rows(), -ENOMEM. */
+NETLOG_API ssize_t netlog_meter_drain(struct netlog_meter *meter, int point,
+				      struct netlog_flow *flows, size_t capacity,
+				      struct netlog_unattributed *unattributed);
+/* Empties the banks that drain could read. Only after this may the next swap come. */
+NETLOG_API void netlog_meter_clear(struct netlog_meter *meter);
+/* Sleeps until a table is nearly full, netlog_meter_wake() is called, or timeout_ns have passed.
+ * Returns 1 if woken, 0 after the time-out. */
+NETLOG_API int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns);
+NETLOG_API void netlog_meter_wake(struct netlog_meter *meter);
+
+#endif

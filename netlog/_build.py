@@ -1,0 +1,59 @@
+"""The cffi build of `netlog._core`: the hand-written cdef, the C sources, the compiler's flags.
+
+Environment: NETLOG_SANITIZE=address|thread builds with AddressSanitizer and UBSan, or with
+ThreadSanitizer; NETLOG_DEBUG=1 builds without optimisation.
+"""
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+
+SANITIZERS = {
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "thread": ["-fsanitize=thread"],
+}
+
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Werror"]
+
+
+def compile_flags() -> tuple[list[str], list[str]]:
+    """The compiler's and the linker's flags that the environment asks for."""
+    compiler = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
+    # The module that cffi generates is not ours to keep free of these.
+    compiler += ["-Wno-missing-prototypes", "-Wno-unused-parameter"]
+    compiler += ["-O0", "-g3"] if os.environ.get("NETLOG_DEBUG") else ["-O3", "-g"]
+    linker: list[str] = []
+    if sanitizer := os.environ.get("NETLOG_SANITIZE"):
+        if sanitizer not in SANITIZERS:
+            raise SystemExit(f"NETLOG_SANITIZE={sanitizer}: expected address or thread")
+        compiler += ["-fno-omit-frame-pointer", *SANITIZERS[sanitizer]]
+        linker += SANITIZERS[sanitizer]
+    return compiler, linker
+
+
+def sources() -> list[str]:
+    """Every C file of the core, as paths relative to the project's root."""
+    return sorted(str(path.relative_to(ROOT)) for path in CSRC.glob("*.c"))
+
+
+ffi = FFI()
+ffi.cdef((CSRC / "netlog.cdef").read_text())
+_compiler, _linker = compile_flags()
+ffi.set_source(
+    "netlog._core",
+    '#include "core.h"',
+    sources=sources(),
+    include_dirs=[str(CSRC)],
+    depends=[str(path.relative_to(ROOT)) for path in sorted(CSRC.glob("*.h"))],
+    extra_compile_args=_compiler,
+    extra_link_args=_linker,
+    libraries=["pthread"],
+    py_limited_api=True,
+)
+
+if __name__ == "__main__":
+    ffi.compile(verbose=True)

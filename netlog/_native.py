@@ -1,0 +1,38 @@
+"""The only module that imports the compiled core."""
+
+import errno
+import os
+import sys
+
+from netlog.errors import DeviceError
+
+if not sys.platform.startswith("linux"):
+    raise ImportError(f"netlog meters Linux TUN devices; it does not run on {sys.platform}")
+
+from netlog._core import ffi, lib  # noqa: E402 - the clear error above comes first
+
+__all__ = ["check", "ffi", "lib"]
+
+
+def check(result: int, what: str) -> int:
+    """Turn a negative errno from the core into the exception it stands for.
+
+    Args:
+        result: what the core returned; 0 or more is success.
+        what: the object that the call was about, as a user knows it.
+
+    Returns:
+        `result`, if it is not negative.
+
+    Raises:
+        MemoryError: for ENOMEM.
+        ValueError: for EINVAL; the core found an argument out of range.
+        DeviceError: for every other errno.
+    """
+    if result >= 0:
+        return result
+    if result == -errno.ENOMEM:
+        raise MemoryError(f"{what}: out of memory")
+    if result == -errno.EINVAL:
+        raise ValueError(f"{what}: argument out of range")
+    raise DeviceError(-result, os.strerror(-result), what)

@@ -1,0 +1,19 @@
+"""The errors that netlog raises beside ValueError and TypeError for wrong arguments."""
+
+__all__ = ["ConfigError", "DeviceError", "NetlogError", "StateError"]
+
+
+class NetlogError(Exception):
+    """Base of netlog's own errors; never raised itself."""
+
+
+class DeviceError(NetlogError, OSError):
+    """A system call on a device failed; `errno` says how and `filename` names the object."""
+
+
+class StateError(NetlogError, RuntimeError):
+    """The call does not fit the object's state: closed, already running, not running."""
+
+
+class ConfigError(NetlogError, ValueError):
+    """A configuration is wrong; the text names the file, the key and what was expected."""
