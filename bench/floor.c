@@ -9,8 +9,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <immintrin.h>
 #endif
 
 #include "bench.h"
@@ -67,15 +68,34 @@ void bench_free(void *memory, size_t bytes)
 		munmap(memory, mapped_bytes(bytes));
 }
 
+#ifdef __x86_64__
+static bool has_clflushopt(void)
+{
+	unsigned eax, ebx, ecx, edx;
+
+	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & bit_CLFLUSHOPT;
+}
+
+/* Unordered, so many times faster than clflush. */
+__attribute__((target("clflushopt"))) static void flush(const uint8_t *memory, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += BENCH_SLOT_BYTES)
+		_mm_clflushopt((void *)(uintptr_t)(memory + i));
+	_mm_mfence();
+}
+#endif
+
 void bench_chill(const void *memory, size_t bytes)
 {
-#ifdef __SSE2__
-	for (size_t i = 0; i < bytes; i += BENCH_SLOT_BYTES)
-		_mm_clflush((const uint8_t *)memory + i);
-	_mm_mfence();
-#else
-	(void)memory, (void)bytes; /* the ring is larger than most caches by itself */
+#ifdef __x86_64__
+	if (has_clflushopt()) {
+		flush(memory, bytes);
+		return;
+	}
 #endif
+	/* Elsewhere the ring is larger than most caches by itself. */
+	(void)memory;
+	(void)bytes;
 }
 
 static uint32_t connection_of(const uint8_t *slot)
