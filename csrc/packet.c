@@ -35,7 +35,8 @@ struct upper_layer {
 	uint32_t offset;
 	uint32_t limit; /* end of the packet by its own length field */
 	uint8_t proto;
-	bool fragment; /* a later fragment: no upper-layer header in it */
+	bool fragment; /* a part of a packet, which nobody segments further */
+	bool later;    /* a fragment but the first: no upper-layer header in it */
 };
 
 static inline uint16_t read_16(const uint8_t *bytes)
@@ -66,7 +67,8 @@ static inline bool parse_ip4(const uint8_t *data, uint32_t length, struct upper_
 	upper->offset = header;
 	upper->limit = total;
 	upper->proto = data[9];
-	upper->fragment = (read_16(data + 6) & 0x1fff) != 0;
+	upper->fragment = (read_16(data + 6) & 0x3fff) != 0;
+	upper->later = (read_16(data + 6) & 0x1fff) != 0;
 	return true;
 }
 
@@ -108,11 +110,13 @@ static NETLOG_NOINLINE bool walk_extensions(const uint8_t *data, struct upper_la
 			bytes = (extension[1] + 1u) * 8;
 		if (bytes > upper->limit - upper->offset)
 			return false;
-		upper->fragment =
-			upper->proto == EXT_FRAGMENT && (read_16(extension + 2) & 0xfff8) != 0;
+		if (upper->proto == EXT_FRAGMENT) {
+			upper->fragment |= (read_16(extension + 2) & 0xfff9) != 0;
+			upper->later = (read_16(extension + 2) & 0xfff8) != 0;
+		}
 		upper->proto = extension[0];
 		upper->offset += bytes;
-		if (upper->fragment)
+		if (upper->later)
 			return true;
 	}
 	return true;
@@ -129,7 +133,7 @@ static inline bool parse_ip6(const uint8_t *data, uint32_t length, struct upper_
 	upper->offset = IP6_HEADER;
 	upper->limit = total;
 	upper->proto = data[6];
-	upper->fragment = false;
+	upper->fragment = upper->later = false;
 	return likely(has_ports(upper->proto)) || walk_extensions(data, upper);
 }
 
@@ -155,10 +159,10 @@ static NETLOG_NOINLINE bool count_segments(const struct netlog_packet *packet,
 	if (transport > upper->limit - upper->offset)
 		return false;
 	uint32_t headers = upper->offset + transport;
-	uint32_t payload = packet->length - headers;
+	uint32_t payload = upper->limit - headers; /* what lies beyond is no payload */
 
 	if (payload > packet->gso_size) {
-		increment->packets = (payload + packet->gso_size - 1) / packet->gso_size;
+		increment->packets = (payload - 1) / packet->gso_size + 1;
 		increment->bytes += (uint64_t)(increment->packets - 1) * headers;
 	}
 	return true;
@@ -209,12 +213,13 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_conne
 	} else {
 		return 1 + NETLOG_NOT_IP;
 	}
-	if (!upper.fragment && has_ports(upper.proto)) {
+	if (!upper.later && has_ports(upper.proto)) {
 		if (unlikely(upper.limit - upper.offset < PORTS_BYTES))
 			return 1 + NETLOG_MALFORMED;
 		ports[direction] = read_16(data + upper.offset);
 		ports[1 - direction] = read_16(data + upper.offset + 2);
-		if (unlikely(packet->gso_size != 0) && !count_segments(packet, &upper, increment))
+		if (unlikely(packet->gso_size != 0) && !upper.fragment &&
+		    !count_segments(packet, &upper, increment))
 			return 1 + NETLOG_MALFORMED;
 	}
 	if (likely(version == 4))

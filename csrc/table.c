@@ -248,8 +248,7 @@ void netlog_table_count_datagrams(struct netlog_table *table,
 		increment.bytes = datagram->length;
 		increment.packets = 1;
 		if (datagram->gso_size && datagram->length > datagram->gso_size)
-			increment.packets =
-				(datagram->length + datagram->gso_size - 1) / datagram->gso_size;
+			increment.packets = (datagram->length - 1) / datagram->gso_size + 1;
 		if (!is_last(*last, &connection, &increment))
 			*last = netlog_table_add(table, &connection,
 						 netlog_hash(table->secret, &connection),
