@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from itertools import pairwise
 
@@ -227,6 +228,7 @@ def corpus() -> dict[str, bytes]:
     return rows
 
 
+@functools.cache
 def super_packets(payload_bytes: int) -> dict[str, bytes]:
     """Packets that a TUN with offloads could hand over, with a payload of this size."""
     load = Raw(bytes(payload_bytes))
