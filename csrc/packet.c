@@ -18,7 +18,8 @@ struct upper_layer {
 	uint32_t offset;
 	uint32_t limit; /* end of the packet by its own length field */
 	uint8_t proto;
-	bool fragment; /* a later fragment: no upper-layer header in it */
+	bool fragment; /* a part of a packet, which nobody segments further */
+	bool later;    /* a fragment but the first: no upper-layer header in it */
 };
 
 enum {
@@ -67,11 +68,13 @@ static bool walk_extensions(const uint8_t *data, struct upper_layer *upper)
 
 		if (bytes > upper->limit - upper->offset)
 			return false;
-		upper->fragment =
-			upper->proto == EXT_FRAGMENT && (load_be16(extension + 2) & 0xfff8) != 0;
+		if (upper->proto == EXT_FRAGMENT) {
+			upper->fragment |= (load_be16(extension + 2) & 0xfff9) != 0;
+			upper->later = (load_be16(extension + 2) & 0xfff8) != 0;
+		}
 		upper->proto = extension[0];
 		upper->offset += bytes;
-		if (upper->fragment)
+		if (upper->later)
 			return true; /* what follows is the middle of something */
 	}
 	return true;
@@ -99,10 +102,10 @@ static bool count_segments(const struct netlog_packet *packet, const struct uppe
 	if (transport > left)
 		return false;
 	uint32_t headers = upper->offset + transport;
-	uint32_t payload = packet->length - headers;
+	uint32_t payload = upper->limit - headers; /* what lies beyond is no payload */
 
 	if (payload > packet->gso_size) {
-		increment->packets = (payload + packet->gso_size - 1) / packet->gso_size;
+		increment->packets = (payload - 1) / packet->gso_size + 1;
 		increment->bytes += (uint64_t)(increment->packets - 1) * headers;
 	}
 	return true;
@@ -134,7 +137,8 @@ static bool parse_ip4(const uint8_t *data, uint32_t length, struct upper_layer *
 	upper->offset = header;
 	upper->limit = total;
 	upper->proto = data[9];
-	upper->fragment = (load_be16(data + 6) & 0x1fff) != 0;
+	upper->fragment = (load_be16(data + 6) & 0x3fff) != 0;
+	upper->later = (load_be16(data + 6) & 0x1fff) != 0;
 	return true;
 }
 
@@ -149,7 +153,7 @@ static bool parse_ip6(const uint8_t *data, uint32_t length, struct upper_layer *
 	upper->offset = PACKET_IP6_HEADER;
 	upper->limit = total;
 	upper->proto = data[6];
-	upper->fragment = false;
+	upper->fragment = upper->later = false;
 	return walk_extensions(data, upper);
 }
 
@@ -171,11 +175,12 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 	if (version == 4 ? !parse_ip4(data, packet->length, &upper)
 			 : !parse_ip6(data, packet->length, &upper))
 		return 1 + NETLOG_MALFORMED;
-	if (has_ports(upper.proto) && !upper.fragment) {
+	if (has_ports(upper.proto) && !upper.later) {
 		if (upper.limit - upper.offset < PACKET_PORTS)
 			return 1 + NETLOG_MALFORMED;
 		ports = data + upper.offset;
-		if (packet->gso_size && !count_segments(packet, &upper, increment))
+		if (packet->gso_size && !upper.fragment &&
+		    !count_segments(packet, &upper, increment))
 			return 1 + NETLOG_MALFORMED;
 	}
 	if (version == 4)
