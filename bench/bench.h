@@ -18,7 +18,7 @@
 #define BENCH_SLOT_BYTES 64
 /* A batch as a data plane reads it: the largest recvmmsg that still pays. */
 #define BENCH_BATCH 64
-#define BENCH_API __attribute__((visibility("default"), noinline))
+#define BENCH_API   __attribute__((visibility("default"), noinline))
 
 struct bench_line {
 	uint64_t packets;
@@ -41,8 +41,9 @@ struct bench_pass {
 BENCH_API void *bench_allocate(size_t bytes);
 BENCH_API void bench_free(void *memory, size_t bytes);
 
-/* Puts the lines out of every cache. A ring of 1 M packets is as cold as its reader finds it after a
- * large receive only where the last-level cache is smaller than it: this makes it so everywhere. */
+/* Puts the lines out of every cache. A ring of 1 M packets is as cold as its reader finds it after
+ * a large receive only where the last-level cache is smaller than it: this makes it so everywhere.
+ */
 BENCH_API void bench_chill(const void *memory, size_t bytes);
 
 /* The same numbers as uniform() in seed/main.go: connections[i] uniform in 0..limit-1. */
@@ -55,7 +56,8 @@ BENCH_API uint64_t bench_checksum(const uint8_t *ring, size_t slots);
 /* Runs one pass and stores its times in it. */
 BENCH_API void bench_floor(struct bench_pass *pass);
 BENCH_API void bench_count(struct bench_pass *pass);
-/* Runs two passes at once, each on a thread of its own. Returns the wall time of both, or -errno. */
+/* Runs two passes at once, each on a thread of its own. Returns the wall time of both, or -errno.
+ */
 BENCH_API int64_t bench_pair(struct bench_pass *first, struct bench_pass *second);
 /* Returns CPU ns. */
 BENCH_API uint64_t bench_memcpy(void *to, const void *from, size_t bytes);

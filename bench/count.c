@@ -7,7 +7,7 @@
 
 void bench_count(struct bench_pass *pass)
 {
-	struct netlog_packet batch[BENCH_BATCH] = { 0 };
+	struct netlog_packet batch[BENCH_BATCH] = {0};
 	struct netlog_lane *lane = pass->lane;
 	size_t mask = pass->slots - 1;
 	uint64_t wall = bench_wall_ns();
@@ -51,7 +51,7 @@ static void *run(void *argument)
 int64_t bench_pair(struct bench_pass *first, struct bench_pass *second)
 {
 	pthread_barrier_t start;
-	struct runner runners[2] = { { first, &start }, { second, &start } };
+	struct runner runners[2] = {{first, &start}, {second, &start}};
 	pthread_t thread;
 	int error = pthread_barrier_init(&start, NULL, 2);
 

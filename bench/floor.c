@@ -17,7 +17,7 @@
 #include "bench.h"
 
 /* Enough to hide a DRAM access behind the work on the packets between; more gains nothing. */
-#define AHEAD 32
+#define AHEAD           32
 #define HUGE_PAGE_BYTES (2u << 20)
 
 static uint64_t clock_ns(clockid_t clock)
