@@ -16,8 +16,9 @@ from netlog.flows import FLOW_DTYPE
 
 __all__ = ["DATAGRAM_DTYPE", "Meter", "Snapshot", "Unattributed"]
 
+# What the buffer protocol takes; the standard library names it from Python 3.12 on only.
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 FlowArray: TypeAlias = npt.NDArray[np.void]
-IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 
 REASONS = ("malformed", "not_ip", "table_full")
 
@@ -197,7 +198,7 @@ class Meter:
 
     # -- counting ---------------------------------------------------------------------------------
 
-    def update_tx(self, packet: bytes | bytearray | memoryview) -> None:
+    def update_tx(self, packet: BytesLike) -> None:
         """Count one IP packet that goes from this node's stack into the tunnel.
 
         Args:
@@ -209,13 +210,13 @@ class Meter:
         """
         self._update(packet, lib.NETLOG_TX)
 
-    def update_rx(self, packet: bytes | bytearray | memoryview) -> None:
+    def update_rx(self, packet: BytesLike) -> None:
         """Count one IP packet that comes out of the tunnel; see `update_tx`."""
         self._update(packet, lib.NETLOG_RX)
 
     def update_batch(
         self,
-        data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+        data: BytesLike | npt.NDArray[np.uint8],
         offsets: npt.ArrayLike,
         lengths: npt.ArrayLike,
         *,
@@ -244,7 +245,7 @@ class Meter:
             raise TypeError(f"rx: expected a bool or an array of bools, got {directions.dtype}")
         if directions.ndim and directions.shape != starts.shape:
             raise ValueError(f"rx: expected shape {starts.shape}, got {directions.shape}")
-        with memoryview(data) as view:
+        with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
             buffer = ffi.from_buffer("uint8_t[]", view)
             span.data, span.bytes = buffer, view.nbytes
             span.offsets = ffi.from_buffer("uint64_t[]", starts)
@@ -255,8 +256,8 @@ class Meter:
                 span.directions = ffi.from_buffer("uint8_t[]", directions)
             else:
                 span.direction = lib.NETLOG_RX if directions else lib.NETLOG_TX
-            with self._counting() as lane:
-                result = lib.netlog_lane_count_span(lane, span)
+            with self._count_lock:
+                result = lib.netlog_lane_count_span(self._own_lane(), span)
             ffi.release(buffer)
         if result:
             raise ValueError(f"offsets, lengths: a packet lies outside the {span.bytes} bytes")
@@ -280,7 +281,8 @@ class Meter:
             raise ValueError("datagrams: expected version 4 or 6")
         datagrams = np.ascontiguousarray(datagrams)
         pointer = ffi.cast("struct netlog_datagram *", ffi.from_buffer(datagrams))
-        with self._counting() as lane:
+        with self._count_lock:
+            lane = self._own_lane()
             lib.netlog_lane_enter(lane)
             lib.netlog_lane_count_datagrams(lane, pointer, len(datagrams))
             lib.netlog_lane_leave(lane)
@@ -428,14 +430,11 @@ class Meter:
         if self._meter is None:
             raise StateError("meter is closed")
 
-    @contextlib.contextmanager
-    def _counting(self) -> Iterator[Any]:
-        """The lane that all callers of this object's update methods share, for one of them."""
-        with self._count_lock:
-            self._check_open()
-            if self._lane is None:
-                self._lane = self.acquire_lane()
-            yield self._lane
+    def _own_lane(self) -> Any:  # noqa: ANN401 - as above
+        """The lane of this object's update methods; the caller holds `_count_lock`."""
+        if self._lane is None:
+            self._lane = self.acquire_lane()
+        return self._lane
 
     @contextlib.contextmanager
     def _polling(self) -> Iterator[None]:
@@ -443,13 +442,14 @@ class Meter:
             self._check_open()
             yield
 
-    def _update(self, packet: bytes | bytearray | memoryview, direction: int) -> None:
+    def _update(self, packet: BytesLike, direction: int) -> None:
         with memoryview(packet) as view:
             buffer = ffi.from_buffer("uint8_t[]", view)
             described = ffi.new("struct netlog_packet *")
             described.data, described.length = buffer, view.nbytes
             described.direction = direction
-            with self._counting() as lane:
+            with self._count_lock:
+                lane = self._own_lane()
                 lib.netlog_lane_enter(lane)
                 lib.netlog_lane_count_packets(lane, described, 1)
                 lib.netlog_lane_leave(lane)
