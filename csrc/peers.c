@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "hash.h"
+#include "key.h"
 #include "peers.h"
 
 struct netlog_peers {
@@ -18,12 +18,10 @@ struct netlog_peers {
 static uint32_t first_slot(const struct netlog_peers *peers, const struct netlog_endpoint *endpoint)
 {
 	const uint64_t *key = peers->secret.words;
-	uint64_t tail;
-
 	/* port, version, reserved and scope_id: the word behind the address */
-	memcpy(&tail, &endpoint->port, sizeof(tail));
-	uint64_t address = hash_fold(hash_word(endpoint->address) ^ key[0],
-				     hash_word(endpoint->address + 8) ^ key[1]);
+	uint64_t tail = load_64(&endpoint->port);
+	uint64_t address = hash_fold(load_64(endpoint->address) ^ key[0],
+				     load_64(endpoint->address + 8) ^ key[1]);
 
 	return (uint32_t)hash_fold(address ^ key[2], tail ^ key[3]) & peers->mask;
 }

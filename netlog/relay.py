@@ -12,7 +12,7 @@ from typing import Any, Self
 from netlog._native import check, ffi, lib
 from netlog.devices import SockDevice, TunDevice
 from netlog.errors import DeviceError, NetlogError, StateError
-from netlog.peers import Peer, open_peers
+from netlog.peer_map import Peer, open_peers
 
 __all__ = ["Count", "Peer", "Relay", "RelayCounters"]
 
