@@ -12,9 +12,11 @@ from netlog.delivery import Delivery, MessageSink
 from netlog.errors import StateError
 from netlog.message import EXIT_MODES, iter_messages
 from netlog.meter import REASONS
-from netlog.observation import Device, Observation, Reading
-from netlog.peers import Peer, fill_sources
+from netlog.devices import Device
+from netlog.observation import Observation, Reading
+from netlog.peer_map import Peer
 from netlog.period import PeriodClock
+from netlog.physical import fill_sources
 from netlog.routes import RouterConfig
 
 __all__ = ["Logger", "LoggerCounters"]
@@ -211,18 +213,22 @@ class Logger:
     ) -> None:
         clock = PeriodClock()
         polled_s = time.monotonic()
-        while not stopping.is_set():
-            observation.wait(max(0.0, polled_s + settings.poll_period_s - time.monotonic()), stopping)
-            if stopping.is_set():
-                break
-            now_s = time.monotonic()
-            counters.late_polls += now_s - polled_s > LATE_POLL_PERIODS * settings.poll_period_s
-            polled_s = now_s
-            self._poll(settings, clock, observation, delivery, counters)
-        observation.enable(enabled=False)
-        for _ in range(LAST_POLLS):
-            if not self._poll(settings, clock, observation, delivery, counters):
-                break
+        try:
+            while not stopping.is_set():
+                due_s = polled_s + settings.poll_period_s
+                observation.wait(max(0.0, due_s - time.monotonic()), stopping)
+                if stopping.is_set():
+                    break
+                now_s = time.monotonic()
+                counters.late_polls += now_s - polled_s > LATE_POLL_PERIODS * settings.poll_period_s
+                polled_s = now_s
+                self._poll(settings, clock, observation, delivery, counters)
+            observation.enable(enabled=False)
+            for _ in range(LAST_POLLS):
+                if not self._poll(settings, clock, observation, delivery, counters):
+                    break
+        except StateError:
+            _log.exception("a meter was closed under its logger: what it held is lost")
         delivery.flush()
         delivery.abandon()
         _account_delivery(counters, delivery)
