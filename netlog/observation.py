@@ -1,4 +1,4 @@
-"""The observation points of a logger: one reading over both, by one store where they share a meter."""
+"""The observation points of a logger: one reading over both, by one store if they share a meter."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ SEVERAL_METERS_SLICE_S = 0.05
 
 @dataclass(slots=True)
 class Reading:
-    """What both observation points counted in one period: rows with the unattributed one included."""
+    """What both observation points counted in one period; rows include the unattributed one."""
 
     tun: FlowArray
     sock: FlowArray
@@ -121,8 +121,7 @@ class Observation:
             return np.zeros(0, FLOW_DTYPE)
         try:
             rows = device.extract_statistics()
-        except Exception:
-            # A user's own code: without its counts the other device's still leave.
+        except Exception:  # noqa: BLE001 - a user's own code; the other device's counts still leave
             _log.exception("a device's statistics could not be extracted")
             reading.device_errors += 1
             return np.zeros(0, FLOW_DTYPE)
