@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -203,6 +204,8 @@ class Meter:
         self._meter: Any = opened[0]
         self._lane: Any = None
         self._unattributed = NOTHING
+        # Open devices that count into it: they are extracted together or not at all.
+        self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
         # Epoch and late lanes of a swap whose drain is still to succeed.
         self._undrained: tuple[int, int] | None = None
         # The writers of this class share one lane; pollers exclude each other; close waits for both
