@@ -111,6 +111,7 @@ static size_t from_hex(const char *hex, uint8_t *bytes)
 
 static void check_row(size_t number, uint8_t *page, int direction)
 {
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	static const uint8_t src4[] = {100, 64, 0, 1}, dst4[] = {192, 0, 2, 77};
 	const struct row *row = &rows[number];
 	struct netlog_connection connection;
@@ -120,9 +121,10 @@ static void check_row(size_t number, uint8_t *page, int direction)
 	struct netlog_packet packet =
 		packet_of(against_the_edge(page, bytes, length), (uint32_t)length, direction);
 
-	memset(&connection, 0xa5, sizeof(connection));
+	struct netlog_key key;
+
 	packet.gso_size = (uint16_t)row->gso_size;
-	int reason = netlog_packet_decode(&packet, &connection, &increment) - 1;
+	int reason = netlog_packet_decode(&packet, &key, &increment) - 1;
 
 	CHECK_ROW(number, reason == row->reason);
 	CHECK_ROW(number, increment.packets == row->packets);
@@ -130,6 +132,7 @@ static void check_row(size_t number, uint8_t *page, int direction)
 	CHECK_ROW(number, increment.direction == (uint32_t)direction);
 	if (reason != NO_REASON)
 		return;
+	memcpy(&connection, &key, sizeof(connection));
 	const uint8_t *address[2] = {connection.src, connection.dst};
 	uint16_t port[2] = {connection.src_port, connection.dst_port};
 
@@ -137,8 +140,8 @@ static void check_row(size_t number, uint8_t *page, int direction)
 	CHECK_ROW(number, connection.flags == 0 && connection.reserved == 0);
 	CHECK_ROW(number, port[direction] == row->src_port && port[1 - direction] == row->dst_port);
 	if (row->version == 4) {
-		CHECK_ROW(number, !memcmp(address[0], mapped_prefix, 12));
-		CHECK_ROW(number, !memcmp(address[1], mapped_prefix, 12));
+		CHECK_ROW(number, !memcmp(address[0], mapped, 12));
+		CHECK_ROW(number, !memcmp(address[1], mapped, 12));
 		CHECK_ROW(number, !memcmp(address[direction] + 12, src4, 4));
 		CHECK_ROW(number, !memcmp(address[1 - direction] + 12, dst4, 4));
 	} else {
@@ -148,23 +151,30 @@ static void check_row(size_t number, uint8_t *page, int direction)
 	}
 }
 
-/* Whatever the bytes are: one of the answers there are, counts of at least the packet itself. */
+/* Whatever the bytes are: one of the answers there are, counts of at least the packet itself, and
+ * the same from both decoders. */
 static void check_any(uint8_t *page, const uint8_t *bytes, size_t length, uint64_t seed)
 {
-	struct netlog_connection connection;
+	struct netlog_key key, plain_key;
 	struct netlog_increment increment;
 	struct netlog_packet packet =
 		packet_of(against_the_edge(page, bytes, length), (uint32_t)length, (int)(seed & 1));
 
 	packet.gso_size = seed & 2 ? (uint16_t)(seed >> 8 & 15) : 0;
-	int result = netlog_packet_decode(&packet, &connection, &increment);
+	int result = netlog_packet_decode(&packet, &key, &increment);
+	bool plain = packet_decode_plain4(&packet, &plain_key) ||
+		     packet_decode_plain6(&packet, &plain_key);
 
 	CHECK_ROW(seed, result >= 0 && result <= 1 + NETLOG_NOT_IP);
 	CHECK_ROW(seed, increment.packets >= 1 && increment.bytes >= length);
 	if (result || !packet.gso_size)
 		CHECK_ROW(seed, increment.packets == 1 && increment.bytes == length);
 	if (!result)
-		CHECK_ROW(seed, connection.version == bytes[0] >> 4 && connection.flags == 0);
+		CHECK_ROW(seed, key_version(&key) == bytes[0] >> 4);
+	/* What is thought plain is decoded alike, and stands for itself. */
+	if (plain)
+		CHECK_ROW(seed, !result && !memcmp(&key, &plain_key, sizeof(key)) &&
+					increment.packets == 1 && increment.bytes == length);
 }
 
 static void check_mutations(uint8_t *page, uint64_t rounds)
