@@ -8,5 +8,6 @@
 #include "packet.h"
 #include "prefixes.h"
 #include "sort.h"
+#include "span.h"
 
 #endif

@@ -43,7 +43,8 @@ static inline uint64_t netlog_hash(const struct netlog_secret *secret,
 
 		memcpy(&pair[0], connection->src + 12, sizeof(pair[0]));
 		memcpy(&pair[1], connection->dst + 12, sizeof(pair[1]));
-		return hash_fold(hash_fold(hash_word(pair) ^ key[0], tail ^ key[1]) ^ key[2], key[3]);
+		return hash_fold(hash_fold(hash_word(pair) ^ key[0], tail ^ key[1]) ^ key[2],
+				 key[3]);
 	}
 	uint64_t a = hash_fold(hash_word(connection->src) ^ key[0],
 			       hash_word(connection->src + 8) ^ key[1]);

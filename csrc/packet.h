@@ -2,7 +2,8 @@
 /* packet: the bytes of an IP packet -> its connection, and what it stands for on the wire.
  *
  * Every read is preceded by a check against both the bytes at hand and the packet's own length
- * field. Nothing is verified beyond that: no checksums (with offloads they are partial), no options.
+ * field. Nothing is verified beyond that: no checksums (with offloads they are partial), no
+ * options.
  *
  * Sources: RFC 791, RFC 8200 (extension headers), RFC 4302 (AH), RFC 1858 (fragments); Linux
  * virtio_net.h for what gso_size means.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sort: the order of entries in a message.
  *
- * By class, then (src, dst, proto): no address before IPv4 before IPv6, then by value, then by port.
+ * By class, then (src, dst, proto): no address before IPv4 before IPv6, then by value, then by
+ * port.
  */
 #ifndef NETLOG_SORT_H
 #define NETLOG_SORT_H

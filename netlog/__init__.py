@@ -2,5 +2,16 @@
 
 from netlog.errors import ConfigError, DeviceError, NetlogError, StateError
 from netlog.flows import FLOW_DTYPE
+from netlog.meter import DATAGRAM_DTYPE, Meter, Snapshot, Unattributed
 
-__all__ = ["FLOW_DTYPE", "ConfigError", "DeviceError", "NetlogError", "StateError"]
+__all__ = [
+    "DATAGRAM_DTYPE",
+    "FLOW_DTYPE",
+    "ConfigError",
+    "DeviceError",
+    "Meter",
+    "NetlogError",
+    "Snapshot",
+    "StateError",
+    "Unattributed",
+]
