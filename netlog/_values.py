@@ -4,13 +4,14 @@ Each is a string that has been read once and found right; `decode` is msgspec's 
 """
 
 import ipaddress
-import re
 from collections.abc import Callable
 
 __all__ = ["InterfaceAddress", "InterfaceName", "Prefix", "SocketAddress", "Text", "decode"]
 
 MAX_NAME_BYTES = 15
 """Linux IFNAMSIZ, less the byte that ends the name."""
+MAX_PORT = 65535
+"""RFC 768: a port is 16 bits."""
 
 
 class Prefix(str):
@@ -110,26 +111,20 @@ def _interface_address(text: str) -> InterfaceAddress:
 
 
 def _socket_address(text: str) -> SocketAddress:
-    match = re.fullmatch(
-        r"(?:([\d.]+)|\[([0-9a-f:.]+)\]):(\d{1,5})", text, re.ASCII | re.IGNORECASE
-    )
+    host, _, port = text.rpartition(":")
     try:
-        host = ipaddress.ip_address((match[1] or match[2]) if match else "")
-        port = int(match[3]) if match else 0
-        if (
-            not 1 <= port <= 65535
-            or host.is_multicast
-            or (host.version == 6) != text.startswith("[")
-        ):
-            raise ValueError(text)
-        if host.version == 6 and host.ipv4_mapped:
-            raise ValueError(text)
-    except ValueError as error:
+        bracketed = host.startswith("[") and host.endswith("]")
+        address = ipaddress.IPv6Address(host[1:-1]) if bracketed else ipaddress.IPv4Address(host)
+        fits = port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT
+    except ValueError:
+        fits = False
+    # An IPv4-mapped address is IPv4, and a zone is a matter of one host.
+    if not fits or address.is_multicast or "%" in host or getattr(address, "ipv4_mapped", None):
         raise ValueError(
             "expected a unicast address and a port, such as 192.0.2.1:41641 or "
             f"[2001:db8::1]:41641, got {text!r}"
-        ) from error
-    return SocketAddress(f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}")
+        )
+    return SocketAddress(f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}")
 
 
 def _interface_name(text: str) -> InterfaceName:
