@@ -99,7 +99,7 @@ class Links:
         self._call(name, "link", "set", index=index, state="up")
 
     def add_route(self, prefix: str, name: str, *, via: str | None = None) -> None:
-        """Route a prefix to an interface; a route that is there already is replaced.
+        """Route a prefix to an interface. A route of somebody else is not touched.
 
         Args:
             prefix: text, without host bits.
@@ -107,11 +107,17 @@ class Links:
             via: the address of the next hop; None if the interface leads there directly.
 
         Raises:
-            DeviceError: the kernel refused; `filename` names the route.
+            DeviceError: the kernel refused, for one because the prefix has a route to another
+                interface (EEXIST); `filename` names the route.
         """
         hop = {} if via is None else {"gateway": via}
         what = f"route {prefix} dev {name}"
-        self._call(what, "route", "replace", dst=prefix, oif=self._index(name), **hop)
+        try:
+            self._call(what, "route", "add", dst=prefix, oif=self._index(name), **hop)
+        except DeviceError as error:
+            first = prefix.partition("/")[0]
+            if error.errno != errno.EEXIST or self.leads_to(first) != name:
+                raise
 
     def add_pair(self, name: str, peer_name: str, peer_namespace: int) -> None:
         """Make a pair of interfaces (veth): one here, its peer in another namespace.

@@ -15,7 +15,16 @@ from typing import Self
 from netlog.demo.namespace import Namespace
 from netlog.links import Links
 
-__all__ = ["NODES", "PLACES", "TUN", "UNDERLAY", "Node", "Place", "Topology", "config_text"]
+__all__ = [
+    "NODES",
+    "PATHS",
+    "PLACES",
+    "UNDERLAY",
+    "Node",
+    "Place",
+    "Topology",
+    "config_text",
+]
 
 TUN = "netlog0"
 UNDERLAY = "underlay"
@@ -46,6 +55,8 @@ B = Place("b", "100.64.0.2", "fd7a:115c:a1e0::2")
 SUBNET = Place("subnet", "192.168.7.10", "fd00:7::10")
 OUTSIDE = Place("outside", "203.0.113.10", "2001:db8:113::10")
 PLACES = (A, B, SUBNET, OUTSIDE)
+PATHS = ((A, B), (B, A), (A, SUBNET), (SUBNET, A), (A, OUTSIDE), (OUTSIDE, A))
+"""Who asks whom: virtual, subnet and exit traffic, begun at either end."""
 NODES = (Node(A, "192.0.2.1"), Node(B, "192.0.2.2"))
 
 SUBNET_PREFIXES = ("192.168.7.0/24", "fd00:7::/64")
