@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 #define NETLOG_BUCKET_SLOTS 16u
@@ -57,15 +57,28 @@ static inline uint32_t *index_bucket(const struct netlog_index *index, uint64_t 
 
 static inline uint32_t index_tag(const struct netlog_index *index, uint64_t hash)
 {
-	uint32_t tag = (uint32_t)(hash >> 32) & ~index->position_mask;
-
-	return tag ? tag : index->position_mask + 1;
+	/* The lowest bit of the tag is always set: it tells a slot from an empty one. */
+	return ((uint32_t)(hash >> 32) | (index->position_mask + 1)) & ~index->position_mask;
 }
 
 /* Bit i is set if slot i of the bucket, cut to mask, equals value. */
 static inline uint32_t bucket_match(const uint32_t *bucket, uint32_t value, uint32_t mask)
 {
-#ifdef __SSE2__
+#if defined(__AVX512F__)
+	__m512i line = _mm512_load_si512(bucket);
+
+	return _mm512_cmpeq_epi32_mask(_mm512_and_si512(line, _mm512_set1_epi32((int)mask)),
+				       _mm512_set1_epi32((int)value));
+#elif defined(__AVX2__)
+	const __m256i *lines = (const __m256i *)bucket;
+	__m256i values = _mm256_set1_epi32((int)value), masks = _mm256_set1_epi32((int)mask);
+	__m256i a = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines), masks), values);
+	__m256i b =
+		_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines + 1), masks), values);
+
+	return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(a)) |
+	       (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(b)) << 8;
+#elif defined(__SSE2__)
 	const __m128i *lines = (const __m128i *)bucket;
 	__m128i values = _mm_set1_epi32((int)value), masks = _mm_set1_epi32((int)mask);
 	__m128i a = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(lines), masks), values);

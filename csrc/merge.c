@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "compiler.h"
 #include "index.h"
 
 /* Records that go through the passes together; see table.c. */
@@ -83,7 +82,9 @@ static void append_all(struct merge *merge, const struct netlog_record *records,
 		size_t n = count - start < PASS_RECORDS ? count - start : PASS_RECORDS;
 
 		for (size_t i = 0; i < n; i++) {
-			hashes[i] = netlog_hash(merge->secret, &records[start + i].connection);
+			struct netlog_key key = key_of(&records[start + i].connection);
+
+			hashes[i] = key_hash(&key, merge->secret);
 			prefetch_write(index_bucket(&merge->index, hashes[i]));
 		}
 		for (size_t i = 0; i < n; i++) {
@@ -107,7 +108,9 @@ static void merge_all(struct merge *merge, const struct netlog_record *records, 
 		size_t n = count - start < PASS_RECORDS ? count - start : PASS_RECORDS;
 
 		for (size_t i = 0; i < n; i++) {
-			hashes[i] = netlog_hash(merge->secret, &records[start + i].connection);
+			struct netlog_key key = key_of(&records[start + i].connection);
+
+			hashes[i] = key_hash(&key, merge->secret);
 			prefetch_write(index_bucket(&merge->index, hashes[i]));
 		}
 		for (size_t i = 0; i < n; i++) {

@@ -7,7 +7,7 @@
 #ifndef NETLOG_MERGE_H
 #define NETLOG_MERGE_H
 
-#include "hash.h"
+#include "key.h"
 #include "netlog.h"
 
 struct netlog_merge_source {

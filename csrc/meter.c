@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #include "atomic.h"
-#include "compiler.h"
+#include "count.h"
 #include "merge.h"
 #include "region.h"
 
@@ -62,6 +62,7 @@ struct netlog_meter {
 	bool retired;
 	bool quiesced[NETLOG_MAX_LANES];
 	uint32_t wakes_seen;
+	netlog_count_packets_fn *count_packets;
 	struct netlog_lane *lanes;
 };
 
@@ -155,6 +156,7 @@ int netlog_meter_open(const struct netlog_meter_options *options, struct netlog_
 	if (!meter)
 		return -ENOMEM;
 	meter->lane_count = options->max_lanes;
+	meter->count_packets = netlog_count_packets_choose();
 	meter->lanes = aligned_alloc(NETLOG_LINE, options->max_lanes * sizeof(*meter->lanes));
 	if (!meter->lanes)
 		goto err_lanes;
@@ -255,14 +257,13 @@ void netlog_lane_leave(struct netlog_lane *lane)
 void netlog_lane_count_packets(struct netlog_lane *lane, const struct netlog_packet *packets,
 			       size_t n)
 {
-	netlog_table_count_packets(&lane->live[NETLOG_TUN], packets, n, &lane->last[NETLOG_TUN]);
+	lane->meter->count_packets(&lane->live[NETLOG_TUN], packets, n, &lane->last[NETLOG_TUN]);
 }
 
 void netlog_lane_count_datagrams(struct netlog_lane *lane, const struct netlog_datagram *datagrams,
 				 size_t n)
 {
-	netlog_table_count_datagrams(&lane->live[NETLOG_SOCK], datagrams, n,
-				     &lane->last[NETLOG_SOCK]);
+	netlog_count_datagrams(&lane->live[NETLOG_SOCK], datagrams, n, &lane->last[NETLOG_SOCK]);
 }
 
 static uint64_t now_ns(void)

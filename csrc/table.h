@@ -7,7 +7,7 @@
  * Invariants: records[0..count) are whole; each is in the index once, but for those whose 32-bit
  * packet counter ran out (then `split` is set, and a younger record of the same connection is).
  *
- * Threads: add and count by the lane's owner inside its bracket; clear by the poller once the bank
+ * Threads: add by the lane's owner inside its bracket; clear by the poller once the bank
  * is quiesced. The meter's handshake orders the two.
  * Progress: add takes at most NETLOG_MAX_PROBES buckets. Bounds: capacity; beyond it a packet is
  * unattributed.
@@ -15,7 +15,6 @@
 #ifndef NETLOG_TABLE_H
 #define NETLOG_TABLE_H
 
-#include "hash.h"
 #include "index.h"
 #include "packet.h"
 
@@ -37,18 +36,29 @@ struct netlog_table {
 
 size_t netlog_table_index_bytes(uint32_t capacity);
 
-/* Adds increment to the connection's record; counts it as unattributed if there is no room.
- * Returns the record, or NULL. */
-struct netlog_record *netlog_table_add(struct netlog_table *table,
-				       const struct netlog_connection *connection, uint64_t hash,
-				       const struct netlog_increment *increment);
+/* Adds increment to the record of key, whose hash is hash; counts it as unattributed if there is no
+ * room. Returns the record, or NULL. */
+struct netlog_record *netlog_table_add(struct netlog_table *table, const struct netlog_key *key,
+				       uint64_t hash, const struct netlog_increment *increment);
 
-/* Counts packets; *last is the record that was hit last (NULL: none), and is kept up to date. */
-void netlog_table_count_packets(struct netlog_table *table, const struct netlog_packet *packets,
-				size_t n, struct netlog_record **last);
-void netlog_table_count_datagrams(struct netlog_table *table,
-				  const struct netlog_datagram *datagrams, size_t n,
-				  struct netlog_record **last);
+/* Counts a packet that has no connection. */
+void netlog_table_add_unattributed(struct netlog_table *table, int reason,
+				   const struct netlog_increment *increment);
+
+/* False if the packet counter would run out; then nothing is added. */
+NETLOG_INLINE bool netlog_record_add(struct netlog_record *record,
+				     const struct netlog_increment *increment)
+{
+	uint32_t direction = increment->direction;
+	uint32_t packets;
+
+	if (unlikely(__builtin_add_overflow(record->packets[direction], increment->packets,
+					    &packets)))
+		return false;
+	record->packets[direction] = packets;
+	record->bytes[direction] += increment->bytes;
+	return true;
+}
 
 /* Empties the table; its pages stay. */
 void netlog_table_clear(struct netlog_table *table);
