@@ -212,7 +212,9 @@ class Logger:
         clock = PeriodClock()
         polled_s = time.monotonic()
         while not stopping.is_set():
-            observation.wait(max(0.0, polled_s + settings.poll_period_s - time.monotonic()), stopping)
+            observation.wait(
+                max(0.0, polled_s + settings.poll_period_s - time.monotonic()), stopping
+            )
             if stopping.is_set():
                 break
             now_s = time.monotonic()

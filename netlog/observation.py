@@ -119,9 +119,7 @@ class Observation:
         return reading
 
     @staticmethod
-    def _snapshot_of(
-        device: Device | None, snapshots: dict[Meter, Snapshot]
-    ) -> Snapshot | None:
+    def _snapshot_of(device: Device | None, snapshots: dict[Meter, Snapshot]) -> Snapshot | None:
         meter = getattr(device, "meter", None)
         return snapshots.get(meter) if isinstance(meter, Meter) else None
 

@@ -1,9 +1,9 @@
 """`netlog check CONFIG`: is the configuration right?"""
 
 import argparse
-import sys
 from typing import Any
 
+from netlog.cli.output import say
 from netlog.config import load_config
 
 __all__ = ["add_parser"]
@@ -16,7 +16,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="check a configuration without touching the system",
         description="Read a gateway's configuration and say what is wrong with it, without making "
         "an interface, a socket or a file.",
-        epilog="example: netlog check /etc/netlog/gateway.toml",
+        epilog="exit status: 0 if it is right, 2 if not. "
+        "example: netlog check /etc/netlog/gateway.toml",
     )
     parser.add_argument("config", metavar="CONFIG", help="the TOML file of the gateway")
     parser.set_defaults(execute=check)
@@ -25,5 +26,5 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def check(options: argparse.Namespace) -> int:
     """Check the configuration; a wrong one raises ConfigError, which is exit status 2."""
     load_config(options.config)
-    print(f"netlog: {options.config}: right", file=sys.stderr)  # noqa: T201 - the answer
+    say(f"{options.config}: right")
     return 0

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
-from netlog.cli.advice import advice_on, describe
+from netlog.cli.advice import TUN_DEVICE, Lines, advice_on, describe
+from netlog.cli.output import say
 from netlog.cli.stop import StopRequest
 from netlog.demo.namespace import Namespace
 from netlog.demo.reconcile import Verdict
@@ -22,7 +23,17 @@ MAX_SECONDS = 86400.0
 INSIDE = "NETLOG_DEMO_INSIDE"
 """In the environment of a demo that is in its user namespace already."""
 UNSHARE = ("unshare", "--user", "--map-root-user")
-TUN_DEVICE = "/dev/net/tun"
+
+ROOT_LACKS: Lines = (
+    "network namespaces can not be made, though this is root: CAP_SYS_ADMIN is missing",
+    f"in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN --device {TUN_DEVICE}",
+)
+USER_LACKS: Lines = (
+    "run it as root: sudo netlog demo",
+    "or allow user namespaces: sudo sysctl user.max_user_namespaces=10000",
+    "on Debian also kernel.unprivileged_userns_clone=1",
+    "on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0",
+)
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -57,15 +68,15 @@ def demo(options: argparse.Namespace) -> int:
     with StopRequest() as stop:
         if missing := _enter_user_namespace():
             for line in missing:
-                print(f"netlog: {line}", file=sys.stderr)  # noqa: T201 - the command's own output
+                say(line)
             return 1
         color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         show = _Json() if options.json else _Table(Style(color=color))
-        print("netlog: the relays of this demo do not encrypt", file=sys.stderr)  # noqa: T201
+        say("the relays of this demo do not encrypt")
         try:
             outcome = Demo(options.seconds, show.message, stop.wait).run()
         except Interrupted:
-            print("netlog: stopped before the verdict; nothing is left", file=sys.stderr)  # noqa: T201
+            say("stopped before the verdict; nothing is left")
             return 128 + (stop.signal or 0)
         show.verdict(outcome.verdict)
         return 0 if outcome.verdict.reconciled else 1
@@ -106,7 +117,7 @@ class _Table:
         self._lines.clear()
 
 
-def _enter_user_namespace() -> tuple[str, ...]:
+def _enter_user_namespace() -> Lines:
     """Get the right to make namespaces and a TUN; without root, begin anew in a user namespace.
 
     Returns:
@@ -120,30 +131,22 @@ def _enter_user_namespace() -> tuple[str, ...]:
     try:
         Namespace().close()
     except PermissionError:
-        if os.geteuid() == 0:
-            return (
-                "network namespaces can not be made here, though this is root: CAP_SYS_ADMIN is "
-                "missing",
-                "in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN "
-                f"--device {TUN_DEVICE}",
-            )
-        return _begin_anew()
+        return ROOT_LACKS if os.geteuid() == 0 else _begin_anew()
     return ()
 
 
-def _begin_anew() -> tuple[str, ...]:
+def _begin_anew() -> Lines:
     """Replace this process by one in a user namespace, in which it is root."""
-    probe = subprocess.run([*UNSHARE, "--net", "true"], capture_output=True, text=True, check=False)
-    if INSIDE in os.environ or probe.returncode:
-        return (
-            f"not root, and user namespaces are not allowed here ({probe.stderr.strip()})",
-            "run it as root: sudo netlog demo",
-            "or allow them: sudo sysctl user.max_user_namespaces=10000, on Debian also "
-            "kernel.unprivileged_userns_clone=1, on Ubuntu also "
-            "kernel.apparmor_restrict_unprivileged_userns=0",
-        )
-    command = (*UNSHARE, "--", sys.executable, *sys.orig_argv[1:])
-    os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same program
+    probe = subprocess.run(  # noqa: S603 - a constant
+        [*UNSHARE, "--net", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if INSIDE not in os.environ and probe.returncode == 0:
+        command = (*UNSHARE, "--", sys.executable, *sys.orig_argv[1:])
+        os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - this program
+    return (f"this is not root, and user namespaces fail: {probe.stderr.strip()}", *USER_LACKS)
 
 
 def _seconds(text: str) -> float:

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from netlog._version import __version__
 from netlog.cli import check, demo, run
 from netlog.cli.advice import advice_on, describe
+from netlog.cli.output import say
 from netlog.errors import ConfigError, NetlogError
 
 __all__ = ["main"]
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as a shell would have it."""
 
 COMMANDS = (run, check, demo)
 
@@ -39,17 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.execute(options))
     except ConfigError as error:
-        print(f"netlog: {error}", file=sys.stderr)  # noqa: T201 - the command line's own output
+        say(str(error))
         return EXIT_USAGE
     except BrokenPipeError:
         _abandon_stdout()
         return EXIT_FAILURE
     except (NetlogError, OSError, MemoryError) as error:
         for line in (describe(error), *advice_on(error)):
-            print(f"netlog: {line}", file=sys.stderr)  # noqa: T201 - as above
+            say(line)
         return EXIT_FAILURE
     except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as a shell would have it
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netlog._units import binary_size
 from netlog.demo.reconcile import CLASSES, Verdict
 
 __all__ = ["Style", "header", "message_lines", "verdict_lines"]
@@ -14,8 +15,6 @@ ROWS_PER_CLASS = 4
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 COLORS = {"virtual": "32", "subnet": "36", "exit": "33", "physical": "35"}
 """SGR foreground colours (ECMA-48) of the classes."""
-
-KIBI = 1024
 
 FORM = "{node:<5}{kind:<10}{proto:<8}{src:<28}{dst:<28}{tx:>17}{rx:>17}"
 
@@ -80,15 +79,6 @@ def verdict_lines(verdict: Verdict, style: Style) -> Iterator[str]:
         yield style.paint(f"reconciled: {total} messages agree with the kernel exactly", "1;32")
     else:
         yield style.paint(f"NOT reconciled: {total} messages do not account for it all", "1;31")
-
-
-def binary_size(n_bytes: int) -> str:
-    """A number of bytes in a binary unit, with one digit behind the point."""
-    size, units = float(n_bytes), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while size >= KIBI and len(units) > 1:
-        size /= KIBI
-        units.pop(0)
-    return f"{n_bytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 def _row(node: str, kind: str, entry: Mapping[str, Any], instead: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from netlog.sinks.base import Sink
 from netlog.sinks.file import FileSink
-from netlog.sinks.group import SinkGroup
+from netlog.sinks.group import SinkCounters, SinkGroup
 from netlog.sinks.stream import StreamSink
 
-__all__ = ["FileSink", "Sink", "SinkGroup", "StreamSink"]
+__all__ = ["FileSink", "Sink", "SinkCounters", "SinkGroup", "StreamSink"]

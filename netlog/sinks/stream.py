@@ -30,6 +30,12 @@ class StreamSink:
     def __init__(self, stream: "int | _HasFileno") -> None:
         self._fd = stream if isinstance(stream, int) else stream.fileno()
         self._cut = False
+        self._abandoned = False
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the other end was closed: there will never be a reader again."""
+        return self._abandoned
 
     def write(self, message: "Message") -> None:
         """Write one line; waits while a pipe is full.
@@ -46,6 +52,9 @@ class StreamSink:
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
+        except BrokenPipeError:
+            self._abandoned = True
+            raise
         finally:
             if written:
                 self._cut = written < len(line)
