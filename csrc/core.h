@@ -7,6 +7,7 @@
 #include "netlog.h"
 #include "packet.h"
 #include "prefixes.h"
+#include "relay.h"
 #include "sort.h"
 #include "span.h"
 

@@ -42,8 +42,7 @@ void netlog_count_datagrams(struct netlog_table *table, const struct netlog_data
 		increment.bytes = datagram->length;
 		increment.packets = 1;
 		if (datagram->gso_size && datagram->length > datagram->gso_size)
-			increment.packets =
-				(datagram->length + datagram->gso_size - 1) / datagram->gso_size;
+			increment.packets = (datagram->length - 1) / datagram->gso_size + 1;
 		if (*last && key_equals(&key, &(*last)->connection) &&
 		    netlog_record_add(*last, &increment))
 			continue;

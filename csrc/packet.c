@@ -163,7 +163,7 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 	static const uint8_t no_ports[PACKET_PORTS];
 	const uint8_t *data = packet->data;
 	const uint8_t *ports = no_ports;
-	struct upper_layer upper;
+	struct upper_layer upper = {0};
 
 	packet_put_increment(increment, packet);
 	if (packet->length == 0)

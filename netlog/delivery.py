@@ -3,10 +3,9 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from netlog.message import Message
+from netlog.message import Message
 
 __all__ = ["Delivery", "MessageSink"]
 
@@ -17,10 +16,10 @@ MAX_PENDING = 64
 
 
 class _Writes(Protocol):
-    def write(self, message: "Message", /) -> object: ...
+    def write(self, message: Message, /) -> object: ...
 
 
-MessageSink: TypeAlias = "_Writes | Callable[[Message], object]"
+MessageSink: TypeAlias = _Writes | Callable[[Message], object]
 """Where messages go: an object with `write(message)`, or a callable of one message."""
 
 
@@ -49,7 +48,7 @@ class Delivery:
         """Messages that wait for the sink to work again."""
         return len(self._pending)
 
-    def write(self, message: "Message") -> None:
+    def write(self, message: Message) -> None:
         """Write what is pending and then `message`, or let it wait with the others."""
         self._pending.append(message)
         if self._failing and len(self._pending) > 1:

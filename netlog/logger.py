@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netlog.delivery import Delivery, MessageSink
+from netlog.devices import Device
 from netlog.errors import StateError
 from netlog.message import EXIT_MODES, iter_messages
 from netlog.meter import REASONS
-from netlog.observation import Device, Observation, Reading
-from netlog.peers import Peer, fill_sources
+from netlog.observation import Observation, Reading
+from netlog.peer_map import Peer
 from netlog.period import PeriodClock
+from netlog.physical import fill_sources
 from netlog.routes import RouterConfig
 
 __all__ = ["Logger", "LoggerCounters"]
@@ -41,6 +43,7 @@ class LoggerCounters:
         connections: rows drained at the TUN. `endpoints`: rows drained at the socket.
         tun, sock: tx_packets, tx_bytes, rx_packets, rx_bytes in all, unattributed included.
         unattributed: packets by reason at the TUN, and in `sock_unattributed` at the socket.
+        failed_periods: periods whose messages could not be made: a defect, see the log.
         messages: messages made. `written`, `pending`, `dropped`: what became of them.
         sink_errors: times that the sink raised.
     """
@@ -55,6 +58,7 @@ class LoggerCounters:
     sock: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     sock_unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    failed_periods: int = 0
     messages: int = 0
     written: int = 0
     pending: int = 0
@@ -211,20 +215,22 @@ class Logger:
     ) -> None:
         clock = PeriodClock()
         polled_s = time.monotonic()
-        while not stopping.is_set():
-            observation.wait(
-                max(0.0, polled_s + settings.poll_period_s - time.monotonic()), stopping
-            )
-            if stopping.is_set():
-                break
-            now_s = time.monotonic()
-            counters.late_polls += now_s - polled_s > LATE_POLL_PERIODS * settings.poll_period_s
-            polled_s = now_s
-            self._poll(settings, clock, observation, delivery, counters)
-        observation.enable(enabled=False)
-        for _ in range(LAST_POLLS):
-            if not self._poll(settings, clock, observation, delivery, counters):
-                break
+        try:
+            while not stopping.is_set():
+                due_s = polled_s + settings.poll_period_s
+                observation.wait(max(0.0, due_s - time.monotonic()), stopping)
+                if stopping.is_set():
+                    break
+                now_s = time.monotonic()
+                counters.late_polls += now_s - polled_s > LATE_POLL_PERIODS * settings.poll_period_s
+                polled_s = now_s
+                self._poll(settings, clock, observation, delivery, counters)
+            observation.enable(enabled=False)
+            for _ in range(LAST_POLLS):
+                if not self._poll(settings, clock, observation, delivery, counters):
+                    break
+        except StateError:
+            _log.exception("a meter was closed under its logger: what it held is lost")
         delivery.flush()
         delivery.abandon()
         _account_delivery(counters, delivery)
@@ -260,8 +266,8 @@ class Logger:
             for message in messages:
                 counters.messages += 1
                 delivery.write(message)
-        except Exception:
-            # Never the sink's, which Delivery holds: a fault of ours must not end the metering.
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the metering either
+            counters.failed_periods += 1
             _log.exception("a period's messages could not be made")
         reading.clear()
         _account_delivery(counters, delivery)

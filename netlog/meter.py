@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -188,6 +189,8 @@ class Meter:
         self._meter: Any = opened[0]
         self._lane: Any = None
         self._unattributed = NOTHING
+        # Open devices that count into it: they are extracted together or not at all.
+        self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
         # The writers of this class share one lane; pollers exclude each other; close waits for both
         # and for whoever is inside wait().
         self._count_lock = threading.Lock()

@@ -1,17 +1,18 @@
-"""The observation points of a logger: one reading over both, by one store where they share a meter."""
+"""The observation points of a logger: one reading over both, by one store if they share a meter."""
 
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from netlog.devices import Device
+from netlog.errors import StateError
 from netlog.flows import FLOW_DTYPE
 from netlog.meter import REASONS, FlowArray, Meter, Snapshot, Unattributed
 
-__all__ = ["Device", "Observation", "Reading"]
+__all__ = ["Observation", "Reading"]
 
 _log = logging.getLogger("netlog")
 
@@ -22,26 +23,9 @@ SEVERAL_METERS_SLICE_S = 0.05
 """With several meters the poller looks at each in turn: so late an early swap can come."""
 
 
-@runtime_checkable
-class Device(Protocol):
-    """An observation point: `TunDevice`, `SockDevice`, or a user's own.
-
-    A device with an attribute `meter` of class `Meter` is read through that meter.
-    """
-
-    def set_statistics_enabled(self, enabled: bool, /) -> None:  # noqa: FBT001 - the name is fixed
-        """Begin or end to count."""
-
-    def extract_statistics(self) -> FlowArray:
-        """What was counted since the last extraction: FLOW_DTYPE, shape (n,).
-
-        What has no connection is a row without addresses (`version` 0).
-        """
-
-
 @dataclass(slots=True)
 class Reading:
-    """What both observation points counted in one period: rows with the unattributed one included."""
+    """What both observation points counted in one period; rows include the unattributed one."""
 
     tun: FlowArray
     sock: FlowArray
@@ -70,9 +54,13 @@ class Observation:
         self._meters = list(dict.fromkeys(m for m in meters if isinstance(m, Meter)))
 
     def enable(self, *, enabled: bool) -> None:
-        """Begin or end to count at both points."""
+        """Begin or end to count at both points. One that is closed counts nothing anyway."""
         for device in self._devices:
-            device.set_statistics_enabled(enabled)
+            try:
+                device.set_statistics_enabled(enabled)
+            except StateError:
+                if enabled:
+                    raise
 
     def wait(self, timeout_s: float, stopping: threading.Event) -> None:
         """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed."""
@@ -105,7 +93,7 @@ class Observation:
         snapshots = {meter: meter.snapshot(QUIESCE_TIMEOUT_S) for meter in self._meters}
         reading = Reading(np.zeros(0, FLOW_DTYPE), np.zeros(0, FLOW_DTYPE))
         reading.late_lanes = sum(snapshot.late_lanes for snapshot in snapshots.values())
-        reading.clear = lambda: [meter.clear() for meter in snapshots] and None
+        reading.clear = self._clear
         if (snapshot := self._snapshot_of(self._tun, snapshots)) is not None:
             reading.tun = snapshot.tun_rows()
             reading.tun_unattributed = _packets(snapshot.tun_unattributed)
@@ -118,6 +106,10 @@ class Observation:
             reading.sock = self._extract_own(self._sock, reading)
         return reading
 
+    def _clear(self) -> None:
+        for meter in self._meters:
+            meter.clear()
+
     @staticmethod
     def _snapshot_of(device: Device | None, snapshots: dict[Meter, Snapshot]) -> Snapshot | None:
         meter = getattr(device, "meter", None)
@@ -129,8 +121,7 @@ class Observation:
             return np.zeros(0, FLOW_DTYPE)
         try:
             rows = device.extract_statistics()
-        except Exception:
-            # A user's own code: without its counts the other device's still leave.
+        except Exception:  # noqa: BLE001 - a user's own code; the other device's counts still leave
             _log.exception("a device's statistics could not be extracted")
             reading.device_errors += 1
             return np.zeros(0, FLOW_DTYPE)

@@ -1,4 +1,4 @@
-"""Poll periods that tile: each begins one nanosecond after the last one ended, whatever clocks do."""
+"""Poll periods that tile: each begins a nanosecond after the last one ended, whatever clocks do."""
 
 import time
 from collections.abc import Callable

@@ -109,20 +109,45 @@ static size_t from_hex(const char *hex, uint8_t *bytes)
 	return n;
 }
 
+/* A key, seen as the connection that it is the bytes of. */
+union decoded {
+	struct netlog_key key;
+	struct netlog_connection connection;
+};
+
+static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+/* The quick decoders may decline, but never differ. Returns whether one of them knew the packet. */
+static bool check_plain(uint64_t number, const struct netlog_packet *packet, int result,
+			const union decoded *decoded, const struct netlog_increment *increment)
+{
+	struct netlog_key key;
+
+	memset(&key, 0x5a, sizeof(key));
+	if (!packet_decode_plain4(packet, &key) && !packet_decode_plain6(packet, &key))
+		return false;
+	CHECK_ROW(number, result == 0 && !memcmp(&key, &decoded->key, sizeof(key)));
+	CHECK_ROW(number, increment->packets == 1 && increment->bytes == packet->length);
+	return true;
+}
+
 static void check_row(size_t number, uint8_t *page, int direction)
 {
 	static const uint8_t src4[] = {100, 64, 0, 1}, dst4[] = {192, 0, 2, 77};
 	const struct row *row = &rows[number];
-	struct netlog_connection connection;
+	union decoded decoded;
 	struct netlog_increment increment;
 	uint8_t bytes[256];
 	size_t length = from_hex(row->hex, bytes);
 	struct netlog_packet packet =
 		packet_of(against_the_edge(page, bytes, length), (uint32_t)length, direction);
 
-	memset(&connection, 0xa5, sizeof(connection));
+	memset(&decoded, 0xa5, sizeof(decoded));
 	packet.gso_size = (uint16_t)row->gso_size;
-	int reason = netlog_packet_decode(&packet, &connection, &increment) - 1;
+	int reason = netlog_packet_decode(&packet, &decoded.key, &increment) - 1;
+	const struct netlog_connection connection = decoded.connection;
+
+	check_plain(number, &packet, reason + 1, &decoded, &increment);
 
 	CHECK_ROW(number, reason == row->reason);
 	CHECK_ROW(number, increment.packets == row->packets);
@@ -151,20 +176,23 @@ static void check_row(size_t number, uint8_t *page, int direction)
 /* Whatever the bytes are: one of the answers there are, counts of at least the packet itself. */
 static void check_any(uint8_t *page, const uint8_t *bytes, size_t length, uint64_t seed)
 {
-	struct netlog_connection connection;
+	union decoded decoded;
 	struct netlog_increment increment;
 	struct netlog_packet packet =
 		packet_of(against_the_edge(page, bytes, length), (uint32_t)length, (int)(seed & 1));
 
 	packet.gso_size = seed & 2 ? (uint16_t)(seed >> 8 & 15) : 0;
-	int result = netlog_packet_decode(&packet, &connection, &increment);
+	int result = netlog_packet_decode(&packet, &decoded.key, &increment);
+
+	check_plain(seed, &packet, result, &decoded, &increment);
 
 	CHECK_ROW(seed, result >= 0 && result <= 1 + NETLOG_NOT_IP);
 	CHECK_ROW(seed, increment.packets >= 1 && increment.bytes >= length);
 	if (result || !packet.gso_size)
 		CHECK_ROW(seed, increment.packets == 1 && increment.bytes == length);
 	if (!result)
-		CHECK_ROW(seed, connection.version == bytes[0] >> 4 && connection.flags == 0);
+		CHECK_ROW(seed, decoded.connection.version == bytes[0] >> 4 &&
+					decoded.connection.flags == 0);
 }
 
 static void check_mutations(uint8_t *page, uint64_t rounds)
