@@ -13,11 +13,12 @@ from typing import Self
 from netlog._values import Prefix
 from netlog.config import Config
 from netlog.devices import SockDevice, TunDevice
-from netlog.errors import DeviceError, StateError
+from netlog.errors import DeviceError, NetlogError, StateError
 from netlog.links import LinkCounters, Links
 from netlog.logger import Logger, LoggerCounters
 from netlog.meter import Meter
-from netlog.relay import Peer, Relay, RelayCounters
+from netlog.peer_map import Peer
+from netlog.relay import Relay, RelayCounters
 from netlog.routes import RouterConfig
 from netlog.sinks import Sink
 
@@ -124,7 +125,7 @@ class Gateway:
         Raises:
             TimeoutError: the sink did not take the last messages in time.
         """
-        if self._relay is not None and self._relay.running:
+        if self._relay is not None:
             self._relay.stop(RELAY_STOP_S)
         self._logger.shutdown(timeout_s)
 
@@ -142,6 +143,11 @@ class Gateway:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def error(self) -> NetlogError | None:
+        """Why the relay ended by itself, as when somebody removed the interface; or None."""
+        return None if self._relay is None else self._relay.error
 
     def counters(self) -> GatewayCounters:
         """What relay and logger have done so far.

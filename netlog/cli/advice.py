@@ -26,7 +26,10 @@ ON_TUN_DEVICE: dict[int | None, Lines] = dict.fromkeys(
 )
 
 ELSEWHERE: dict[int | None, Lines] = {
-    errno.EPERM: ("interfaces, addresses and routes need CAP_NET_ADMIN: run it as root (sudo)",),
+    errno.EPERM: (
+        "interfaces, addresses and routes need CAP_NET_ADMIN: run it as root (sudo)",
+        "in a container, add --cap-add NET_ADMIN",
+    ),
     errno.EADDRINUSE: ("choose another port in sock.listen; `ss -ulpn` shows who has this one",),
     errno.EADDRNOTAVAIL: (
         "sock.listen needs an address of this machine, or all of them: 0.0.0.0 or [::]",

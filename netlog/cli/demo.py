@@ -22,7 +22,8 @@ DEFAULT_SECONDS = 5.0
 MAX_SECONDS = 86400.0
 INSIDE = "NETLOG_DEMO_INSIDE"
 """In the environment of a demo that is in its user namespace already."""
-UNSHARE = ("unshare", "--user", "--map-root-user")
+UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
+"""With a network namespace of its own: it may not come back to one that others own."""
 
 ROOT_LACKS: Lines = (
     "network namespaces can not be made, though this is root: CAP_SYS_ADMIN is missing",
@@ -138,7 +139,7 @@ def _enter_user_namespace() -> Lines:
 def _begin_anew() -> Lines:
     """Replace this process by one in a user namespace, in which it is root."""
     probe = subprocess.run(  # noqa: S603 - a constant
-        [*UNSHARE, "--net", "true"],
+        [*UNSHARE, "true"],
         capture_output=True,
         text=True,
         check=False,

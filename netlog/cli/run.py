@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from netlog._units import binary_size
+from netlog.cli.advice import describe
 from netlog.cli.output import say
 from netlog.cli.stop import StopRequest
 from netlog.config import Config, FileSinkConfig, load_config
@@ -14,7 +15,7 @@ from netlog.sinks import FileSink, Sink, SinkGroup, StreamSink
 __all__ = ["add_parser"]
 
 LOOK_S = 1.0
-"""How often to see whether anybody still reads the messages."""
+"""How often to see whether the relay still runs, and whether anybody still reads the messages."""
 SINK_LIMIT_S = 10.0
 """How long the last messages may take: a terminal that was stopped, or a reader that hangs."""
 STDOUT = "standard output"
@@ -26,7 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "run",
         help="run a gateway, and log its traffic",
         description="Make the TUN interface of a configuration, carry its packets to the peers "
-        "over UDP, and emit flow log messages, until SIGINT or SIGTERM. The relay does not encrypt.",
+        "over UDP and emit flow log messages, until SIGINT or SIGTERM. The relay does not encrypt.",
         epilog="exit status: 0 when told to stop, 1 on failure, 2 if the configuration is wrong. "
         "example: sudo netlog run /etc/netlog/gateway.toml",
     )
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
             with Gateway(config, group) as gateway:
                 gateway.start()
                 _greet(config)
-                unread = _wait(stop, sinks)
+                trouble = _wait(stop, gateway, sinks)
                 gateway.stop(SINK_LIMIT_S)
                 _say_goodbye(gateway)
         except TimeoutError:
@@ -57,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
         group.close()
         for name, counts in group.counters().items():
             say(f"{name}: {counts.written} messages written, {counts.dropped} dropped")
-    return 1 if unread else 0
+    if trouble:
+        say(trouble)
+    return 1 if trouble else 0
 
 
 def _open_sinks(config: Config) -> dict[str, Sink]:
@@ -76,14 +79,15 @@ def _open_sinks(config: Config) -> dict[str, Sink]:
     return sinks
 
 
-def _wait(stop: StopRequest, sinks: dict[str, Sink]) -> bool:
-    """Wait for a signal. Returns whether it ended because nobody reads the messages any more."""
+def _wait(stop: StopRequest, gateway: Gateway, sinks: dict[str, Sink]) -> str:
+    """Wait for a signal. Returns why it ended otherwise, or nothing."""
     while not stop.wait(LOOK_S):
+        if gateway.error is not None:
+            return f"the relay ended by itself: {describe(gateway.error)}"
         streams = [sink for sink in sinks.values() if isinstance(sink, StreamSink)]
         if len(streams) == len(sinks) and all(sink.abandoned for sink in streams):
-            say(f"nobody reads {STDOUT} any more, and it is the only sink")
-            return True
-    return False
+            return f"nobody reads {STDOUT} any more, and it is the only sink"
+    return ""
 
 
 def _greet(config: Config) -> None:
@@ -98,20 +102,21 @@ def _greet(config: Config) -> None:
 def _say_goodbye(gateway: Gateway) -> None:
     """The counters of the whole run."""
     counters = gateway.counters()
-    tun, sock = counters.logger.tun, counters.logger.sock
-    for name, counts in (("tun", tun), ("sock", sock)):
-        say(
-            f"{name}: {counts['tx_packets']} packets, {binary_size(counts['tx_bytes'])} sent; "
-            f"{counts['rx_packets']} packets, {binary_size(counts['rx_bytes'])} received"
-        )
+    relay, logger = counters.relay, counters.logger
+    for way, count, drops in (
+        ("sent to peers", relay.tx, relay.tx_dropped),
+        ("received from peers", relay.rx, relay.rx_dropped),
+    ):
+        dropped = _by_reason({reason: drop.packets for reason, drop in drops.items()})
+        say(f"{way}: {count.packets} packets, {binary_size(count.bytes)}; dropped: {dropped}")
     unattributed = {
-        reason: count + counters.logger.sock_unattributed[reason]
-        for reason, count in counters.logger.unattributed.items()
+        reason: count + logger.sock_unattributed[reason]
+        for reason, count in logger.unattributed.items()
     }
     say(f"unattributed: {_by_reason(unattributed)}")
-    say(f"messages: {counters.logger.messages} in {counters.logger.polls} periods")
+    say(f"messages: {logger.messages} of {logger.polls} periods")
 
 
 def _by_reason(counts: dict[str, int]) -> str:
-    found = [f"{reason} {count}" for reason, count in counts.items() if count]
+    found = [f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count]
     return ", ".join(found) or "none"
