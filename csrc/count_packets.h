@@ -12,8 +12,11 @@
  * enough for their lines to stay in the first-level cache. */
 #define PASS_PACKETS 32
 
+/* Headers that are asked for at the start of a batch: twice what is worked on at once. */
+#define AHEAD_PACKETS (2 * PASS_PACKETS)
+
 /* Up to this many bytes of records a table lives in the second-level cache. */
-#define SINGLE_BYTES (512u * 1024)
+#define SMALL_BYTES (512u * 1024)
 
 /* A plain packet between the passes. */
 struct pending {
@@ -22,16 +25,32 @@ struct pending {
 	struct netlog_record *candidate;
 	uint32_t length;
 	uint32_t direction;
-};
+} __attribute__((aligned(64)));
 
-/* Adds a packet of length bytes to record if it is the one of key, which is of the given version.
- * Not if the packet counter would run out. */
-NETLOG_INLINE bool hit(struct netlog_record *record, const struct netlog_key *key, int version,
-		       uint32_t direction, uint32_t length)
+/* Whether record is the one of the pending packet. Wide loads: the key was stored word by word, but
+ * so long ago that it is in the cache. */
+NETLOG_INLINE bool is_of(const struct netlog_record *record, const struct pending *item)
 {
-	if (version == 4 ? !key_equals4(key, &record->connection)
-			 : !key_equals(key, &record->connection))
-		return false;
+#if defined(__AVX512F__)
+	static const __mmask8 words = (1u << sizeof(item->key) / 8) - 1;
+
+	return _mm512_mask_cmpneq_epi64_mask(words, _mm512_load_si512(item),
+					     _mm512_load_si512(record)) == 0;
+#elif defined(__AVX2__)
+	__m256i difference =
+		_mm256_xor_si256(_mm256_load_si256((const __m256i *)&item->key),
+				 _mm256_load_si256((const __m256i *)&record->connection));
+
+	return item->key.tail == load_64(&record->connection.src_port) &&
+	       _mm256_testz_si256(difference, difference);
+#else
+	return key_equals(&item->key, &record->connection);
+#endif
+}
+
+/* False if the packet counter would run out; then nothing is added. */
+NETLOG_INLINE bool add(struct netlog_record *record, uint32_t direction, uint32_t length)
+{
 	uint32_t packets = record->packets[direction] + 1;
 
 	if (unlikely(packets == 0))
@@ -39,12 +58,6 @@ NETLOG_INLINE bool hit(struct netlog_record *record, const struct netlog_key *ke
 	record->packets[direction] = packets;
 	record->bytes[direction] += length;
 	return true;
-}
-
-NETLOG_INLINE uint64_t hash_of(const struct netlog_key *key, int version,
-			       const struct netlog_secret *secret)
-{
-	return version == 4 ? key_hash4(key, secret) : key_hash6(key, secret);
 }
 
 /* The record that the first matching tag in the hash's own bucket points to, or NULL. */
@@ -59,51 +72,20 @@ NETLOG_INLINE struct netlog_record *first_candidate(const struct netlog_index *i
 	return &records[slot_position(index, bucket[__builtin_ctz(candidates)])];
 }
 
-/* Counts one plain packet of a small table. Returns the record that was hit, or NULL. */
-NETLOG_INLINE struct netlog_record *count_plain(struct netlog_table *table,
-						const struct netlog_index *index,
-						const struct netlog_packet *packet,
-						const struct netlog_key *key, int version,
-						struct netlog_record *last)
+/* First pass over one plain packet; false if it is counted already. */
+NETLOG_INLINE bool prepare(const struct netlog_table *table, const struct netlog_packet *packet,
+			   struct netlog_key key, int version, struct netlog_record *last,
+			   struct pending *item)
 {
 	uint32_t direction = packet->direction & 1;
 
-	if (last && hit(last, key, version, direction, packet->length))
-		return last;
-	last = first_candidate(index, table->records, hash_of(key, version, table->secret));
-	if (likely(last && hit(last, key, version, direction, packet->length)))
-		return last;
-	return netlog_count_packet(table, packet);
-}
-
-static struct netlog_record *count_singly(struct netlog_table *table,
-					  const struct netlog_packet *packets, size_t n,
-					  struct netlog_record *last)
-{
-	/* A copy: the compiler can not know that a record's counters are not in the index. */
-	const struct netlog_index index = table->index;
-	struct netlog_key key;
-
-	for (size_t i = 0; i < n; i++) {
-		if (likely(packet_decode_plain4(&packets[i], &key)))
-			last = count_plain(table, &index, &packets[i], &key, 4, last);
-		else if (likely(packet_decode_plain6(&packets[i], &key)))
-			last = count_plain(table, &index, &packets[i], &key, 6, last);
-		else
-			last = netlog_count_packet(table, &packets[i]);
-	}
-	return last;
-}
-
-/* First pass over one plain packet; false if it is counted already. */
-NETLOG_INLINE bool prepare(const struct netlog_table *table, const struct netlog_packet *packet,
-			   int version, struct netlog_record *last, struct pending *item)
-{
-	item->direction = packet->direction & 1;
-	item->length = packet->length;
-	if (last && hit(last, &item->key, version, item->direction, item->length))
+	if (last && last_equals(&key, version, &last->connection) &&
+	    add(last, direction, packet->length))
 		return false;
-	item->hash = hash_of(&item->key, version, table->secret);
+	item->key = key;
+	item->direction = direction;
+	item->length = packet->length;
+	item->hash = version == 4 ? key_hash4(&key, table->secret) : key_hash6(&key, table->secret);
 	prefetch(index_bucket(&table->index, item->hash));
 	return true;
 }
@@ -111,19 +93,19 @@ NETLOG_INLINE bool prepare(const struct netlog_table *table, const struct netlog
 static size_t pass_decode(struct netlog_table *table, const struct netlog_packet *packets, size_t n,
 			  struct pending *pending, struct netlog_record *last)
 {
-	size_t kept = 0;
+	struct pending *item = pending;
 
 	for (size_t i = 0; i < n; i++) {
-		struct pending *item = &pending[kept];
+		struct netlog_key key;
 
-		if (likely(packet_decode_plain4(&packets[i], &item->key)))
-			kept += prepare(table, &packets[i], 4, last, item);
-		else if (likely(packet_decode_plain6(&packets[i], &item->key)))
-			kept += prepare(table, &packets[i], 6, last, item);
+		if (likely(packet_decode_plain4(&packets[i], &key)))
+			item += prepare(table, &packets[i], key, 4, last, item);
+		else if (likely(packet_decode_plain6(&packets[i], &key)))
+			item += prepare(table, &packets[i], key, 6, last, item);
 		else
 			(void)netlog_count_packet(table, &packets[i]);
 	}
-	return kept;
+	return (size_t)(item - pending);
 }
 
 static void pass_match(const struct netlog_table *table, struct pending *pending, size_t n)
@@ -136,20 +118,38 @@ static void pass_match(const struct netlog_table *table, struct pending *pending
 	}
 }
 
+NETLOG_INLINE struct netlog_record *settle(struct netlog_table *table, const struct pending *item,
+					   struct netlog_record *candidate)
+{
+	if (likely(candidate && is_of(candidate, item) &&
+		   add(candidate, item->direction, item->length)))
+		return candidate;
+	const struct netlog_increment increment = {
+		.packets = 1, .direction = item->direction, .bytes = item->length};
+
+	return netlog_table_add(table, &item->key, item->hash, &increment);
+}
+
 static struct netlog_record *pass_add(struct netlog_table *table, const struct pending *pending,
 				      size_t n, struct netlog_record *last)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct pending *item = &pending[i];
+	for (size_t i = 0; i < n; i++)
+		last = settle(table, &pending[i], pending[i].candidate);
+	return last;
+}
 
-		last = item->candidate;
-		if (likely(last && hit(last, &item->key, 6, item->direction, item->length)))
-			continue;
-		const struct netlog_increment increment = {
-			.packets = 1, .direction = item->direction, .bytes = item->length};
+/* The last two passes in one, where no record is far away. */
+static struct netlog_record *pass_match_add(struct netlog_table *table,
+					    const struct pending *pending, size_t n,
+					    struct netlog_record *last)
+{
+	/* A copy: the compiler can not know that a record's counters are not in the index. */
+	const struct netlog_index index = table->index;
+	struct netlog_record *records = table->records;
 
-		last = netlog_table_add(table, &item->key, item->hash, &increment);
-	}
+	for (size_t i = 0; i < n; i++)
+		last = settle(table, &pending[i],
+			      first_candidate(&index, records, pending[i].hash));
 	return last;
 }
 
@@ -158,17 +158,15 @@ void COUNT_PACKETS(struct netlog_table *table, const struct netlog_packet *packe
 {
 	struct pending pending[PASS_PACKETS];
 
+	for (size_t i = 0; i < n && i < AHEAD_PACKETS; i++)
+		prefetch(packets[i].data);
 	while (n) {
 		size_t part = n < PASS_PACKETS ? n : PASS_PACKETS;
+		size_t kept = pass_decode(table, packets, part, pending, *last);
 
-		/* The headers of the next ones, while these are worked on. */
-		for (size_t i = part; i < n && i < 2 * part; i++)
-			prefetch(packets[i].data);
-		if (table->header->count * sizeof(struct netlog_record) <= SINGLE_BYTES) {
-			*last = count_singly(table, packets, part, *last);
+		if (table->header->count * sizeof(struct netlog_record) <= SMALL_BYTES) {
+			*last = pass_match_add(table, pending, kept, *last);
 		} else {
-			size_t kept = pass_decode(table, packets, part, pending, *last);
-
 			pass_match(table, pending, kept);
 			*last = pass_add(table, pending, kept, *last);
 		}

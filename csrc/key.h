@@ -103,6 +103,15 @@ NETLOG_INLINE bool key_equals4(const struct netlog_key *key,
 		(key->tail ^ load_64(bytes + 32))) == 0;
 }
 
+/* For a guess that is mostly wrong: the word that mostly tells comes first. */
+NETLOG_INLINE bool last_equals(const struct netlog_key *key, int version,
+			       const struct netlog_connection *connection)
+{
+	if (likely(key->tail != load_64((const uint8_t *)connection + 32)))
+		return false;
+	return version == 4 ? key_equals4(key, connection) : key_equals(key, connection);
+}
+
 NETLOG_INLINE uint64_t hash_fold(uint64_t a, uint64_t b)
 {
 	unsigned __int128 product = (unsigned __int128)a * b;

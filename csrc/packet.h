@@ -90,6 +90,20 @@ NETLOG_INLINE void packet_put_increment(struct netlog_increment *increment,
 	increment->bytes = packet->length;
 }
 
+/* least <= total <= length in one comparison, where length is not below least. */
+NETLOG_INLINE bool packet_reaches(uint32_t total, uint32_t least, uint32_t length)
+{
+	return total - least <= length - least;
+}
+
+/* One test: which of them comes next is anybody's guess, so a branch for each would be
+ * mispredicted. */
+NETLOG_INLINE bool packet_is_plain_proto(uint8_t proto)
+{
+	return proto < 64 &&
+	       ((1ull << PROTO_TCP | 1ull << PROTO_UDP | 1ull << PROTO_DCCP) >> proto & 1);
+}
+
 /* TCP or UDP over IPv4 without options, whole, no super-packet, with room for the ports: then key
  * is written. False for all others. What it adds is one packet of packet->length bytes. */
 NETLOG_INLINE bool packet_decode_plain4(const struct netlog_packet *packet, struct netlog_key *key)
@@ -106,8 +120,8 @@ NETLOG_INLINE bool packet_decode_plain4(const struct netlog_packet *packet, stru
 	uint8_t proto = data[9];
 
 	if (unlikely((load_64(data) & load_64(mask_bytes)) != load_64(plain_bytes)) ||
-	    unlikely(total > packet->length || total < PACKET_IP4_HEADER + PACKET_PORTS) ||
-	    unlikely(proto != PROTO_TCP && proto != PROTO_UDP))
+	    unlikely(!packet_reaches(total, PACKET_IP4_HEADER + PACKET_PORTS, packet->length)) ||
+	    unlikely(!packet_is_plain_proto(proto)))
 		return false;
 	packet_put_addresses4(key, data, direction);
 	packet_put_tail(key, data + PACKET_IP4_HEADER, direction, 4, proto);
@@ -126,8 +140,9 @@ NETLOG_INLINE bool packet_decode_plain6(const struct netlog_packet *packet, stru
 	uint8_t proto = data[6];
 
 	if (unlikely(data[0] >> 4 != 6) ||
-	    unlikely(PACKET_IP6_HEADER + payload > packet->length || payload < PACKET_PORTS) ||
-	    unlikely(proto != PROTO_TCP && proto != PROTO_UDP))
+	    unlikely(!packet_reaches(PACKET_IP6_HEADER + payload, PACKET_IP6_HEADER + PACKET_PORTS,
+				     packet->length)) ||
+	    unlikely(!packet_is_plain_proto(proto)))
 		return false;
 	packet_put_addresses6(key, data, direction);
 	packet_put_tail(key, data + PACKET_IP6_HEADER, direction, 6, proto);

@@ -42,3 +42,13 @@ int netlog_lane_count_span(struct netlog_lane *lane, const struct netlog_span *s
 	netlog_lane_leave(lane);
 	return 0;
 }
+
+void netlog_lane_count_bracket(struct netlog_lane *lane, const struct netlog_packet *packets,
+			       size_t n_packets, const struct netlog_datagram *datagrams,
+			       size_t n_datagrams)
+{
+	netlog_lane_enter(lane);
+	netlog_lane_count_packets(lane, packets, n_packets);
+	netlog_lane_count_datagrams(lane, datagrams, n_datagrams);
+	netlog_lane_leave(lane);
+}

@@ -21,4 +21,11 @@ struct netlog_span {
  * counted. The lane's owner only. */
 int netlog_lane_count_span(struct netlog_lane *lane, const struct netlog_span *span);
 
+/* One bracket around packets and datagrams, for callers that something may interrupt between two
+ * calls, as a signal's handler does in Python: a bracket must not stay open. The lane's owner only.
+ */
+void netlog_lane_count_bracket(struct netlog_lane *lane, const struct netlog_packet *packets,
+			       size_t n_packets, const struct netlog_datagram *datagrams,
+			       size_t n_datagrams);
+
 #endif

@@ -141,6 +141,21 @@ def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(array, dtype=np.uint64)
 
 
+@contextlib.contextmanager
+def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
+    """The bytes of `data` for the time of a call, and how many they are."""
+    with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
+        if not view.c_contiguous:
+            raise ValueError("expected contiguous bytes")
+        with ffi.from_buffer("uint8_t[]", view) as buffer:
+            yield buffer, view.nbytes
+
+
+def _nanoseconds(timeout_s: float) -> int:
+    """A time-out for the core: 0 to 30 years."""
+    return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
+
+
 class Meter:
     """Counts per connection for the observation points of one node.
 
@@ -191,6 +206,8 @@ class Meter:
         self._unattributed = NOTHING
         # Open devices that count into it: they are extracted together or not at all.
         self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
+        # Epoch and late lanes of a swap whose drain is still to succeed.
+        self._undrained: tuple[int, int] | None = None
         # The writers of this class share one lane; pollers exclude each other; close waits for both
         # and for whoever is inside wait().
         self._count_lock = threading.Lock()
@@ -248,9 +265,8 @@ class Meter:
             raise TypeError(f"rx: expected a bool or an array of bools, got {directions.dtype}")
         if directions.ndim and directions.shape != starts.shape:
             raise ValueError(f"rx: expected shape {starts.shape}, got {directions.shape}")
-        with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
-            buffer = ffi.from_buffer("uint8_t[]", view)
-            span.data, span.bytes = buffer, view.nbytes
+        with _lent(data) as (buffer, size):
+            span.data, span.bytes = buffer, size
             span.offsets = ffi.from_buffer("uint64_t[]", starts)
             span.lengths = ffi.from_buffer("uint64_t[]", sizes)
             span.n = len(starts)
@@ -261,7 +277,6 @@ class Meter:
                 span.direction = lib.NETLOG_RX if directions else lib.NETLOG_TX
             with self._count_lock:
                 result = lib.netlog_lane_count_span(self._own_lane(), span)
-            ffi.release(buffer)
         if result:
             raise ValueError(f"offsets, lengths: a packet lies outside the {span.bytes} bytes")
 
@@ -285,10 +300,7 @@ class Meter:
         datagrams = np.ascontiguousarray(datagrams)
         pointer = ffi.cast("struct netlog_datagram *", ffi.from_buffer(datagrams))
         with self._count_lock:
-            lane = self._own_lane()
-            lib.netlog_lane_enter(lane)
-            lib.netlog_lane_count_datagrams(lane, pointer, len(datagrams))
-            lib.netlog_lane_leave(lane)
+            lib.netlog_lane_count_bracket(self._own_lane(), ffi.NULL, 0, pointer, len(datagrams))
 
     # -- polling ----------------------------------------------------------------------------------
 
@@ -328,6 +340,7 @@ class Meter:
         """Empty the banks of the last snapshot. Without one it does nothing."""
         with self._polling():
             lib.netlog_meter_clear(self._meter)
+            self._undrained = None
 
     @property
     def unattributed(self) -> Unattributed:
@@ -345,7 +358,7 @@ class Meter:
         """
         with self._wait_lock:
             self._check_open()
-            return bool(lib.netlog_meter_wait(self._meter, max(0, int(timeout_s * 1e9))))
+            return bool(lib.netlog_meter_wait(self._meter, _nanoseconds(timeout_s)))
 
     def wake(self) -> None:
         """End the current `wait`, or the next one. On a closed meter it does nothing."""
@@ -446,25 +459,25 @@ class Meter:
             yield
 
     def _update(self, packet: BytesLike, direction: int) -> None:
-        with memoryview(packet) as view:
-            buffer = ffi.from_buffer("uint8_t[]", view)
-            described = ffi.new("struct netlog_packet *")
-            described.data, described.length = buffer, view.nbytes
-            described.direction = direction
+        described = ffi.new("struct netlog_packet *")
+        with _lent(packet) as (buffer, size):
+            described.data, described.length, described.direction = buffer, size, direction
             with self._count_lock:
-                lane = self._own_lane()
-                lib.netlog_lane_enter(lane)
-                lib.netlog_lane_count_packets(lane, described, 1)
-                lib.netlog_lane_leave(lane)
-            ffi.release(buffer)
+                lib.netlog_lane_count_bracket(self._own_lane(), described, 1, ffi.NULL, 0)
 
     def _swap_and_drain(self, timeout_s: float) -> Snapshot:
-        epoch = int(lib.netlog_meter_epoch(self._meter))
-        late = lib.netlog_meter_swap(self._meter, max(0, int(timeout_s * 1e9)))
-        if late < 0:
-            raise StateError("meter: the last snapshot was not cleared")
+        if self._undrained is None:
+            epoch = int(lib.netlog_meter_epoch(self._meter))
+            late = lib.netlog_meter_swap(self._meter, _nanoseconds(timeout_s))
+            if late < 0:
+                raise StateError("meter: the last snapshot was not cleared")
+            self._undrained = epoch, late
+        # A drain that failed (no memory for the rows) left the banks as they were: this is the
+        # same epoch again.
+        epoch, late = self._undrained
         tun, tun_unattributed = self._drain(lib.NETLOG_TUN)
         sock, sock_unattributed = self._drain(lib.NETLOG_SOCK)
+        self._undrained = None
         return Snapshot(epoch, tun, sock, tun_unattributed, sock_unattributed, late)
 
     def _drain(self, point: int) -> tuple[FlowArray, Unattributed]:

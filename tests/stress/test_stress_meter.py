@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -110,7 +109,9 @@ def test_close_while_others_count_and_extract() -> None:
         meter = netlog.Meter(1000)
         ended: list[type[Exception]] = []
 
-        def work(call: str, meter: netlog.Meter = meter, ended: list[object] = ended) -> None:
+        def work(
+            call: str, meter: netlog.Meter = meter, ended: list[type[Exception]] = ended
+        ) -> None:
             try:
                 while True:
                     if call == "batch":
@@ -171,7 +172,7 @@ def test_opening_and_closing_leaks_nothing() -> None:
     def held() -> tuple[int, int, int]:
         gc.collect()
         mappings = Path("/proc/self/maps").read_text().count("\n")
-        return len(os.listdir("/proc/self/fd")), threading.active_count(), mappings
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), mappings
 
     use_meters(20)
     before, kib = held(), anonymous_kib()

@@ -1,4 +1,4 @@
-"""The C selftests, in their plain build; `.ci/run` runs them under the sanitizers too."""
+"""The C selftests, built plain; `.ci/run` runs them under the sanitizers too."""
 
 from __future__ import annotations
 
