@@ -191,7 +191,9 @@ class Message:
         return hash(self._period)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{len(rows)} {kind.name.lower()}" for kind, rows in self._traffic.items())
+        sizes = ", ".join(
+            f"{len(rows)} {kind.name.lower()}" for kind, rows in self._traffic.items()
+        )
         return f"<Message {self.node_id!r} {format_rfc3339(self.start_ns)}: {sizes or 'empty'}>"
 
 
