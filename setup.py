@@ -1,4 +1,4 @@
-"""Build netlog's one compiled module; everything else about the package stands in pyproject.toml."""
+"""Build netlog's one compiled module; the rest of the package stands in pyproject.toml."""
 
 import sys
 

@@ -7,7 +7,9 @@
 #include "netlog.h"
 #include "packet.h"
 #include "prefixes.h"
+#include "relay.h"
 #include "sort.h"
+#include "span.h"
 #include "tally.h"
 
 #endif

@@ -25,8 +25,8 @@ enum netlog_point { NETLOG_TUN = 0, NETLOG_SOCK = 1, NETLOG_POINTS = 2 };
 
 /* Bits of `flags`. 0, the usual value, says that both addresses are there and of `version`. */
 enum {
-	NETLOG_NO_SRC = 1,	  /* there is no source; its bytes and port are 0 */
-	NETLOG_NO_DST = 2,	  /* there is no destination */
+	NETLOG_NO_SRC = 1,    /* there is no source; its bytes and port are 0 */
+	NETLOG_NO_DST = 2,    /* there is no destination */
 	NETLOG_SRC_OTHER = 4, /* the source's family is not that of `version`: IPv4 <-> IPv6 */
 	NETLOG_DST_OTHER = 8,
 };
@@ -37,7 +37,7 @@ struct netlog_connection {
 	uint16_t src_port;
 	uint16_t dst_port;
 	uint8_t version; /* 4 or 6; 0 when there are no addresses at all */
-	uint8_t proto;	 /* IANA protocol number; 0 in sock connections */
+	uint8_t proto;   /* IANA protocol number; 0 in sock connections */
 	uint8_t flags;
 	uint8_t reserved; /* 0: connections are compared as bytes */
 };

@@ -44,24 +44,25 @@ struct netlog_lane;
 #define NETLOG_MAX_LANES 256u
 
 struct netlog_meter_options {
-	uint32_t max_flows;	/* tun connections per lane and bank, 1..NETLOG_MAX_FLOWS */
+	uint32_t max_flows;     /* tun connections per lane and bank, 1..NETLOG_MAX_FLOWS */
 	uint32_t max_endpoints; /* sock connections per lane and bank, 1..NETLOG_MAX_FLOWS */
-	uint32_t max_lanes;	/* threads that count at once, 1..NETLOG_MAX_LANES */
+	uint32_t max_lanes;     /* threads that count at once, 1..NETLOG_MAX_LANES */
+	uint32_t shared;        /* 1: a forked child counts into, or polls, the same tables */
 };
 
 /* One IP packet, or a super-packet as IFF_VNET_HDR hands it over. */
 struct netlog_packet {
 	const uint8_t *data; /* from the IP header on; may be NULL if length is 0 */
-	uint32_t length;	 /* bytes at data */
-	uint16_t gso_size;	 /* payload bytes of a segment; 0: a packet of its own */
-	uint8_t direction;	 /* enum netlog_direction */
+	uint32_t length;     /* bytes at data */
+	uint16_t gso_size;   /* payload bytes of a segment; 0: a packet of its own */
+	uint8_t direction;   /* enum netlog_direction */
 	uint8_t reserved;
 };
 
 /* One UDP datagram, or several that UDP_SEGMENT or UDP_GRO carried as one. */
 struct netlog_datagram {
 	uint8_t address[16]; /* the remote's, IPv4 in mapped form */
-	uint16_t port;	     /* host order */
+	uint16_t port;       /* host order */
 	uint8_t version;     /* 4 or 6 */
 	uint8_t direction;   /* enum netlog_direction */
 	uint32_t length;     /* UDP payload bytes */
@@ -72,7 +73,7 @@ struct netlog_datagram {
 /* Why a packet was counted without a connection. */
 enum netlog_unattributed_reason {
 	NETLOG_MALFORMED = 0,  /* shorter than it announces, or contradicts itself */
-	NETLOG_NOT_IP = 1,	   /* neither version 4 nor 6 */
+	NETLOG_NOT_IP = 1,     /* neither version 4 nor 6 */
 	NETLOG_TABLE_FULL = 2, /* a new connection met a full table */
 	NETLOG_REASONS = 3,
 };

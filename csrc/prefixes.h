@@ -2,9 +2,9 @@
 /* prefixes: an immutable map from addresses to small values, given as a set of prefixes.
  *
  * A prefix changes the value that its surroundings have: value = (surrounding & ~clear) | set. So
- * the same map serves "the longest prefix wins" (clear = ~0) and "is it in any of these" (clear = 0).
- * Prefixes of equal address and length apply in the order in which they were given. Outside of all
- * prefixes the value is 0.
+ * the same map serves "the longest prefix wins" (clear = ~0) and "is it in any of these" (clear =
+ * 0). Prefixes of equal address and length apply in the order in which they were given. Outside of
+ * all prefixes the value is 0.
  *
  * Kept as sorted disjoint intervals, searched without branches; IPv4 and IPv6 apart. An IPv4-mapped
  * IPv6 address (version 6) is an IPv6 address.
@@ -19,7 +19,7 @@
 struct netlog_prefix {
 	uint8_t address[16]; /* IPv4 in mapped form; bits beyond length are ignored */
 	uint8_t version;     /* 4 or 6 */
-	uint8_t length;	     /* 0..32 for IPv4, 0..128 for IPv6 */
+	uint8_t length;      /* 0..32 for IPv4, 0..128 for IPv6 */
 	uint16_t reserved;
 	uint32_t clear;
 	uint32_t set;

@@ -9,7 +9,7 @@ from netlog.errors import DeviceError
 if not sys.platform.startswith("linux"):
     raise ImportError(f"netlog meters Linux TUN devices; it does not run on {sys.platform}")
 
-from netlog._core import ffi, lib  # noqa: E402 - the clear error above comes first
+from netlog._core import ffi, lib
 
 __all__ = ["check", "ffi", "lib"]
 

@@ -1,0 +1,112 @@
+"""How a bench measures: in turns with its floor or peer, round by round; medians, and their ratio.
+
+The machine has other users, and what they do to a round they do to its neighbour too. So a ratio
+of medians from one run means something where a time alone does not.
+"""
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.packets import SEED
+
+ROUNDS = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit from the design: on the ratio (`x`) or on the measured figure itself (its unit)."""
+
+    sign: str  # "<=" or ">="
+    limit: float
+    unit: str = "x"
+
+    def holds(self, row: "Row") -> bool:
+        """Whether the row keeps it."""
+        value = row.ratio if self.unit == "x" else row.measured
+        if value is None:
+            return False
+        return value <= self.limit if self.sign == "<=" else value >= self.limit
+
+    def __str__(self) -> str:
+        """As the table prints it."""
+        return f"{self.sign} {self.limit:g}{'' if self.unit == 'x' else ' '}{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table that `python -m bench` prints."""
+
+    name: str
+    measured: float
+    unit: str
+    beside: float | None = None
+    beside_name: str = ""
+    ratio: float | None = None
+    budget: Budget | None = None
+
+    def save(self, benchmark: Any) -> None:  # noqa: ANN401 - pytest-benchmark has no types
+        """Keep it in the benchmark's JSON."""
+        benchmark.extra_info.update(
+            row=self.name,
+            measured=self.measured,
+            unit=self.unit,
+            beside=self.beside,
+            beside_name=self.beside_name,
+            ratio=self.ratio,
+            budget=str(self.budget) if self.budget else None,
+            ok=self.budget.holds(self) if self.budget else None,
+            seed=SEED,
+            command=" ".join(sys.argv),
+        )
+
+
+@dataclass(slots=True)
+class Turns:
+    """A measured thing and what stands beside it, taken in turns."""
+
+    benchmark: Any
+    measured: Callable[[], float]
+    beside: Callable[[], float]
+    prepare: Callable[[int], None] | None = None  # untimed, before either; gets the round's number
+
+    def medians(self, rounds: int = ROUNDS) -> tuple[float, float]:
+        """Run the rounds; the medians of both, in whatever unit the two callables return."""
+        measured: list[float] = []
+        beside: list[float] = []
+
+        def prepare() -> None:
+            if self.prepare:
+                self.prepare(len(beside))
+
+        def turn() -> None:
+            prepare()
+            beside.append(self.beside())
+            prepare()
+
+        def target() -> None:
+            measured.append(self.measured())
+
+        self.benchmark.pedantic(target, setup=turn, rounds=rounds, iterations=1)
+        # Also every round, so that somebody who doubts the medians can look.
+        self.benchmark.extra_info.update(rounds=measured, beside_rounds=beside)
+        return statistics.median(measured), statistics.median(beside)
+
+    def row(  # noqa: PLR0913 - a row has these columns
+        self,
+        name: str,
+        beside_name: str,
+        budget: Budget | None = None,
+        *,
+        unit: str = "ns",
+        inverse: bool = False,
+        rounds: int = ROUNDS,
+    ) -> Row:
+        """Run the rounds and save the row; the ratio is measured / beside, or its inverse."""
+        measured, beside = self.medians(rounds)
+        ratio = beside / measured if inverse else measured / beside
+        row = Row(name, measured, unit, beside, beside_name, ratio, budget)
+        row.save(self.benchmark)
+        return row

@@ -1,0 +1,88 @@
+"""The C half of the benches: bench/*.c with the core, compiled as setup.py compiles the core."""
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from cffi import FFI
+
+from netlog._build import CSRC, compile_flags
+
+BENCH = Path(__file__).resolve().parent
+RESULTS = BENCH / "results"
+
+# programs/ has the sources that are compiled to programs of their own.
+SOURCES = [*sorted(BENCH.glob("*.c")), *sorted(CSRC.glob("*.c"))]
+HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
+
+
+def _digest(*more: Path) -> str:
+    """Names a build by all that goes into it, so that a stale one is never measured."""
+    digest = hashlib.sha256(repr(compile_flags()).encode())
+    for path in [*SOURCES, *HEADERS, *more]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _load() -> Any:  # noqa: ANN401 - cffi's modules have no type
+    """Build the module where this state of the sources has none yet, and import it."""
+    name = "_bench_" + _digest()
+    folder = RESULTS / name
+    built = sorted(folder.glob(f"{name}*.so"))
+    if not built:
+        ffi = FFI()
+        ffi.cdef((BENCH / "bench.cdef").read_text())
+        compiler, linker = compile_flags()
+        ffi.set_source(
+            name,
+            '#include "bench.h"',
+            sources=[str(path) for path in SOURCES],
+            include_dirs=[str(BENCH)],
+            extra_compile_args=compiler,
+            extra_link_args=linker,
+            libraries=["pthread"],
+            py_limited_api=True,
+        )
+        for old in RESULTS.glob("_bench_*"):
+            shutil.rmtree(old)
+        ffi.compile(tmpdir=str(folder))
+        built = sorted(folder.glob(f"{name}*.so"))
+    spec = importlib.util.spec_from_file_location(name, built[0])
+    if spec is None or spec.loader is None:
+        sys.exit(f"bench: {built[0]}: not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_program(source: Path, *, with_core: bool) -> Path:
+    """Compile one C program, by itself or with the core and the benches' C in it.
+
+    Args:
+        source: its C file.
+        with_core: whether to compile and link everything that the module has, too.
+
+    Returns:
+        The path of the executable.
+    """
+    program = RESULTS / f"{source.stem}-{_digest(source)}"
+    if not program.exists():
+        compiler, linker = compile_flags()
+        sources = [source, *(SOURCES if with_core else [])]
+        RESULTS.mkdir(exist_ok=True)
+        cc = (sysconfig.get_config_var("CC") or "cc").split()
+        subprocess.run(
+            [*cc, *compiler, "-I", BENCH, "-o", program, *sources, *linker, "-lpthread"],
+            check=True,
+        )
+    return program
+
+
+_module = _load()
+ffi: Any = _module.ffi
+lib: Any = _module.lib

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* compiler: the compiler's extensions that the core uses, each under a plain name. */
+#ifndef NETLOG_COMPILER_H
+#define NETLOG_COMPILER_H
+
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+#define NETLOG_NOINLINE __attribute__((noinline))
+#define NETLOG_INLINE   static inline __attribute__((always_inline))
+
+#define prefetch(address)       __builtin_prefetch((address), 0, 3)
+#define prefetch_write(address) __builtin_prefetch((address), 1, 3)
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* count: batches of packets and datagrams -> a table.
+ *
+ * A table that fits into the second-level cache is served packet by packet. A larger one is served
+ * in passes over PASS_PACKETS packets, so that the misses of one packet are waited for while the
+ * others are worked on: decode, hash and prefetch the bucket; match tags and prefetch the record;
+ * compare and add.
+ *
+ * The loop over packets stands in count_packets.h and is compiled once for each level of the
+ * instruction set (count_base.c, count_avx2.c, count_avx512.c: tags are matched in one instruction
+ * where the machine can); the best one is chosen when a meter opens.
+ *
+ * Threads: the lane's owner, inside its bracket.
+ */
+#ifndef NETLOG_COUNT_H
+#define NETLOG_COUNT_H
+
+#include "table.h"
+
+/* Counts n packets. *last is the record that was hit last (NULL: none), and is kept up to date: two
+ * packets in a row of one connection are common enough (bulk) to look there before hashing. */
+typedef void netlog_count_packets_fn(struct netlog_table *table,
+				     const struct netlog_packet *packets, size_t n,
+				     struct netlog_record **last);
+
+netlog_count_packets_fn netlog_count_packets_base;
+#ifdef __x86_64__
+netlog_count_packets_fn netlog_count_packets_avx2;
+netlog_count_packets_fn netlog_count_packets_avx512;
+#endif
+
+/* The one for this machine. */
+netlog_count_packets_fn *netlog_count_packets_choose(void);
+
+/* Any packet, also one that is not plain. Returns the record that was hit, or NULL. */
+struct netlog_record *netlog_count_packet(struct netlog_table *table,
+					  const struct netlog_packet *packet);
+
+void netlog_count_datagrams(struct netlog_table *table, const struct netlog_datagram *datagrams,
+			    size_t n, struct netlog_record **last);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* region: how a meter lies in memory: one contiguous piece without pointers.
+ *
+ *	region header | lane 0 | lane 1 | ...
+ *	lane: lane header | bank 0: tun index, tun records, sock index, sock records | bank 1: ...
+ *
+ * All offsets follow from the options, so whoever maps a region computes them anew and compares the
+ * size, and trusts no offset that is stored in it. Every part begins on a page.
+ */
+#ifndef NETLOG_REGION_H
+#define NETLOG_REGION_H
+
+#include "table.h"
+
+#define NETLOG_LINE 64
+#define NETLOG_PAGE 4096u
+
+#define NETLOG_BANKS 2
+
+#define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
+#define NETLOG_REGION_VERSION 1u
+
+struct netlog_region {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t header_bytes;
+	uint64_t region_bytes;
+	uint8_t meter_id[16];
+	struct netlog_meter_options options;
+	struct netlog_secret secret;
+
+	/* writer: the poller; readers: every writer's enter. seq_cst both sides. Poll periods. */
+	_Alignas(NETLOG_LINE) uint64_t epoch;
+
+	/* writers: any lane's leave, netlog_meter_wake(); reader: netlog_meter_wait(). A futex. */
+	_Alignas(NETLOG_LINE) uint32_t wakes;
+};
+
+struct netlog_lane_header {
+	/* 1 while a thread owns the lane. acq_rel, so the next owner sees what the last one left.
+	 */
+	_Alignas(NETLOG_LINE) uint64_t owned;
+
+	/* writer: the owner; reader: the poller. Odd inside enter/leave, grows by one at each. */
+	_Alignas(NETLOG_LINE) uint64_t bracket;
+
+	/* writer: the owner inside a bracket; reader: the poller, once the bank is quiesced. */
+	_Alignas(NETLOG_LINE) struct netlog_table_header tables[NETLOG_BANKS][NETLOG_POINTS];
+};
+
+static_assert(sizeof(struct netlog_region) <= NETLOG_PAGE, "the header is the first page");
+static_assert(sizeof(struct netlog_lane_header) <= NETLOG_PAGE, "one page a lane header");
+
+static inline size_t region_round(size_t bytes)
+{
+	return (bytes + NETLOG_PAGE - 1) & ~(size_t)(NETLOG_PAGE - 1);
+}
+
+static inline uint32_t region_capacity(const struct netlog_meter_options *options, int point)
+{
+	return point == NETLOG_TUN ? options->max_flows : options->max_endpoints;
+}
+
+static inline size_t region_table_bytes(uint32_t capacity)
+{
+	return region_round(netlog_table_index_bytes(capacity)) +
+	       region_round((size_t)capacity * sizeof(struct netlog_record));
+}
+
+static inline size_t region_bank_bytes(const struct netlog_meter_options *options)
+{
+	return region_table_bytes(options->max_flows) + region_table_bytes(options->max_endpoints);
+}
+
+static inline size_t region_lane_bytes(const struct netlog_meter_options *options)
+{
+	return NETLOG_PAGE + NETLOG_BANKS * region_bank_bytes(options);
+}
+
+static inline size_t region_bytes(const struct netlog_meter_options *options)
+{
+	return NETLOG_PAGE + options->max_lanes * region_lane_bytes(options);
+}
+
+#endif

@@ -1,0 +1,498 @@
+"""The meter: counts packets per connection in C, and hands the counts over period by period."""
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from netlog._native import check, ffi, lib
+from netlog.errors import StateError
+from netlog.flows import FLOW_DTYPE
+
+__all__ = ["DATAGRAM_DTYPE", "Meter", "Snapshot", "Unattributed"]
+
+# What the buffer protocol takes; the standard library names it from Python 3.12 on only.
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+FlowArray: TypeAlias = npt.NDArray[np.void]
+
+REASONS = ("malformed", "not_ip", "table_full")
+
+DATAGRAM_DTYPE = np.dtype(
+    [
+        ("address", "V16"),
+        ("port", np.uint16),
+        ("version", np.uint8),
+        ("rx", np.uint8),
+        ("length", np.uint32),
+        ("gso_size", np.uint16),
+        ("reserved", np.uint16),
+    ]
+)
+"""One UDP datagram at the socket: `struct netlog_datagram` of csrc/netlog.h.
+
+`address` is the remote's, 16 raw bytes in network order, IPv4 in mapped form with `version` 4;
+`port` is in host order; `length` is the UDP payload in bytes; `gso_size` is the payload of one
+segment if the datagram stands for several, else 0.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unattributed:
+    """Packets that were counted without a connection.
+
+    Attributes:
+        by_reason: for each of `malformed`, `not_ip` and `table_full`:
+            (tx_packets, tx_bytes, rx_packets, rx_bytes).
+    """
+
+    by_reason: dict[str, tuple[int, int, int, int]]
+
+    def _sum(self, index: int) -> int:
+        return sum(counts[index] for counts in self.by_reason.values())
+
+    @property
+    def tx_packets(self) -> int:
+        """Packets from this node's stack into the tunnel, or datagrams out of the socket."""
+        return self._sum(0)
+
+    @property
+    def tx_bytes(self) -> int:
+        """Bytes of `tx_packets`."""
+        return self._sum(1)
+
+    @property
+    def rx_packets(self) -> int:
+        """Packets of the other way."""
+        return self._sum(2)
+
+    @property
+    def rx_bytes(self) -> int:
+        """Bytes of `rx_packets`."""
+        return self._sum(3)
+
+    @property
+    def packets(self) -> int:
+        """Packets of both directions."""
+        return self.tx_packets + self.rx_packets
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of both directions."""
+        return self.tx_bytes + self.rx_bytes
+
+    def as_row(self) -> FlowArray:
+        """The counts as a connection without addresses: FLOW_DTYPE, shape (1,), or (0,) if none."""
+        if not self.packets:
+            return np.zeros(0, FLOW_DTYPE)
+        row = np.zeros(1, FLOW_DTYPE)
+        row["flags"] = lib.NETLOG_NO_SRC | lib.NETLOG_NO_DST
+        for name in ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes"):
+            row[name] = getattr(self, name)
+        return row
+
+
+NOTHING = Unattributed(dict.fromkeys(REASONS, (0, 0, 0, 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a meter counted in one epoch, at both observation points, taken by one store.
+
+    Attributes:
+        epoch: number of the epoch.
+        tun: FLOW_DTYPE, shape (n,): the connections inside the tunnel.
+        sock: FLOW_DTYPE, shape (m,): the datagrams that carried it, by remote endpoint.
+        tun_unattributed: packets that crossed the TUN and have no connection.
+        sock_unattributed: datagrams that crossed the socket and have no connection.
+        late_lanes: writers that were still inside a batch; their counts come with a later epoch.
+    """
+
+    epoch: int
+    tun: FlowArray
+    sock: FlowArray
+    tun_unattributed: Unattributed
+    sock_unattributed: Unattributed
+    late_lanes: int
+
+    def tun_rows(self) -> FlowArray:
+        """`tun`, and behind it a row without addresses for what is unattributed."""
+        return np.concatenate((self.tun, self.tun_unattributed.as_row()))
+
+    def sock_rows(self) -> FlowArray:
+        """`sock`, and behind it a row without addresses for what is unattributed."""
+        return np.concatenate((self.sock, self.sock_unattributed.as_row()))
+
+
+def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
+    """An integer array of shape (n,) as unsigned words; negative ones become too large to pass."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected an array of shape (n,), got shape {array.shape}")
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name}: expected integers, got {array.dtype}")
+    if array.dtype.kind == "i":
+        return np.ascontiguousarray(array, dtype=np.int64).view(np.uint64)
+    return np.ascontiguousarray(array, dtype=np.uint64)
+
+
+@contextlib.contextmanager
+def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
+    """The bytes of `data` for the time of a call, and how many they are."""
+    with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
+        if not view.c_contiguous:
+            raise ValueError("expected contiguous bytes")
+        with ffi.from_buffer("uint8_t[]", view) as buffer:
+            yield buffer, view.nbytes
+
+
+def _nanoseconds(timeout_s: float) -> int:
+    """A time-out for the core: 0 to 30 years."""
+    return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
+
+
+class Meter:
+    """Counts per connection for the observation points of one node.
+
+    Args:
+        max_flows: connections per lane and bank at the TUN, 1 to 2**26. Memory is reserved for
+            all of them (72 to 80 bytes each) and touched as they are seen. A connection that does
+            not fit is counted as unattributed.
+        max_endpoints: remote endpoints per lane and bank at the socket; default a quarter of
+            `max_flows`, at least 64.
+        max_lanes: threads that may count at once, 1 to 256. Counting through this class takes one;
+            a device takes two, a relay two.
+        shared: whether a forked child counts into, or polls, the same tables.
+
+    Raises:
+        ValueError: an argument is out of range.
+        MemoryError: the address space is exhausted.
+
+    Thread safety: every method may be called from any thread. `snapshot`, `clear` and `extract`
+        are the poller's and exclude each other.
+    """
+
+    def __init__(
+        self,
+        max_flows: int = 65536,
+        *,
+        max_endpoints: int | None = None,
+        max_lanes: int = 16,
+        shared: bool = False,
+    ) -> None:
+        if max_endpoints is None:
+            max_endpoints = max(64, max_flows // 4)
+        for name, value, most in (
+            ("max_flows", max_flows, lib.NETLOG_MAX_FLOWS),
+            ("max_endpoints", max_endpoints, lib.NETLOG_MAX_FLOWS),
+            ("max_lanes", max_lanes, lib.NETLOG_MAX_LANES),
+        ):
+            if not 1 <= value <= most:
+                raise ValueError(f"{name}: expected 1 to {most}, got {value}")
+        options = ffi.new("struct netlog_meter_options *")
+        options.max_flows = max_flows
+        options.max_endpoints = max_endpoints
+        options.max_lanes = max_lanes
+        options.shared = shared
+        opened = ffi.new("struct netlog_meter **")
+        check(lib.netlog_meter_open(options, opened), "meter")
+        self._meter: Any = opened[0]
+        self._lane: Any = None
+        self._unattributed = NOTHING
+        # Open devices that count into it: they are extracted together or not at all.
+        self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
+        # Epoch and late lanes of a swap whose drain is still to succeed.
+        self._undrained: tuple[int, int] | None = None
+        # The writers of this class share one lane; pollers exclude each other; close waits for both
+        # and for whoever is inside wait().
+        self._count_lock = threading.Lock()
+        self._poll_lock = threading.Lock()
+        self._wait_lock = threading.Lock()
+        self._lanes_out = 0
+        self._lanes_lock = threading.Lock()
+
+    # -- counting ---------------------------------------------------------------------------------
+
+    def update_tx(self, packet: BytesLike) -> None:
+        """Count one IP packet that goes from this node's stack into the tunnel.
+
+        Args:
+            packet: the packet from its IP header on. What is no IP packet is unattributed.
+
+        Raises:
+            TypeError: `packet` is not bytes-like.
+            StateError: the meter is closed.
+        """
+        self._update(packet, lib.NETLOG_TX)
+
+    def update_rx(self, packet: BytesLike) -> None:
+        """Count one IP packet that comes out of the tunnel; see `update_tx`."""
+        self._update(packet, lib.NETLOG_RX)
+
+    def update_batch(
+        self,
+        data: BytesLike | npt.NDArray[np.uint8],
+        offsets: npt.ArrayLike,
+        lengths: npt.ArrayLike,
+        *,
+        rx: bool | npt.ArrayLike = False,
+    ) -> None:
+        """Count packets that lie in one buffer; all of them land in one epoch.
+
+        Args:
+            data: bytes-like, contiguous.
+            offsets: integers, shape (n,), bytes: where each packet begins in `data`.
+            lengths: integers, shape (n,), bytes: how long it is.
+            rx: a bool for all of them, or a bool array of shape (n,): whether a packet comes out of
+                the tunnel.
+
+        Raises:
+            TypeError: an array is not of integers, or `rx` not of bools.
+            ValueError: shapes differ, or a packet lies outside `data`; nothing was counted.
+            StateError: the meter is closed.
+        """
+        span = ffi.new("struct netlog_span *")
+        starts, sizes = _as_words(offsets, "offsets"), _as_words(lengths, "lengths")
+        if starts.shape != sizes.shape:
+            raise ValueError(f"offsets and lengths differ in shape: {starts.shape}, {sizes.shape}")
+        directions = np.asarray(rx)
+        if directions.dtype != np.bool_:
+            raise TypeError(f"rx: expected a bool or an array of bools, got {directions.dtype}")
+        if directions.ndim and directions.shape != starts.shape:
+            raise ValueError(f"rx: expected shape {starts.shape}, got {directions.shape}")
+        with _lent(data) as (buffer, size):
+            span.data, span.bytes = buffer, size
+            span.offsets = ffi.from_buffer("uint64_t[]", starts)
+            span.lengths = ffi.from_buffer("uint64_t[]", sizes)
+            span.n = len(starts)
+            if directions.ndim:
+                directions = np.ascontiguousarray(directions)
+                span.directions = ffi.from_buffer("uint8_t[]", directions)
+            else:
+                span.direction = lib.NETLOG_RX if directions else lib.NETLOG_TX
+            with self._count_lock:
+                result = lib.netlog_lane_count_span(self._own_lane(), span)
+        if result:
+            raise ValueError(f"offsets, lengths: a packet lies outside the {span.bytes} bytes")
+
+    def update_datagrams(self, datagrams: npt.NDArray[np.void]) -> None:
+        """Count UDP datagrams by remote endpoint; all of them land in one epoch.
+
+        Args:
+            datagrams: DATAGRAM_DTYPE, shape (n,).
+
+        Raises:
+            TypeError: `datagrams` has another dtype.
+            ValueError: it has another shape, or a `version` that is neither 4 nor 6.
+            StateError: the meter is closed.
+        """
+        if datagrams.dtype != DATAGRAM_DTYPE:
+            raise TypeError("datagrams: expected an array of DATAGRAM_DTYPE")
+        if datagrams.ndim != 1:
+            raise ValueError(f"datagrams: expected shape (n,), got {datagrams.shape}")
+        if not np.isin(datagrams["version"], (4, 6)).all():
+            raise ValueError("datagrams: expected version 4 or 6")
+        datagrams = np.ascontiguousarray(datagrams)
+        pointer = ffi.cast("struct netlog_datagram *", ffi.from_buffer(datagrams))
+        with self._count_lock:
+            lib.netlog_lane_count_bracket(self._own_lane(), ffi.NULL, 0, pointer, len(datagrams))
+
+    # -- polling ----------------------------------------------------------------------------------
+
+    def extract(self) -> FlowArray:
+        """Swap, drain, merge and clear: what the TUN side counted since the last extraction.
+
+        What the socket side counted in the same epoch is cleared with it; use `snapshot` to have
+        both. `unattributed` is set as a side effect.
+
+        Returns:
+            FLOW_DTYPE, shape (n,): each connection once, in no particular order.
+
+        Raises:
+            StateError: the meter is closed.
+        """
+        with self._polling():
+            snapshot = self._swap_and_drain(timeout_s=1.0)
+            lib.netlog_meter_clear(self._meter)
+        self._unattributed = snapshot.tun_unattributed
+        return snapshot.tun
+
+    def snapshot(self, timeout_s: float = 0.1) -> Snapshot:
+        """Retire the live banks with one store and copy them out, without clearing them.
+
+        Call `clear` once the snapshot is safe; until then no further one can be taken.
+
+        Args:
+            timeout_s: how long to wait for writers that are inside a batch.
+
+        Raises:
+            StateError: the meter is closed, or the last snapshot was not cleared.
+        """
+        with self._polling():
+            return self._swap_and_drain(timeout_s)
+
+    def clear(self) -> None:
+        """Empty the banks of the last snapshot. Without one it does nothing."""
+        with self._polling():
+            lib.netlog_meter_clear(self._meter)
+            self._undrained = None
+
+    @property
+    def unattributed(self) -> Unattributed:
+        """Packets of the last extraction that have no connection."""
+        return self._unattributed
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed.
+
+        Returns:
+            Whether it was woken.
+
+        Raises:
+            StateError: the meter is closed.
+        """
+        with self._wait_lock:
+            self._check_open()
+            return bool(lib.netlog_meter_wait(self._meter, _nanoseconds(timeout_s)))
+
+    def wake(self) -> None:
+        """End the current `wait`, or the next one. On a closed meter it does nothing."""
+        with self._lanes_lock:
+            if self._meter is not None:
+                lib.netlog_meter_wake(self._meter)
+
+    # -- lanes and life ---------------------------------------------------------------------------
+
+    @property
+    def handle(self) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
+        """The `struct netlog_meter *`, for the modules that pass it to the core."""
+        self._check_open()
+        return self._meter
+
+    def acquire_lane(self) -> Any:  # noqa: ANN401 - as above
+        """A lane for one writer: `struct netlog_lane *`. Hand it back with `release_lane`.
+
+        Raises:
+            StateError: the meter is closed, or all of its lanes are taken.
+        """
+        with self._lanes_lock:
+            self._check_open()
+            lane = ffi.new("struct netlog_lane **")
+            if lib.netlog_meter_acquire_lane(self._meter, lane):
+                raise StateError("meter: all lanes are taken; open it with a larger max_lanes")
+            self._lanes_out += 1
+            return lane[0]
+
+    def release_lane(self, lane: Any) -> None:  # noqa: ANN401 - as above
+        """Hand a lane back; nobody may be counting on it. Its counts stay for the poller."""
+        with self._lanes_lock:
+            lib.netlog_lane_release(lane)
+            self._lanes_out -= 1
+
+    @property
+    def region_bytes(self) -> int:
+        """Bytes of address space that the meter holds, touched or not."""
+        self._check_open()
+        return int(lib.netlog_meter_region_bytes(self._meter))
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._meter is None
+
+    def close(self) -> None:
+        """Give the memory back; what was not extracted is gone. Closing twice is fine.
+
+        Raises:
+            StateError: a device or a relay still counts into it.
+        """
+        if self._meter is None:
+            return
+        self.wake()
+        with self._wait_lock, self._poll_lock, self._count_lock, self._lanes_lock:
+            if self._meter is None:
+                return
+            own = self._lane is not None
+            if self._lanes_out > own:
+                raise StateError("meter: close the devices and relays that count into it first")
+            lib.netlog_meter_close(self._meter)
+            self._meter = self._lane = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # The last net for a meter that nobody closed. Lanes that are out keep the memory mapped.
+        if getattr(self, "_meter", None) is not None:
+            with contextlib.suppress(StateError):
+                self.close()
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._meter is None:
+            raise StateError("meter is closed")
+
+    def _own_lane(self) -> Any:  # noqa: ANN401 - as above
+        """The lane of this object's update methods; the caller holds `_count_lock`."""
+        if self._lane is None:
+            self._lane = self.acquire_lane()
+        return self._lane
+
+    @contextlib.contextmanager
+    def _polling(self) -> Iterator[None]:
+        with self._poll_lock:
+            self._check_open()
+            yield
+
+    def _update(self, packet: BytesLike, direction: int) -> None:
+        described = ffi.new("struct netlog_packet *")
+        with _lent(packet) as (buffer, size):
+            described.data, described.length, described.direction = buffer, size, direction
+            with self._count_lock:
+                lib.netlog_lane_count_bracket(self._own_lane(), described, 1, ffi.NULL, 0)
+
+    def _swap_and_drain(self, timeout_s: float) -> Snapshot:
+        if self._undrained is None:
+            epoch = int(lib.netlog_meter_epoch(self._meter))
+            late = lib.netlog_meter_swap(self._meter, _nanoseconds(timeout_s))
+            if late < 0:
+                raise StateError("meter: the last snapshot was not cleared")
+            self._undrained = epoch, late
+        # A drain that failed (no memory for the rows) left the banks as they were: this is the
+        # same epoch again.
+        epoch, late = self._undrained
+        tun, tun_unattributed = self._drain(lib.NETLOG_TUN)
+        sock, sock_unattributed = self._drain(lib.NETLOG_SOCK)
+        self._undrained = None
+        return Snapshot(epoch, tun, sock, tun_unattributed, sock_unattributed, late)
+
+    def _drain(self, point: int) -> tuple[FlowArray, Unattributed]:
+        rows = lib.netlog_meter_retired_rows(self._meter, point)
+        flows = np.empty(rows, FLOW_DTYPE)
+        counts = ffi.new("struct netlog_unattributed *")
+        pointer = ffi.cast("struct netlog_flow *", ffi.from_buffer(flows))
+        drained = check(lib.netlog_meter_drain(self._meter, point, pointer, rows, counts), "meter")
+        by_reason = {
+            name: (
+                counts.packets[number][lib.NETLOG_TX],
+                counts.bytes[number][lib.NETLOG_TX],
+                counts.packets[number][lib.NETLOG_RX],
+                counts.bytes[number][lib.NETLOG_RX],
+            )
+            for number, name in enumerate(REASONS)
+        }
+        return flows[:drained], Unattributed(by_reason)

@@ -1,0 +1,132 @@
+"""The observation points of a logger: one reading over both, by one store if they share a meter."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from netlog.devices import Device
+from netlog.errors import StateError
+from netlog.flows import FLOW_DTYPE
+from netlog.meter import REASONS, FlowArray, Meter, Snapshot, Unattributed
+
+__all__ = ["Observation", "Reading"]
+
+_log = logging.getLogger("netlog")
+
+QUIESCE_TIMEOUT_S = 0.1
+"""How long a poll waits for writers inside a batch; a relay's batch takes well below 1 ms."""
+
+SEVERAL_METERS_SLICE_S = 0.05
+"""With several meters the poller looks at each in turn: so late an early swap can come."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What both observation points counted in one period; rows include the unattributed one."""
+
+    tun: FlowArray
+    sock: FlowArray
+    tun_unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    sock_unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    late_lanes: int = 0
+    device_errors: int = 0
+    clear: Callable[[], None] = lambda: None
+
+
+def _packets(unattributed: Unattributed) -> dict[str, int]:
+    return {name: tx + rx for name, (tx, _, rx, _) in unattributed.by_reason.items()}
+
+
+class Observation:
+    """The devices of one logger.
+
+    Thread safety: `wake` from any thread, the rest from one.
+    """
+
+    def __init__(self, tun: Device | None, sock: Device | None) -> None:
+        self._tun = tun
+        self._sock = sock
+        self._devices = [device for device in (tun, sock) if device is not None]
+        meters = (getattr(device, "meter", None) for device in self._devices)
+        self._meters = list(dict.fromkeys(m for m in meters if isinstance(m, Meter)))
+
+    def enable(self, *, enabled: bool) -> None:
+        """Begin or end to count at both points. One that is closed counts nothing anyway."""
+        for device in self._devices:
+            try:
+                device.set_statistics_enabled(enabled)
+            except StateError:
+                if enabled:
+                    raise
+
+    def wait(self, timeout_s: float, stopping: threading.Event) -> None:
+        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed."""
+        if not self._meters:
+            stopping.wait(timeout_s)
+        elif len(self._meters) == 1:
+            self._meters[0].wait(timeout_s)
+        else:
+            while timeout_s > 0 and not stopping.is_set():
+                slice_s = min(timeout_s, SEVERAL_METERS_SLICE_S) / len(self._meters)
+                if any(meter.wait(slice_s) for meter in self._meters):
+                    return
+                timeout_s -= slice_s * len(self._meters)
+
+    def wake(self) -> None:
+        """End the current wait."""
+        for meter in self._meters:
+            meter.wake()
+
+    def discard(self) -> None:
+        """Throw away what was counted before now."""
+        self.extract().clear()
+
+    def extract(self) -> Reading:
+        """Swap and drain every meter, and extract every other device.
+
+        Returns:
+            The rows; call its `clear` once they are safe.
+        """
+        snapshots = {meter: meter.snapshot(QUIESCE_TIMEOUT_S) for meter in self._meters}
+        reading = Reading(np.zeros(0, FLOW_DTYPE), np.zeros(0, FLOW_DTYPE))
+        reading.late_lanes = sum(snapshot.late_lanes for snapshot in snapshots.values())
+        reading.clear = self._clear
+        if (snapshot := self._snapshot_of(self._tun, snapshots)) is not None:
+            reading.tun = snapshot.tun_rows()
+            reading.tun_unattributed = _packets(snapshot.tun_unattributed)
+        else:
+            reading.tun = self._extract_own(self._tun, reading)
+        if (snapshot := self._snapshot_of(self._sock, snapshots)) is not None:
+            reading.sock = snapshot.sock_rows()
+            reading.sock_unattributed = _packets(snapshot.sock_unattributed)
+        else:
+            reading.sock = self._extract_own(self._sock, reading)
+        return reading
+
+    def _clear(self) -> None:
+        for meter in self._meters:
+            meter.clear()
+
+    @staticmethod
+    def _snapshot_of(device: Device | None, snapshots: dict[Meter, Snapshot]) -> Snapshot | None:
+        meter = getattr(device, "meter", None)
+        return snapshots.get(meter) if isinstance(meter, Meter) else None
+
+    @staticmethod
+    def _extract_own(device: Device | None, reading: Reading) -> FlowArray:
+        if device is None:
+            return np.zeros(0, FLOW_DTYPE)
+        try:
+            rows = device.extract_statistics()
+        except Exception:  # noqa: BLE001 - a user's own code; the other device's counts still leave
+            _log.exception("a device's statistics could not be extracted")
+            reading.device_errors += 1
+            return np.zeros(0, FLOW_DTYPE)
+        if rows.dtype != FLOW_DTYPE:
+            _log.error("a device's statistics are no array of FLOW_DTYPE")
+            reading.device_errors += 1
+            return np.zeros(0, FLOW_DTYPE)
+        return rows

@@ -1,0 +1,54 @@
+"""The source of physical traffic: the overlay address of the peer behind each endpoint."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from netlog._native import lib
+from netlog.endpoints import IPAddress, pack_endpoint, split_endpoint
+from netlog.meter import FlowArray
+from netlog.peer_map import Peer
+
+__all__ = ["fill_sources"]
+
+
+def fill_sources(rows: FlowArray, peers: Sequence[Iterable[Peer]]) -> FlowArray:
+    """Fill the source of sock connections with the overlay address of the peer at the endpoint.
+
+    Args:
+        rows: FLOW_DTYPE, shape (n,), as drained at the socket: the destination is the endpoint.
+        peers: the sets of peers that were in force, oldest first; a younger one wins.
+
+    Returns:
+        `rows`, or a copy in which the source of every known endpoint is `address:0`.
+    """
+    known = {
+        split_endpoint(peer.endpoint): peer.overlay_address
+        for peer_set in peers
+        for peer in peer_set
+        if peer.overlay_address is not None
+    }
+    if not known or not len(rows):
+        return rows
+    # The first bytes of an endpoint's row are those of a flow's: address, port, version.
+    sources = {pack_endpoint(*endpoint)[:19]: address for endpoint, address in known.items()}
+    filled = rows.copy()
+    keys = zip(
+        rows["dst"].tolist(),
+        rows["dst_port"].tolist(),
+        rows["version"].tolist(),
+        strict=True,
+    )
+    for row, (dst, port, version) in enumerate(keys):
+        key = dst + np.uint16(port).tobytes() + bytes((version,))
+        if (address := sources.get(key)) is not None:
+            filled["src"][row] = np.void(_mapped(address))
+            filled["flags"][row] = 0 if address.version == version else lib.NETLOG_SRC_OTHER
+    return filled
+
+
+def _mapped(address: IPAddress) -> bytes:
+    if isinstance(address, ipaddress.IPv4Address):
+        return bytes(10) + b"\xff\xff" + address.packed
+    return address.packed

@@ -1,0 +1,208 @@
+"""The UDP socket: datagrams, counted by remote endpoint as they cross its descriptor."""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+from typing import Self
+
+from netlog._counted import CountedDevice
+from netlog._native import ffi, lib
+from netlog.batch import PacketBatch
+from netlog.endpoints import check_port, join_endpoint, parse_address, unpack_endpoint
+from netlog.errors import DeviceError
+from netlog.meter import FlowArray, Meter
+
+__all__ = ["SockDevice"]
+
+# What the socket asks for, each way: a burst of 2800 full-sized datagrams, or 4 ms at 1 GB/s. The
+# kernel gives at most net.core.rmem_max and wmem_max, and says twice of what it gives.
+BUFFER_BYTES = 4 << 20
+
+# linux/udp.h; Python names neither.
+UDP_SEGMENT = 103
+UDP_GRO = 104
+
+
+class SockDevice(CountedDevice):
+    """A UDP socket's descriptor: sending is tx, receiving is rx.
+
+    Made with `bind` or `from_socket`. ICMP errors that a remote sends back (port unreachable) fail
+    no call.
+
+    Thread safety: every method may be called from any thread; a PacketBatch belongs to one.
+
+    Source: udp(7), recvmmsg(2), sendmmsg(2).
+    """
+
+    _set_statistics = staticmethod(lib.netlog_sock_set_statistics)
+
+    def __init__(self, sock: socket.socket, meter: Meter | None) -> None:
+        name = sock.getsockname()
+        self._address: tuple[str, int] = (name[0], name[1])
+        self._receive_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._send_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        self._dual_stack = sock.family == socket.AF_INET6 and not sock.getsockopt(
+            socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+        )
+        self._family = sock.family
+        handle = ffi.new("struct netlog_sock *", {"fd": sock.fileno(), "family": int(sock.family)})
+        super().__init__(sock.fileno(), f"udp {join_endpoint(*self._address)}", meter, handle)
+        sock.detach()
+
+    @classmethod
+    def bind(cls, address: str, port: int, *, meter: Meter | None = None) -> Self:
+        """Open a UDP socket on an address of this machine.
+
+        Args:
+            address: IPv4 or IPv6; "0.0.0.0" is all of IPv4, "::" all of IPv6 and IPv4.
+            port: 1 to 65535; 0: the kernel chooses, see `address` then.
+            meter: counts the device's datagrams; None: a meter of its own.
+
+        Raises:
+            ValueError: the address is no IP address, or the port out of range.
+            DeviceError: EADDRINUSE if the port is taken, EADDRNOTAVAIL if the address is not this
+                machine's, EACCES for a port below 1024 without the rights.
+        """
+        parsed = parse_address(address)
+        check_port(port)
+        what = f"udp {join_endpoint(str(parsed), port)}"
+        family = socket.AF_INET6 if isinstance(parsed, ipaddress.IPv6Address) else socket.AF_INET
+        try:
+            with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as sock:
+                if str(parsed) == "::":
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+                # getaddrinfo knows the form that an address with an interface takes.
+                ((*_, name),) = socket.getaddrinfo(
+                    str(parsed), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
+                )
+                sock.bind(name)
+                return cls(sock, meter)
+        except socket.gaierror as error:
+            raise ValueError(f"{address!r}: {error.strerror}") from None
+        except OSError as error:
+            code = error.errno or 0
+            raise DeviceError(code, os.strerror(code), what) from None
+
+    @classmethod
+    def from_socket(cls, sock: socket.socket, *, meter: Meter | None = None) -> Self:
+        """Use a UDP socket that somebody else made.
+
+        The device works on a duplicate: `sock` stays the caller's to close, and its options and
+        buffers as they are. It may be connected.
+
+        Args:
+            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP, without UDP_GRO and UDP_SEGMENT.
+            meter: as for `bind`.
+
+        Raises:
+            ValueError: the socket is of another kind.
+            DeviceError: the socket is closed (EBADF).
+        """
+        if sock.fileno() < 0:
+            raise DeviceError(errno.EBADF, os.strerror(errno.EBADF), "socket")
+        protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+        if sock.family not in {socket.AF_INET, socket.AF_INET6} or protocol != socket.IPPROTO_UDP:
+            raise ValueError(f"expected a UDP socket over IPv4 or IPv6, got {sock!r}")
+        for option, name in ((UDP_SEGMENT, "UDP_SEGMENT"), (UDP_GRO, "UDP_GRO")):
+            if sock.getsockopt(socket.IPPROTO_UDP, option):
+                raise ValueError(f"{sock!r} has {name} set, which is not supported")
+        with contextlib.closing(sock.dup()) as own:
+            return cls(own, meter)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port) that the socket is bound to."""
+        return self._address
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """The socket's receive buffer as the kernel accounts it (twice what datagrams may fill)."""
+        return self._receive_buffer_bytes
+
+    @property
+    def send_buffer_bytes(self) -> int:
+        """The socket's send buffer as the kernel accounts it."""
+        return self._send_buffer_bytes
+
+    def reaches(self, version: int) -> bool:
+        """Whether the socket can send to IPv4 (4) or IPv6 (6) remotes."""
+        if self._family == socket.AF_INET:
+            return version == 4  # noqa: PLR2004 - the IP version
+        return version == 6 or self._dual_stack  # noqa: PLR2004 - as above
+
+    def recv_batch(self, batch: PacketBatch, timeout_s: float | None = 0.0) -> int:
+        """Receive datagrams into `batch`, from slot 0 on, until it is full or there are no more.
+
+        Args:
+            batch: its slots, lengths and endpoints are overwritten.
+            timeout_s: how long to wait for the first datagram; 0: not at all, None: for ever.
+
+        Returns:
+            How many datagrams, also in `batch.count`; 0 after the time-out.
+
+        Raises:
+            StateError: the device is closed, or its meter has no lane left.
+        """
+        return self._read_batch(lib.netlog_sock_recv, batch, timeout_s)
+
+    def recvfrom(self, timeout_s: float | None = None) -> tuple[bytes, tuple[str, int]]:
+        """Receive one datagram.
+
+        Args:
+            timeout_s: how long to wait for it; 0: not at all, None: for ever.
+
+        Returns:
+            The payload, and the remote's (host, port); an IPv4-mapped host as IPv4.
+
+        Raises:
+            TimeoutError: there was none in time.
+            StateError: as `recv_batch`.
+        """
+        batch = PacketBatch(1)
+        if not self.recv_batch(batch, timeout_s):
+            raise TimeoutError(f"{self._what}: no datagram within {timeout_s} s")
+        return bytes(batch.packet(0)), unpack_endpoint(batch.endpoints[0].tobytes())
+
+    def send_batch(self, batch: PacketBatch, count: int) -> int:
+        """Send the datagrams in the first `count` slots to their endpoints, without waiting.
+
+        A datagram that is refused does not stop the rest; a full send queue does.
+
+        Returns:
+            How many the kernel took; only these are counted. `refusals` has the others.
+
+        Raises:
+            ValueError: there are fewer slots, or a length is over `packet_bytes`; nothing was sent.
+            StateError: the device is closed, or its meter has no lane left.
+        """
+        slots = batch.outgoing(count, least_bytes=0)
+        return int(self._write_batch(lib.netlog_sock_send, slots).done_packets)
+
+    def sendto(self, payload: bytes, remote: tuple[str, int]) -> None:
+        """Send one datagram, without waiting.
+
+        Args:
+            payload: 0 to 65507 bytes over IPv4, 65527 over IPv6.
+            remote: (address, port).
+
+        Raises:
+            ValueError: the address is none, or the payload has more than 65535 bytes.
+            StateError: as `send_batch`.
+            DeviceError: the kernel refused it: EMSGSIZE, ENETUNREACH, EAGAIN if its queue is full.
+        """
+        check_port(remote[1])
+        batch = PacketBatch(1, max(1, len(payload)))
+        batch.put(0, payload, remote)
+        outcome = self._write_batch(lib.netlog_sock_send, batch.outgoing(1, least_bytes=0))
+        if outcome.error:
+            raise DeviceError(outcome.error, os.strerror(outcome.error), self._what)
+
+    def _rows(self) -> FlowArray:
+        return self.meter.snapshot().sock_rows()
+
+    def _clear_errors(self) -> None:
+        lib.netlog_sock_clear_errors(self._handle)

@@ -1,0 +1,20 @@
+"""What all tests share: the `root` marker, and the system tests' helpers on the import path."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "system"))
+
+from namespace import missing_rights
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `root` where a namespace with a TUN can not be made, and say why."""
+    marked = [item for item in items if item.get_closest_marker("root")]
+    reason = missing_rights() if marked else None
+    if reason is not None:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
