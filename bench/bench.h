@@ -74,13 +74,13 @@ struct bench_stall {
 	uint64_t period_ns; /* the poller's, below a second */
 	size_t batches;
 	uint32_t *batch_ns;   /* result, one a batch */
-	uint8_t *marks;	      /* result, one a batch */
+	uint8_t *marks;       /* result, one a batch */
 	uint64_t page_faults; /* result: the writer's */
 	uint64_t sleeps;      /* result: how often it gave up its processor by itself */
-	bool failed;	      /* result: a swap came late, or a drain failed */
+	bool failed;          /* result: a swap came late, or a drain failed */
 };
 
-/* 0, -1 if failed, or -errno. */
+/* 0, -EIO if failed, or -errno. */
 BENCH_API int bench_stall(struct bench_stall *stall);
 /* Batches that each find nothing of memory in a cache. */
 BENCH_API void bench_refill(struct bench_stall *stall, const void *memory, size_t bytes);

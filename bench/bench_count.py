@@ -46,68 +46,77 @@ def timed(function: Any, turn: Any) -> Callable[[], float]:  # noqa: ANN401 - cf
 def test_uniform(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
     """Uniform traffic from a cold ring of 1 M packets is counted within the budget."""
     connections = SIZES[size]
-    with Ring(connections, version) as ring, lines_for(connections) as lines:
-        with Meter(connections) as meter:
-            meter.warm(ring)
+    with (
+        Ring(connections, version) as ring,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
 
-            def prepare(number: int) -> None:
-                ring.fill_uniform(SEED + number)
-                ring.chill()
+        def prepare(number: int) -> None:
+            ring.fill_uniform(SEED + number)
+            ring.chill()
 
-            Turns(
-                benchmark,
-                timed(lib.bench_count, counting(ring, meter.lanes[0])),
-                timed(lib.bench_floor, flooring(ring, lines)),
-                prepare,
-            ).row(f"count, {size}, IPv{version}", "floor", budget_of(version, connections))
-            assert meter.rows() == connections
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, {size}, IPv{version}", "floor", budget_of(version, connections))
+        assert meter.rows() == connections
 
 
 @VERSIONS
 def test_zipf(benchmark: Any, version: int) -> None:  # noqa: ANN401
     """Traffic by Zipf's law, 1 M connections."""
     connections = SIZES["1 M"]
-    with Ring(connections, version) as ring, lines_for(connections) as lines:
-        with Meter(connections) as meter:
-            meter.warm(ring)
+    with (
+        Ring(connections, version) as ring,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
 
-            def prepare(number: int) -> None:
-                # The permutation is dear: one ring for two turns.
-                if prepared.get("number") != number:
-                    ring.fill_zipf(SEED + number)
-                    prepared["number"] = number
-                ring.chill()
+        def prepare(number: int) -> None:
+            # The permutation is dear: one ring for two turns.
+            if prepared.get("number") != number:
+                ring.fill_zipf(SEED + number)
+                prepared["number"] = number
+            ring.chill()
 
-            prepared: dict[str, int] = {}
-            Turns(
-                benchmark,
-                timed(lib.bench_count, counting(ring, meter.lanes[0])),
-                timed(lib.bench_floor, flooring(ring, lines)),
-                prepare,
-            ).row(f"count, 1 M, IPv{version}, Zipf", "floor", rounds=7)
+        prepared: dict[str, int] = {}
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, 1 M, IPv{version}, Zipf", "floor", rounds=7)
 
 
 @pytest.mark.parametrize("size", ["64 k", "1 M"])
 def test_all_new(benchmark: Any, size: str) -> None:  # noqa: ANN401
     """Every packet is a new connection, in a bank that was used before."""
     connections = SIZES[size]
-    with Ring(connections, slots=connections) as ring, lines_for(connections) as lines:
-        with Meter(connections) as meter:
-            meter.warm(ring)
-            random = np.random.default_rng(SEED)
+    with (
+        Ring(connections, slots=connections) as ring,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
+        random = np.random.default_rng(SEED)
 
-            def prepare(_number: int) -> None:
-                meter.swap()
-                ring.fill(random.permutation(connections))
-                ring.chill()
+        def prepare(_number: int) -> None:
+            meter.swap()
+            ring.fill(random.permutation(connections))
+            ring.chill()
 
-            Turns(
-                benchmark,
-                timed(lib.bench_count, counting(ring, meter.lanes[0])),
-                timed(lib.bench_floor, flooring(ring, lines)),
-                prepare,
-            ).row(f"count, {size} all new, IPv4", "floor")
-            assert meter.rows() == connections
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, {size} all new, IPv4", "floor")
+        assert meter.rows() == connections
 
 
 @VERSIONS
@@ -115,15 +124,19 @@ def test_all_new(benchmark: Any, size: str) -> None:  # noqa: ANN401
 def test_hot_ring(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
     """Headers that lie in the cache, as after a small receive: instructions are what is left."""
     connections = SIZES[size]
-    with Ring(connections, version) as ring, lines_for(connections) as lines:
-        with Ring(connections, version, HOT_SLOTS) as hot, Meter(connections) as meter:
-            meter.warm(ring)
-            Turns(
-                benchmark,
-                timed(lib.bench_count, counting(hot, meter.lanes[0], HOT_PACKETS)),
-                timed(lib.bench_floor, flooring(hot, lines, HOT_PACKETS)),
-                lambda number: hot.fill_uniform(SEED + number),
-            ).row(f"count, {size}, IPv{version}, hot ring", "floor")
+    with (
+        Ring(connections, version) as ring,
+        Ring(connections, version, HOT_SLOTS) as hot,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(hot, meter.lanes[0], HOT_PACKETS)),
+            timed(lib.bench_floor, flooring(hot, lines, HOT_PACKETS)),
+            lambda number: hot.fill_uniform(SEED + number),
+        ).row(f"count, {size}, IPv{version}, hot ring", "floor")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -132,34 +145,37 @@ def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa:
     """`Meter.update_batch` on the same ring, so many packets a call."""
     connections = SIZES[size]
     calls = 256 if per_call == 64 else 64
-    with Ring(connections) as ring, lines_for(connections) as lines:
-        with netlog.Meter(connections, max_endpoints=1, max_lanes=1) as meter:
-            data = np.frombuffer(ffi.buffer(ring.data, ring.n_bytes), np.uint8)
-            starts = np.arange(ring.slots, dtype=np.uint64) * lib.BENCH_SLOT_BYTES
-            lengths = np.full(ring.slots, lib.BENCH_SLOT_BYTES, np.uint64)
-            for _ in range(2):
-                meter.snapshot()
-                meter.clear()
-                for first in range(0, connections, ring.slots):
-                    ring.fill(np.arange(first, min(first + ring.slots, connections)))
-                    meter.update_batch(data, starts, lengths)
+    with (
+        Ring(connections) as ring,
+        lines_for(connections) as lines,
+        netlog.Meter(connections, max_endpoints=1, max_lanes=1) as meter,
+    ):
+        data = np.frombuffer(ffi.buffer(ring.data, ring.n_bytes), np.uint8)
+        starts = np.arange(ring.slots, dtype=np.uint64) * lib.BENCH_SLOT_BYTES
+        lengths = np.full(ring.slots, lib.BENCH_SLOT_BYTES, np.uint64)
+        for _ in range(2):
+            meter.snapshot()
+            meter.clear()
+            for first in range(0, connections, ring.slots):
+                ring.fill(np.arange(first, min(first + ring.slots, connections)))
+                meter.update_batch(data, starts, lengths)
 
-            def count() -> float:
-                begin = lib.bench_cpu_ns()
-                for call in range(calls):
-                    part = slice(call * per_call, (call + 1) * per_call)
-                    meter.update_batch(data, starts[part], lengths[part])
-                return float((lib.bench_cpu_ns() - begin) / (calls * per_call))
+        def count() -> float:
+            begin = lib.bench_cpu_ns()
+            for call in range(calls):
+                part = slice(call * per_call, (call + 1) * per_call)
+                meter.update_batch(data, starts[part], lengths[part])
+            return float((lib.bench_cpu_ns() - begin) / (calls * per_call))
 
-            def prepare(number: int) -> None:
-                ring.fill_uniform(SEED + number)
-                ring.chill()
+        def prepare(number: int) -> None:
+            ring.fill_uniform(SEED + number)
+            ring.chill()
 
-            floor = flooring(ring, lines, calls * per_call)
-            Turns(benchmark, count, timed(lib.bench_floor, floor), prepare).row(
-                f"Meter.update_batch, {size}, {per_call} a call", "floor", rounds=7
-            )
-            assert meter.unattributed.packets == 0
+        floor = flooring(ring, lines, calls * per_call)
+        Turns(benchmark, count, timed(lib.bench_floor, floor), prepare).row(
+            f"Meter.update_batch, {size}, {per_call} a call", "floor", rounds=7
+        )
+        assert meter.unattributed.packets == 0
 
 
 @VERSIONS

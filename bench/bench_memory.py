@@ -1,4 +1,4 @@
-"""A connection takes at most 96 bytes a bank; a 4 096-connection meter with one lane fits in 1 MiB."""
+"""A connection takes at most 96 bytes a bank; a meter of 4 096 with one lane fits in 1 MiB."""
 
 from pathlib import Path
 from typing import Any

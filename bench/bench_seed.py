@@ -66,7 +66,7 @@ class Seed:
 @contextmanager
 def running(program: Path, version: int, connections: int) -> Iterator[Seed]:
     """Start the program, and end it."""
-    command = [program, str(version), str(connections), str(RING_SLOTS)]
+    command = [str(program), str(version), str(connections), str(RING_SLOTS)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -81,31 +81,34 @@ def running(program: Path, version: int, connections: int) -> Iterator[Seed]:
 def test_seed(benchmark: Any, program: Path, size: str, version: int) -> None:  # noqa: ANN401
     """Ten times the seed's table, or more."""
     connections = SIZES[size]
-    with running(program, version, connections) as seed, Ring(connections, version) as ring:
-        with Meter(connections) as meter:
-            meter.warm(ring)
-            checksums: dict[int, str] = {}
-            turns: list[int] = []
+    with (
+        running(program, version, connections) as seed,
+        Ring(connections, version) as ring,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
+        checksums: dict[int, str] = {}
+        turns: list[int] = []
 
-            def theirs() -> float:
-                number = len(turns)
-                turns.append(number)
-                answer = seed.count(SEED + number)
-                checksums[number] = answer["checksum"]
-                return float(answer["ns"] / answer["packets"])
+        def theirs() -> float:
+            number = len(turns)
+            turns.append(number)
+            answer = seed.count(SEED + number)
+            checksums[number] = answer["checksum"]
+            return float(answer["ns"] / answer["packets"])
 
-            def prepare(number: int) -> None:
-                ring.fill_uniform(SEED + number)
-                ring.chill()
+        def prepare(number: int) -> None:
+            ring.fill_uniform(SEED + number)
+            ring.chill()
 
-            Turns(
-                benchmark, timed(lib.bench_count, counting(ring, meter.lanes[0])), theirs, prepare
-            ).row(
-                f"against the seed's table, {size}, IPv{version}",
-                "Go map",
-                Budget(">=", 10.0),
-                inverse=True,
-                rounds=5,
-            )
-            ring.fill_uniform(SEED)
-            assert ring.checksum() == checksums[0]
+        Turns(
+            benchmark, timed(lib.bench_count, counting(ring, meter.lanes[0])), theirs, prepare
+        ).row(
+            f"against the seed's table, {size}, IPv{version}",
+            "Go map",
+            Budget(">=", 10.0),
+            inverse=True,
+            rounds=5,
+        )
+        ring.fill_uniform(SEED)
+        assert ring.checksum() == checksums[0]

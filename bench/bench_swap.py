@@ -1,6 +1,7 @@
 """A swap stalls a writer for no more than refilling one batch's cache lines takes.
 
-And swapping and draining 1 M connections, counted on two lanes and merged, costs at most 60 ns each.
+And swapping and draining 1 M connections, counted on two lanes and merged, costs at most 60 ns
+each.
 """
 
 from pathlib import Path
@@ -49,7 +50,9 @@ class Stall:
 
     def undisturbed(self, marks: int = 0) -> NDArray[np.uint32]:
         """Times of the batches that have these marks and were not taken off the processor."""
-        return self.batch_ns[(self.marks & (marks | lib.BENCH_PREEMPTED)) == marks]
+        kept = (self.marks & (marks | lib.BENCH_PREEMPTED)) == marks
+        times: NDArray[np.uint32] = self.batch_ns[kept]
+        return times
 
 
 def region_of(meter: Meter) -> tuple[int, int]:
@@ -133,30 +136,29 @@ def test_drain(benchmark: Any, lanes: int, version: int) -> None:  # noqa: ANN40
     """Each connection of the merged lanes costs at most 60 ns."""
     connections = SIZES["1 M"]
     flow_bytes = ffi.sizeof("struct netlog_flow")
-    with Ring(connections, version) as ring, Meter(connections, lanes) as meter:
-        with (
-            Memory(lanes * connections * flow_bytes) as flows,
-            Memory(connections * flow_bytes) as copy,
-        ):
-            meter.warm(ring)
+    with (
+        Ring(connections, version) as ring,
+        Meter(connections, lanes) as meter,
+        Memory(lanes * connections * flow_bytes) as flows,
+        Memory(connections * flow_bytes) as copy,
+    ):
+        meter.warm(ring)
 
-            def drain() -> float:
-                elapsed, n = drained_ns(meter, flows)
-                assert n == connections
-                meter.meet_all(ring)
-                return elapsed / n
+        def drain() -> float:
+            elapsed, n = drained_ns(meter, flows)
+            assert n == connections
+            meter.meet_all(ring)
+            return elapsed / n
 
-            def copied() -> float:
-                return float(
-                    lib.bench_memcpy(copy.address, flows.address, copy.n_bytes) / connections
-                )
+        def copied() -> float:
+            return float(lib.bench_memcpy(copy.address, flows.address, copy.n_bytes) / connections)
 
-            Turns(benchmark, drain, copied).row(
-                f"swap and drain 1 M, {lanes} lane{'s' * (lanes > 1)}, IPv{version}",
-                "memcpy",
-                Budget("<=", 60, "ns"),
-                rounds=5,
-            )
+        Turns(benchmark, drain, copied).row(
+            f"swap and drain 1 M, {lanes} lane{'s' * (lanes > 1)}, IPv{version}",
+            "memcpy",
+            Budget("<=", 60, "ns"),
+            rounds=5,
+        )
 
 
 def test_snapshot(benchmark: Any) -> None:  # noqa: ANN401

@@ -42,28 +42,29 @@ def test_two_writers(benchmark: Any, size: str) -> None:  # noqa: ANN401
         Ring(connections) as left,
         Ring(connections) as right,
         Meter(connections, lanes=2) as meter,
+        lines_for(connections) as left_lines,
+        lines_for(connections) as right_lines,
     ):
-        with lines_for(connections) as left_lines, lines_for(connections) as right_lines:
-            meter.warm(left)
+        meter.warm(left)
 
-            def fill(number: int) -> None:
-                left.fill_uniform(SEED + 2 * number)
-                right.fill_uniform(SEED + 2 * number + 1)
+        def fill(number: int) -> None:
+            left.fill_uniform(SEED + 2 * number)
+            right.fill_uniform(SEED + 2 * number + 1)
 
-            def chill() -> None:
-                left.chill()
-                right.chill()
+        def chill() -> None:
+            left.chill()
+            right.chill()
 
-            one, two = meter.lanes
-            Turns(
-                benchmark,
-                scaling(lib.bench_count, counting(left, one), counting(right, two), chill),
-                scaling(
-                    lib.bench_floor, flooring(left, left_lines), flooring(right, right_lines), chill
-                ),
-                fill,
-            ).row(f"two writers, {size}", "floor's", Budget(">=", 0.9), unit="x one")
-            assert meter.rows() == 2 * connections
+        one, two = meter.lanes
+        Turns(
+            benchmark,
+            scaling(lib.bench_count, counting(left, one), counting(right, two), chill),
+            scaling(
+                lib.bench_floor, flooring(left, left_lines), flooring(right, right_lines), chill
+            ),
+            fill,
+        ).row(f"two writers, {size}", "floor's", Budget(">=", 0.9), unit="x one")
+        assert meter.rows() == 2 * connections
 
 
 def test_one_hot_connection(benchmark: Any) -> None:  # noqa: ANN401
@@ -82,6 +83,10 @@ def test_one_hot_connection(benchmark: Any) -> None:  # noqa: ANN401
             assert lib.bench_pair(first, second) > 0
             return float(max(first.cpu_ns, second.cpu_ns) / (first.packets + second.packets))
 
-        Turns(benchmark, both, alone, lambda _number: (left.chill(), right.chill())[0]).row(
+        def chill(_number: int) -> None:
+            left.chill()
+            right.chill()
+
+        Turns(benchmark, both, alone, chill).row(
             "two writers, one hot connection", "one writer", Budget(">=", 1.0), inverse=True
         )

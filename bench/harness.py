@@ -106,7 +106,7 @@ class Turns:
         self.benchmark.extra_info.update(rounds=measured, beside_rounds=beside)
         return statistics.median(measured), statistics.median(beside)
 
-    def row(  # noqa: PLR0913 - a row has these columns
+    def row(
         self,
         name: str,
         beside_name: str,

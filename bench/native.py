@@ -47,7 +47,7 @@ def _load() -> Any:  # noqa: ANN401 - cffi's modules have no type
             name,
             '#include "bench.h"',
             sources=[str(path) for path in SOURCES],
-            include_dirs=[str(BENCH)],
+            include_dirs=[str(BENCH), str(CSRC)],
             extra_compile_args=compiler,
             extra_link_args=linker,
             libraries=["pthread"],
@@ -82,7 +82,19 @@ def build_program(source: Path, *, with_core: bool) -> Path:
         RESULTS.mkdir(exist_ok=True)
         cc = (sysconfig.get_config_var("CC") or "cc").split()
         subprocess.run(
-            [*cc, *compiler, "-I", BENCH, "-o", program, *sources, *linker, "-lpthread"],
+            [
+                *cc,
+                *compiler,
+                "-I",
+                BENCH,
+                "-I",
+                CSRC,
+                "-o",
+                program,
+                *sources,
+                *linker,
+                "-lpthread",
+            ],
             check=True,
         )
     return program

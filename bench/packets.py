@@ -1,4 +1,4 @@
-"""Rings of packets, meters that count them, and the lines of the floor: the objects of the benches."""
+"""Rings of packets, meters that count them, and the lines of the floor."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -49,10 +49,10 @@ class Ring(Memory):
         self.slots = slots
         self.data: Any = ffi.cast("uint8_t *", self.address)
 
-    def fill(self, numbers: NDArray[np.uint32]) -> None:
+    def fill(self, numbers: NDArray[np.integer[Any]]) -> None:
         """Make slot i a packet of connection numbers[i % n]."""
-        numbers = np.resize(numbers, self.slots).astype(np.uint32)
-        lib.bench_fill(self.data, self.slots, self.version, ffi.from_buffer("uint32_t[]", numbers))
+        words = np.resize(numbers, self.slots).astype(np.uint32)
+        lib.bench_fill(self.data, self.slots, self.version, ffi.from_buffer("uint32_t[]", words))
 
     def fill_uniform(self, seed: int) -> None:
         """Draw each packet's connection from all of them, with equal chances."""

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* stall: how long a writer's batches take while the poller swaps, drains and clears beside it. */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
+#include <errno.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -93,7 +95,7 @@ int bench_stall(struct bench_stall *stall)
 	write_batches(stall);
 	__atomic_store_n(&poller.stop, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	return stall->failed ? -1 : 0;
+	return stall->failed ? -EIO : 0;
 }
 
 void bench_refill(struct bench_stall *stall, const void *memory, size_t bytes)

@@ -19,10 +19,11 @@ def _cpu_model() -> str:
 
 def _caches() -> str:
     """Sizes of the caches of the first processor: level 1 data, 2 and 3."""
-    sizes = []
-    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        if (index / "type").read_text().strip() != "Instruction":
-            sizes.append((index / "size").read_text().strip())
+    sizes = [
+        (index / "size").read_text().strip()
+        for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
+        if (index / "type").read_text().strip() != "Instruction"
+    ]
     return "/".join(sizes) or "unknown"
 
 
