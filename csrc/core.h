@@ -10,5 +10,6 @@
 #include "relay.h"
 #include "sort.h"
 #include "span.h"
+#include "tally.h"
 
 #endif

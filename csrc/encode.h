@@ -10,7 +10,7 @@
 
 #include "netlog.h"
 
-/* The longest entry, with the comma that follows it; the arithmetic stands in encode.c. */
+/* The longest entry, with the comma that precedes it; the arithmetic stands in encode.c. */
 extern const size_t netlog_encode_max_entry_bytes;
 
 /* Writes the entries of flows[order[0..n-1]] (order NULL: flows[0..n-1]), separated by commas, no
