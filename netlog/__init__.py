@@ -2,9 +2,12 @@
 
 from netlog.devices import ENDPOINT_DTYPE, Device, PacketBatch, Refusals, SockDevice, TunDevice
 from netlog.errors import ConfigError, DeviceError, NetlogError, StateError
-from netlog.flows import FLOW_DTYPE
+from netlog.flows import FLOW_DTYPE, flow_array
+from netlog.logger import Logger, LoggerCounters
+from netlog.message import Message, build_messages, iter_messages
 from netlog.meter import DATAGRAM_DTYPE, Meter, Snapshot, Unattributed
 from netlog.relay import Count, Peer, Relay, RelayCounters
+from netlog.routes import RouterConfig
 
 __all__ = [
     "DATAGRAM_DTYPE",
@@ -14,6 +17,9 @@ __all__ = [
     "Count",
     "Device",
     "DeviceError",
+    "Logger",
+    "LoggerCounters",
+    "Message",
     "Meter",
     "NetlogError",
     "PacketBatch",
@@ -21,9 +27,13 @@ __all__ = [
     "Refusals",
     "Relay",
     "RelayCounters",
+    "RouterConfig",
     "Snapshot",
     "SockDevice",
     "StateError",
     "TunDevice",
     "Unattributed",
+    "build_messages",
+    "flow_array",
+    "iter_messages",
 ]
