@@ -63,6 +63,6 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.requested:
-            os.write(2, b"netlog: stopped at once; the last period is lost\n")
+            os.write(2, b"netlog: stopped at once\n")
             os._exit(128 + number)
         self.signal = number
