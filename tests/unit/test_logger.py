@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from netlog.message import Message
 
 import netlog
+from netlog.message import Message
 from netlog.meter import FlowArray
 
 UDP4 = bytes.fromhex("4500001c000000004011000064400001 64400002 03e80035 00080000".replace(" ", ""))
