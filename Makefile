@@ -50,7 +50,8 @@ need() { missing="$$missing $$1"; echo "netlog: missing: $$2" >&2; }
 if ! command -v $(PYTHON) >/dev/null; then
 	need "python3 python3-venv python3-dev" "$(PYTHON)"
 elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-	need "python3.11" "Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`"
+	need "python3.11 python3.11-venv python3.11-dev" \
+		"Python 3.11 or newer ($(PYTHON) is `$(PYTHON) --version 2>&1`); then: make PYTHON=python3.11"
 else
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python's venv module"
 	include=`$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'`
@@ -97,15 +98,18 @@ REQUIREMENTS = $(PYTHON) -c 'import sys, tomllib; t = tomllib.load(open("pyproje
 	*p["optional-dependencies"][sys.argv[1]], sep="\n")'
 
 $(VENV)/.test: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
+	@echo "netlog: setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
 	@touch $@
 
 $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
-	$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
+	@echo "netlog: installing what make $* needs in $(VENV)"
+	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
 	@touch $@
 
 # In place: tests and commands use the sources as they are here.
 $(VENV)/.built: $(VENV)/.test $(SOURCES)
-	$(PIP) install --no-build-isolation --no-deps --editable .
+	@echo "netlog: building"
+	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
