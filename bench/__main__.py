@@ -4,9 +4,11 @@ Without names all of bench/bench_*.py run, which takes about six minutes. `--tab
 of the last run again.
 """
 
+import os
 import subprocess
 import sys
 
+from bench.harness import COMMAND
 from bench.native import BENCH, RESULTS
 from bench.table import markdown
 
@@ -32,8 +34,9 @@ def main(arguments: list[str]) -> int:
             *(str(known[name]) for name in names or known),
         ]
         # pytest's own table is of times of whole rounds; it goes to standard error.
+        environment = {**os.environ, COMMAND: " ".join(["python -m bench", *names])}
         status = subprocess.run(
-            command, cwd=BENCH.parent, stdout=sys.stderr, check=False
+            command, cwd=BENCH.parent, env=environment, stdout=sys.stderr, check=False
         ).returncode
     if not LATEST.exists() or not LATEST.stat().st_size:
         sys.stderr.write("bench: nothing was measured\n")
