@@ -41,7 +41,6 @@ class Connection(NamedTuple):
         return tuple(endpoint(text) for text in texts if text)
 
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Predicate: TypeAlias = Callable[[Connection], bool]
 EndTest: TypeAlias = Callable[[Endpoint, Record], bool]
 _T = TypeVar("_T")
@@ -148,10 +147,9 @@ class _Parser:
         if kind == "port":
             low, high = self._take("a port or a range of ports such as 8000-8080", _ports)
             return _any_end(side, lambda end, _: low <= end.port <= high)
-        read: Callable[[str], Network | None] = _address if kind == "addr" else _network
-        what = "an address" if kind == "addr" else "a prefix such as 100.64.0.0/10"
-        network = self._take(what, read)
-        return _any_end(side, lambda end, _: end.address is not None and end.address in network)
+        if kind == "addr":
+            return _any_end(side, self._take("an address", _address))
+        return _any_end(side, self._take("a prefix such as 100.64.0.0/10", _network))
 
     def _take(self, what: str, read: Callable[[str], _T | None]) -> _T:
         """The next word as what it should be."""
@@ -211,16 +209,19 @@ def _class(text: str) -> str | None:
     return text.lower() if text.lower() in CLASSES else None
 
 
-def _network(text: str) -> Network | None:
+def _network(text: str) -> EndTest | None:
     try:
-        return ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError:
         return None
+    return lambda end, _: end.address is not None and end.address in network
 
 
-def _address(text: str) -> Network | None:
-    end = endpoint(text)
-    return None if end.address is None or end.port else ipaddress.ip_network(end.address)
+def _address(text: str) -> EndTest | None:
+    wanted = endpoint(text)
+    if wanted.address is None or wanted.port:
+        return None
+    return lambda end, _: end.address == wanted.address
 
 
 def _ports(text: str) -> tuple[int, int] | None:

@@ -171,10 +171,14 @@ def read_records(value: Value, *, keep_tree: bool = False) -> Iterator[Record]:
             yield from _record(msgspec.convert(tree, Wire), tree if keep_tree else None)
     except RecursionError:
         raise ReadError("too deeply nested", value.offset) from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        malformed = MALFORMED.fullmatch(str(error))
-        if malformed:
-            raise ReadError(malformed[1], value.offset + int(malformed[2])) from None
+    except msgspec.ValidationError as error:
+        raise ReadError(f"a flow log that is not right: {error}", value.offset) from None
+    except msgspec.DecodeError as error:
+        text, at = str(error), 0
+        if found := MALFORMED.fullmatch(text):
+            text, at = found[1], int(found[2])
+        raise ReadError(text, value.offset + at) from None
+    except ValueError as error:
         raise ReadError(f"a flow log that is not right: {error}", value.offset) from None
 
 

@@ -29,13 +29,18 @@ MAX_DEPTH = 64
 MAX_MISSES = 8
 """Objects in a row that do not end with their line, before lines are given up for the stream."""
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+'
+_STRING = _TEXT + rb'"'
 _FLAT = rb'[^][{}"]*+(?:' + _STRING + rb'[^][{}"]*+)*+'
 STRING = re.compile(_STRING, re.DOTALL)
 FLAT = re.compile(_FLAT, re.DOTALL)
 """Anything up to a bracket outside of strings, or up to a string that has no end yet."""
-RUN = re.compile(_FLAT + rb"(?:[\[{]" + _FLAT + rb"[\]}]" + _FLAT + rb")*+", re.DOTALL)
+RUN = re.compile(
+    _FLAT + rb"(?:(?:\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])" + _FLAT + rb")*+", re.DOTALL
+)
 """As above, with whole brackets that hold no others: a message's entries in one go."""
+TORN = re.compile(_TEXT + rb"(?=[\x00-\x1f])", re.DOTALL)
+"""A string up to what can not stand in one (RFC 8259 section 7): the end of a torn line, mostly."""
 SPACE = re.compile(rb"[ \t\r\n]*+")
 SCALAR = re.compile(rb"[-+.0-9A-Za-z]++")
 WRAPPER = re.compile(rb'\{[ \t\r\n]*"logs"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
@@ -89,7 +94,7 @@ class Splitter:
         self._at = 0  # in the buffer: where what is expected may begin
         self._expect = _Expect.VALUE
         self._entered: list[int] = []  # the closing brackets of what was entered
-        self._depth = 0  # of brackets within the object that begins at _at; 0: within none
+        self._open = bytearray()  # closing brackets wanted by the object at _at; empty: in none
         self._scan = 0  # in the buffer: up to where that object was looked at
         self._bracket_seen = False  # the first bracket within it
         self._misses = 0
@@ -132,13 +137,13 @@ class Splitter:
         if self._buffer[self._at :].strip() or self._entered:
             end = self._base + len(self._buffer) - 1
             what = f"a value that began at byte {self._base + self._at}"
-            if not self._depth:
+            if not self._open:
                 what = "an array" if self._entered else "a string"
             raise ReadError(f"the stream ends within {what}", end)
 
     def _advance(self) -> bool:
         """Take one step; False: that needs more bytes."""
-        if self._depth:
+        if self._open:
             return self._within_object()
         at = self._at = _skip(SPACE, self._buffer, self._at)
         if at == len(self._buffer):
@@ -155,7 +160,7 @@ class Splitter:
             case _Expect.AFTER if byte == self._entered[-1]:
                 self._leave()
             case _Expect.KEY if byte == QUOTE:
-                end = _skip(STRING, self._buffer, at)
+                end = self._string_end()
                 if end == at:
                     return False
                 self._move(end - at, _Expect.COLON)
@@ -170,13 +175,14 @@ class Splitter:
         if byte == BRACE:
             if self._take_line():
                 return True
-            self._depth, self._scan, self._bracket_seen = 1, at + 1, False
+            self._open.append(BRACE_END)
+            self._scan, self._bracket_seen = at + 1, False
             return True
         if byte == BRACKET:
             self._enter(at, BRACKET_END)
             return True
         if byte == QUOTE:
-            end = _skip(STRING, self._buffer, at)
+            end = self._string_end()
             if end == at:
                 return False
         elif byte in SCALAR_STARTS:
@@ -208,20 +214,39 @@ class Splitter:
     def _within_object(self) -> bool:
         pattern = RUN if self._bracket_seen else FLAT
         scan = self._scan = _skip(pattern, self._buffer, self._scan)
-        if scan == len(self._buffer) or self._buffer[scan] == QUOTE:
+        if scan == len(self._buffer):
             return False
         byte = self._buffer[scan]
+        if byte == QUOTE:
+            self._check_string(scan)
+            return False
         if byte == BRACKET and not self._bracket_seen and self._is_wrapper():
-            self._depth = 0
+            self._open.clear()
             self._entered.append(BRACE_END)
             self._enter(scan, BRACKET_END)
             return True
         self._bracket_seen = True
         self._scan = scan + 1
-        self._depth += 1 if byte in (BRACE, BRACKET) else -1
-        if not self._depth:
+        if byte in (BRACE, BRACKET):
+            self._open.append(BRACE_END if byte == BRACE else BRACKET_END)
+        elif byte != self._open.pop():
+            raise ReadError(f"a {chr(byte)} that closes nothing", self._base + scan)
+        if not self._open:
             self._take(scan + 1)
         return True
+
+    def _string_end(self) -> int:
+        """Where the string that begins here ends; here, if it has no end yet."""
+        end = _skip(STRING, self._buffer, self._at)
+        if end == self._at:
+            self._check_string(end)
+        return end
+
+    def _check_string(self, at: int) -> None:
+        """Raise if the string that begins there, and has no end, can not get one."""
+        torn = _skip(TORN, self._buffer, at)
+        if torn > at:
+            raise ReadError("a string that its line does not end", self._base + torn)
 
     def _is_wrapper(self) -> bool:
         return WRAPPER.match(self._buffer, self._at) is not None
