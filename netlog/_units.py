@@ -3,6 +3,7 @@
 __all__ = ["binary_rate", "binary_size", "decimal_rate"]
 
 KIBI = 1024
+SMALLER_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 KILO = 1000
 MAX_PLAIN = 100_000
 """Rates below it stand without a prefix: six digits and the point are as wide as a prefix."""
@@ -15,11 +16,12 @@ def binary_size(n_bytes: int) -> str:
 
 def binary_rate(bytes_per_s: float) -> str:
     """Bytes per second in a binary unit, with one digit behind the point and without the `/s`."""
-    size, units = float(bytes_per_s), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while size >= KIBI and len(units) > 1:
+    size = float(bytes_per_s)
+    for unit in SMALLER_UNITS:
+        if size < KIBI:
+            return f"{size:.1f} {unit}"
         size /= KIBI
-        units.pop(0)
-    return f"{size:.1f} {units[0]}"
+    return f"{size:.1f} PiB"
 
 
 def decimal_rate(per_s: float) -> str:

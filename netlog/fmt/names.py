@@ -37,10 +37,12 @@ class Names(enum.Enum):
         """What stands for an end of a connection: "" if it has no address, no port if that is 0."""
         if not text:
             return ""
+        if self is Names.ADDRESS:
+            return text[:-2].strip("[]") if text.endswith(":0") else text
         end = endpoint(text)
         if end.address is None:
             return text
-        node = None if self is Names.ADDRESS else record.node_at(end)
+        node = record.node_at(end)
         name = self.of(node) if node is not None else ""
         if not end.port:
             return name or end.host

@@ -244,7 +244,6 @@ def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[Record]:
     )
 
 
-@lru_cache(maxsize=65536)
 def endpoint(text: str) -> Endpoint:
     """An address with or without a port: `1.2.3.4:5`, `[fd7a::1]:5`, `fd7a::1`.
 
@@ -255,14 +254,18 @@ def endpoint(text: str) -> Endpoint:
         Its parts; the text itself as host if it is no address.
     """
     host, port = text, 0
-    if text.startswith("[") or text.count(":") == 1:
-        head, _, tail = text.rpartition(":")
-        if tail.isascii() and tail.isdigit():
-            host, port = head.strip("[]"), int(tail[:6])
+    head, colon, tail = text.rpartition(":")
+    if colon and (text[0] == "[" or ":" not in head) and tail.isascii() and tail.isdigit():
+        host, port = head.strip("[]"), int(tail[:6])
+    address = _address(host)
+    return Endpoint(text, 0, None) if address is None else Endpoint(host, port, address)
+
+
+@lru_cache(maxsize=65536)
+def _address(host: str) -> Address | None:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return Endpoint(text, 0, None)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return Endpoint(host, port, address)
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

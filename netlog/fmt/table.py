@@ -15,7 +15,7 @@ MIN_END_WIDTH = 21
 BOLD, FAINT = "1", "2"
 UNKNOWN = "-"
 COUNTS = ("sent pkt/s", "sent B/s", "received pkt/s", "received B/s", "bytes")
-WIDTHS = (12, 12, 16, 14, 12)
+COLUMNS = "{:>12}{:>12}{:>16}{:>14}{:>12}"
 
 
 class Table:
@@ -58,11 +58,11 @@ class Table:
         source = max(MIN_END_WIDTH, *(len(src) for src, _ in ends))
         destination = max(MIN_END_WIDTH, *(len(dst) for _, dst in ends))
         head = f"{'':12}{'source':<{source}}  {'destination':<{destination}}"
-        yield self._style.paint(head + _columns(COUNTS), FAINT)
+        yield self._style.paint(head + COLUMNS.format(*COUNTS), FAINT)
         period_s = record.period_s
         for kind, group in rows.items():
             total = self._add(kind, [row[3] for row in group])
-            line = f"{kind:<{len(head)}}" + _columns(_cells(total, period_s))
+            line = f"{kind:<{len(head)}}" + COLUMNS.format(*_cells(total, period_s))
             yield self._style.paint(line, CLASS_COLORS[kind])
             if len(group) == 1 and not group[0][1] and not group[0][2]:
                 continue  # a sum without addresses is shown
@@ -70,7 +70,7 @@ class Table:
                 left = (
                     f"  {protocol:<10}{src or UNKNOWN:<{source}}  {dst or UNKNOWN:<{destination}}"
                 )
-                yield left + _columns(_cells(entry, period_s))
+                yield left + COLUMNS.format(*_cells(entry, period_s))
 
     def end(self) -> Iterator[str]:
         """The sum over all messages, if there were several."""
@@ -121,10 +121,6 @@ class Table:
 
 def _n_bytes(entry: Entry) -> int:
     return entry.n_bytes
-
-
-def _columns(cells: Iterable[str]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
 
 
 def _cells(entry: Entry, period_s: float | None) -> tuple[str, ...]:
