@@ -187,7 +187,9 @@ SEED_RULE = _make_seed_rule()
 route: subnet. Else: exit. Source: wgengine/netlog of Tailscale at commit a1a43ed266."""
 
 
-def route_map(configs: Iterable[RouterConfig], overlay: OverlayRanges = DEFAULT_OVERLAY) -> PrefixMap:
+def route_map(
+    configs: Iterable[RouterConfig], overlay: OverlayRanges = DEFAULT_OVERLAY
+) -> PrefixMap:
     """Make the map that `SEED_RULE` goes by.
 
     Args:
@@ -240,6 +242,4 @@ def classify_flows(
 
 
 def _read_tally(tally: Any) -> Tally:  # noqa: ANN401 - a struct of the core
-    return Tally(
-        tally.rows, tally.tx_packets, tally.tx_bytes, tally.rx_packets, tally.rx_bytes
-    )
+    return Tally(tally.rows, tally.tx_packets, tally.tx_bytes, tally.rx_packets, tally.rx_bytes)

@@ -2,25 +2,25 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 import msgspec
 import numpy as np
 
 from netlog._cut import MEMBERS, Section, cut
 from netlog._native import check, ffi, lib
+from netlog._wire import read_message
 from netlog.classify import (
     DEFAULT_OVERLAY,
     ClassifiedFlows,
     OverlayRanges,
-    Tally,
     Traffic,
     classify_flows,
     route_map,
 )
 from netlog.flows import FLOW_DTYPE, FlowArray, as_flow_array, flow_array
 from netlog.routes import RouterConfig
-from netlog.times import Moment, format_rfc3339, parse_rfc3339, to_ns
+from netlog.times import Moment, format_rfc3339, to_ns
 
 __all__ = ["EXIT_MODES", "MAX_BYTES", "Message", "build_messages", "iter_messages"]
 
@@ -93,12 +93,12 @@ class Message:
         }
 
     @classmethod
-    def _built(cls, period: _Period, text: bytes, traffic: dict[Traffic, FlowArray]) -> Self:
-        """Make a message whose text is known: nothing is checked or copied."""
+    def _built(cls, period: _Period, text: bytes | None, traffic: dict[Traffic, FlowArray]) -> Self:
+        """Make a message of checked parts, with its text if that is known; nothing is copied."""
         message = cls.__new__(cls)
         message._period = period
         message._json = text
-        message._traffic = traffic
+        message._traffic = {kind: _freeze(rows) for kind, rows in traffic.items()}
         return message
 
     @property
@@ -167,19 +167,9 @@ class Message:
 
         Thread safety: any thread.
         """
-        try:
-            wire = _DECODER.decode(data)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise ValueError(f"no flow log message: {error}") from None
-        return cls(
-            wire.node_id,
-            parse_rfc3339(wire.start),
-            parse_rfc3339(wire.end),
-            virtual_traffic=_read_entries("virtualTraffic", wire.virtual_traffic),
-            subnet_traffic=_read_entries("subnetTraffic", wire.subnet_traffic),
-            exit_traffic=_read_entries("exitTraffic", wire.exit_traffic),
-            physical_traffic=_read_entries("physicalTraffic", wire.physical_traffic),
-        )
+        wire = read_message(data)
+        period = _Period(wire.node_id, wire.start_ns, wire.end_ns)
+        return cls._built(period, None, wire.traffic)
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same text."""
@@ -191,7 +181,9 @@ class Message:
         return hash(self._period)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{len(rows)} {kind.name.lower()}" for kind, rows in self._traffic.items())
+        sizes = ", ".join(
+            f"{len(rows)} {kind.name.lower()}" for kind, rows in self._traffic.items()
+        )
         return f"<Message {self.node_id!r} {format_rfc3339(self.start_ns)}: {sizes or 'empty'}>"
 
 
@@ -279,7 +271,7 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
         sections = _tun_sections(inside, exit_traffic)
         sections += _sock_sections(classify_flows(sock, None))
         for text, pieces in cut(header, sections, max_bytes):
-            rows = {piece.section.traffic: _freeze(piece.gather()) for piece in pieces}
+            rows = {piece.section.traffic: piece.gather() for piece in pieces}
             yield Message._built(period, text, rows)  # noqa: SLF001 - the same module
 
     return generate()
@@ -291,10 +283,6 @@ def _freeze(rows: FlowArray) -> FlowArray:
 
 
 _NO_FLOWS = _freeze(np.empty(0, FLOW_DTYPE))
-
-
-def _has_traffic(tally: Tally) -> bool:
-    return any(tally.counts)
 
 
 def _tun_sections(inside: ClassifiedFlows, exit_traffic: str) -> list[Section]:
@@ -333,36 +321,3 @@ def _sort(flows: ClassifiedFlows, shown: list[Traffic]) -> list[Section]:
         sections.append(Section(traffic, flows.flows, order[start:stop]))
         start = stop
     return sections
-
-
-class _Entry(msgspec.Struct, rename="camel", gc=False):
-    proto: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
-    src: str = ""
-    dst: str = ""
-    tx_pkts: int = 0
-    tx_bytes: int = 0
-    rx_pkts: int = 0
-    rx_bytes: int = 0
-
-
-class _Wire(msgspec.Struct, rename="camel"):
-    start: str
-    end: str
-    node_id: str = ""  # the seed's messages had none
-    virtual_traffic: list[_Entry] | None = None
-    subnet_traffic: list[_Entry] | None = None
-    exit_traffic: list[_Entry] | None = None
-    physical_traffic: list[_Entry] | None = None
-
-
-_DECODER = msgspec.json.Decoder(_Wire)
-
-
-def _read_entries(member: str, entries: list[_Entry] | None) -> FlowArray:
-    try:
-        return flow_array(
-            (e.proto, e.src, e.dst, e.tx_pkts, e.tx_bytes, e.rx_pkts, e.rx_bytes)
-            for e in entries or ()
-        )
-    except ValueError as error:
-        raise ValueError(f"{member}: {error}") from None

@@ -43,8 +43,10 @@ class SockDevice(CountedDevice):
         self._address: tuple[str, int] = (name[0], name[1])
         self._receive_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._send_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        self._dual_stack = sock.family == socket.AF_INET6 and not sock.getsockopt(
-            socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+        self._dual_stack = (
+            sock.family == socket.AF_INET6
+            and name[0] == "::"
+            and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
         )
         self._family = sock.family
         handle = ffi.new("struct netlog_sock *", {"fd": sock.fileno(), "family": int(sock.family)})

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import struct
+from pathlib import Path
 from typing import Any, Self
 
 from netlog._counted import CountedDevice
@@ -17,6 +18,7 @@ from netlog.meter import FlowArray, Meter
 __all__ = ["TunDevice"]
 
 CLONE_DEVICE = "/dev/net/tun"
+OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 MIN_MTU = 68  # RFC 791 section 3.2: every link carries that much
 MAX_MTU = 65535
 
@@ -90,7 +92,9 @@ class TunDevice(CountedDevice):
         which is set.
 
         Args:
-            fd: attached with IFF_TUN and IFF_NO_PI, without IFF_VNET_HDR.
+            fd: attached with IFF_TUN and IFF_NO_PI, without IFF_VNET_HDR. IFF_NO_PI can be checked
+                only with CAP_NET_ADMIN and from within the interface's network namespace; where it
+                is missing elsewhere, all packets count as unattributed.
             meter: as for `open`.
 
         Raises:
@@ -220,12 +224,34 @@ def _identify(fd: int) -> str:
     name = _name_in(answer)
     for wrong, what in (
         (not flags & IFF_TUN, "is a TAP; expected IFF_TUN"),
-        (not flags & IFF_NO_PI, "has packet information; expected IFF_NO_PI"),
         (flags & IFF_VNET_HDR, "has IFF_VNET_HDR, which is not supported"),
+        (_has_packet_information(fd, name), "has packet information; expected IFF_NO_PI"),
     ):
         if wrong:
             raise ValueError(f"fd {fd} ({name}) {what}")
     return name
+
+
+def _has_packet_information(fd: int, name: str) -> bool:
+    """Whether a TUN was attached without IFF_NO_PI, as far as this thread can see.
+
+    TUNGETIFF does not tell: its IFF_NOFILTER is the same bit, and set. The interface itself does,
+    but only to those who are in its network namespace.
+    """
+    try:
+        namespace = fcntl.ioctl(fd, lib.TUNGETDEVNETNS)
+    except OSError:
+        return False
+    try:
+        if not os.path.samestat(os.fstat(namespace), OWN_NAMESPACE.stat()):
+            return False
+    finally:
+        os.close(namespace)
+    from pyroute2 import IPRoute  # noqa: PLC0415 - it doubles the time that netlog takes to import
+
+    with IPRoute() as route:
+        (link,) = route.link("get", ifname=name)
+    return bool(link.get(("linkinfo", "data", "IFLA_TUN_PI")))
 
 
 def _name_in(answer: bytes) -> str:

@@ -46,7 +46,6 @@ def test_failed_messages_are_tried_again_in_order(caplog: pytest.LogCaptureFixtu
         assert (delivery.pending, delivery.written, sink.taken) == (3, 0, [])
         sink.failing = False
         delivery.write(3)
-    assert delivery.pending == 1 or sink.taken == [0, 1, 2, 3]
     delivery.flush()
     assert sink.taken == [0, 1, 2, 3]
     assert (delivery.pending, delivery.written, delivery.dropped) == (0, 4, 0)

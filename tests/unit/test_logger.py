@@ -79,7 +79,7 @@ def test_counts_become_messages() -> None:
         )
         for _ in range(3):
             meter.update_tx(UDP4)
-        meter.update_rx(b"junk")
+        meter.update_rx(b"\x15abc")
         logger.shutdown()
     (message,) = messages
     assert message.node_id == "node"

@@ -1,0 +1,115 @@
+# netlog on a fresh machine: every target sets up what it needs in .venv and builds what changed.
+#
+#	make demo	two gateways in network namespaces, checked against the kernel's counters
+#	make test	all tests; as root also those with real interfaces
+#
+# PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SECONDS ?= 5
+
+SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h)
+
+.NOTPARALLEL:
+.PHONY: help build demo test bench lint clean needs needs-tun needs-ip
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+build: needs $(VENV)/.built ## the package, in .venv
+
+demo: needs needs-tun $(VENV)/.built ## two gateways in namespaces; SECONDS=5
+	$(BIN)/netlog demo --seconds $(SECONDS)
+
+test: needs needs-ip $(VENV)/.built ## all tests
+	$(BIN)/python -m pytest
+
+bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
+	$(BIN)/python -m bench
+
+lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find csrc bench -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/codespell
+
+clean: ## what was built, and .venv
+	rm -rf $(VENV) build dist *.egg-info netlog/_core.c netlog/*.so
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- what a machine must have ----------------------------------------------------------------------
+
+define NEEDS
+missing=
+need() { missing="$$missing $$1"; echo "netlog: missing: $$2" >&2; }
+if ! command -v $(PYTHON) >/dev/null; then
+	need "python3 python3-venv python3-dev" "$(PYTHON)"
+elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+	need "python3.11 python3.11-venv python3.11-dev" \
+		"Python 3.11 or newer ($(PYTHON) is `$(PYTHON) --version 2>&1`); then: make PYTHON=python3.11"
+else
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python's venv module"
+	include=`$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'`
+	test -f "$$include/Python.h" || need python3-dev "Python's headers ($$include/Python.h)"
+fi
+if ! command -v cc >/dev/null; then
+	need "gcc libc6-dev" "a C compiler (cc)"
+elif ! echo '#include <linux/if_tun.h>' | cc -E -include stdio.h - >/dev/null 2>&1; then
+	need libc6-dev "the C library's headers"
+fi
+test -z "$$missing" || { echo "netlog: to install it: sudo apt install$$missing" >&2; exit 1; }
+endef
+export NEEDS
+
+define NEEDS_TUN
+if ! test -e /dev/net/tun; then
+	echo "netlog: missing: /dev/net/tun; load the driver: sudo modprobe tun" >&2; exit 1
+elif ! test -w /dev/net/tun; then
+	echo "netlog: /dev/net/tun is not open to you; use one of" >&2
+	echo "netlog:   sudo make demo" >&2
+	echo "netlog:   sudo chmod 0666 /dev/net/tun   (as udev has it), then make demo" >&2
+	exit 1
+elif test `id -u` != 0 && ! command -v unshare >/dev/null; then
+	echo "netlog: missing: unshare; to install it: sudo apt install util-linux" >&2; exit 1
+fi
+endef
+export NEEDS_TUN
+
+needs:
+	@eval "$$NEEDS"
+
+needs-tun:
+	@eval "$$NEEDS_TUN"
+
+needs-ip:
+	@command -v ip >/dev/null || test -x /sbin/ip || \
+		{ echo "netlog: missing: ip; to install it: sudo apt install iproute2" >&2; exit 1; }
+
+# -- .venv -----------------------------------------------------------------------------------------
+
+# The requirements of pyproject.toml: the build's, the package's and those of one extra.
+REQUIREMENTS = $(PYTHON) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.toml", "rb")); \
+	p = t["project"]; print(*t["build-system"]["requires"], *p["dependencies"], \
+	*p["optional-dependencies"][sys.argv[1]], sep="\n")'
+
+$(VENV)/.test: pyproject.toml
+	@echo "netlog: setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
+	@touch $@
+
+$(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
+	@echo "netlog: installing what make $* needs in $(VENV)"
+	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
+	@touch $@
+
+# In place: tests and commands use the sources as they are here.
+$(VENV)/.built: $(VENV)/.test $(SOURCES)
+	@echo "netlog: building"
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@

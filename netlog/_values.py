@@ -1,0 +1,153 @@
+"""The values that a configuration is made of: addresses, prefixes, names, in canonical text form.
+
+Each is a string that has been read once and found right; `decode` is msgspec's hook for them.
+"""
+
+import ipaddress
+from collections.abc import Callable
+
+__all__ = ["InterfaceAddress", "InterfaceName", "Prefix", "SocketAddress", "Text", "decode"]
+
+MAX_NAME_BYTES = 15
+"""Linux IFNAMSIZ, less the byte that ends the name."""
+MAX_PORT = 65535
+"""RFC 768: a port is 16 bits."""
+
+
+class Prefix(str):
+    """An IP prefix; its address has no bits beyond its length."""
+
+    __slots__ = ()
+
+    @property
+    def is_default(self) -> bool:
+        """It holds every address of its family."""
+        return self.endswith("/0")
+
+
+class InterfaceAddress(str):
+    """An address with the length of its prefix."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        """The address alone."""
+        return self.partition("/")[0]
+
+
+class SocketAddress(str):
+    """`a.b.c.d:port` or `[v6]:port`."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        """The address without brackets and port."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The UDP port, 1..65535."""
+        return int(self.rpartition(":")[2])
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if self.startswith("[") else 4
+
+
+class InterfaceName(str):
+    """A name that Linux accepts for a network interface."""
+
+    __slots__ = ()
+
+
+class Text(str):
+    """Text with something in it."""
+
+    __slots__ = ()
+
+
+def decode(kind: type, value: object) -> object:
+    """Read a value of the types above.
+
+    Args:
+        kind: one of the types above.
+        value: what the file has; anything but a string is wrong.
+
+    Returns:
+        The value, an instance of `kind`.
+
+    Raises:
+        ValueError: the value does not fit; the text says what was expected.
+
+    Thread safety: any thread.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, got {value!r}")  # noqa: TRY004 - the hook's contract
+    return _PARSERS[kind](value)
+
+
+def _prefix(text: str) -> Prefix:
+    try:
+        return Prefix(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(
+            f"expected an IP prefix without host bits, such as 192.168.7.0/24, got {text!r}"
+        ) from error
+
+
+def _interface_address(text: str) -> InterfaceAddress:
+    try:
+        address = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise ValueError(
+            f"expected an IP address with a prefix length, such as 100.64.0.1/32, got {text!r}"
+        ) from error
+    if isinstance(address, ipaddress.IPv6Interface) and address.scope_id:
+        raise ValueError(f"expected an address without a zone, got {text!r}")
+    return InterfaceAddress(address)
+
+
+def _socket_address(text: str) -> SocketAddress:
+    host, _, port = text.rpartition(":")
+    try:
+        bracketed = host.startswith("[") and host.endswith("]")
+        address = ipaddress.IPv6Address(host[1:-1]) if bracketed else ipaddress.IPv4Address(host)
+        fits = port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT
+    except ValueError:
+        fits = False
+    # An IPv4-mapped address is IPv4, and a zone is a matter of one host.
+    if not fits or address.is_multicast or "%" in host or getattr(address, "ipv4_mapped", None):
+        raise ValueError(
+            "expected a unicast address and a port, such as 192.0.2.1:41641 or "
+            f"[2001:db8::1]:41641, got {text!r}"
+        )
+    return SocketAddress(f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}")
+
+
+def _interface_name(text: str) -> InterfaceName:
+    # What dev_valid_name() of the kernel's net/core/dev.c accepts, less the % of a name pattern.
+    fits = 0 < len(text.encode()) <= MAX_NAME_BYTES and text not in {".", ".."}
+    if not fits or any(c in "/:%" or c.isspace() or not c.isprintable() for c in text):
+        raise ValueError(
+            f"expected an interface name of 1 to {MAX_NAME_BYTES} bytes without space, '/', ':' "
+            f"and '%', got {text!r}"
+        )
+    return InterfaceName(text)
+
+
+def _text(text: str) -> Text:
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"expected text that is not empty, got {text!r}")
+    return Text(text)
+
+
+_PARSERS: dict[type, Callable[[str], object]] = {
+    Prefix: _prefix,
+    InterfaceAddress: _interface_address,
+    SocketAddress: _socket_address,
+    InterfaceName: _interface_name,
+    Text: _text,
+}

@@ -1,0 +1,51 @@
+"""What a failed system call means for a user, and how to get what is missing."""
+
+import errno
+from typing import TypeAlias
+
+__all__ = ["TUN_DEVICE", "Lines", "advice_on", "describe"]
+
+Lines: TypeAlias = tuple[str, ...]
+
+TUN_DEVICE = "/dev/net/tun"
+NO_RIGHT = (errno.EACCES, errno.EPERM)
+NO_DRIVER = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+
+NEEDS_RIGHT: Lines = (
+    "run it as root (sudo)",
+    f"or open the device to everybody, as udev does: sudo chmod 0666 {TUN_DEVICE}",
+)
+NEEDS_DRIVER: Lines = (
+    "load the kernel's TUN driver: sudo modprobe tun",
+    f"in a container, hand the device in: --device {TUN_DEVICE} --cap-add NET_ADMIN",
+)
+ON_TUN_DEVICE: dict[int | None, Lines] = {
+    **dict.fromkeys(NO_RIGHT, NEEDS_RIGHT),
+    **dict.fromkeys(NO_DRIVER, NEEDS_DRIVER),
+}
+ELSEWHERE: dict[int | None, Lines] = {
+    errno.EPERM: (
+        "interfaces, addresses and routes need CAP_NET_ADMIN: run it as root (sudo)",
+        "in a container, add --cap-add NET_ADMIN",
+    ),
+    errno.EADDRINUSE: ("choose another port in sock.listen; `ss -ulpn` shows who has this one",),
+    errno.EADDRNOTAVAIL: (
+        "sock.listen needs an address of this machine, or all of them: 0.0.0.0 or [::]",
+    ),
+    errno.EBUSY: ("choose another tun.name; `ip -details link` shows the interfaces there are",),
+}
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: the object that it is about, then what happened."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def advice_on(error: BaseException) -> Lines:
+    """How to get what is missing; nothing if the error says it all."""
+    if not isinstance(error, OSError):
+        return ()
+    about = ON_TUN_DEVICE if error.filename == TUN_DEVICE else ELSEWHERE
+    return about.get(error.errno, ())

@@ -1,0 +1,157 @@
+"""`netlog demo`: two gateways in namespaces of their own, checked against the kernel."""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+from netlog.cli.advice import TUN_DEVICE, Lines, advice_on, describe
+from netlog.cli.output import say
+from netlog.cli.stop import StopRequest
+from netlog.demo.namespace import Namespace
+from netlog.demo.reconcile import Verdict
+from netlog.demo.scenario import Demo, Interrupted
+from netlog.demo.table import Style, header, message_lines, verdict_lines
+
+__all__ = ["add_parser"]
+
+DEFAULT_SECONDS = 5.0
+MAX_SECONDS = 86400.0
+INSIDE = "NETLOG_DEMO_INSIDE"
+"""In the environment of a demo that is in its user namespace already."""
+UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
+"""With a network namespace of its own: it may not come back to one that others own."""
+
+ROOT_LACKS: Lines = (
+    "network namespaces can not be made, though this is root: CAP_SYS_ADMIN is missing",
+    f"in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN --device {TUN_DEVICE}",
+)
+USER_LACKS: Lines = (
+    "run it as root: sudo netlog demo",
+    "or allow user namespaces: sudo sysctl user.max_user_namespaces=10000",
+    "on Debian also kernel.unprivileged_userns_clone=1",
+    "on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0",
+)
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "demo",
+        help="two gateways in namespaces of their own, checked against the kernel's counters",
+        description="Make two gateways, a subnet and an outside world in network namespaces, let "
+        "TCP, UDP and ICMP flow between them, show the messages as they come, and compare their "
+        "sum with the kernel's own counters. Nothing of the host's network is touched and nothing "
+        "is left. The gateways do not encrypt.",
+        epilog="exit status: 0 if packets and bytes agree exactly, 1 if not or if something is "
+        "missing, 130 after Ctrl-C. example: netlog demo --seconds 10 --json",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=DEFAULT_SECONDS,
+        metavar="N",
+        help=f"how long traffic flows (default {DEFAULT_SECONDS:g})",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print messages as JSON lines, and the verdict as the last line",
+    )
+    parser.set_defaults(execute=demo)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Run the demo; the exit status says whether it reconciled."""
+    with StopRequest() as stop:
+        if missing := _enter_user_namespace():
+            for line in missing:
+                say(line)
+            return 1
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        show = _Json() if options.json else _Table(Style(color=color))
+        say("the relays of this demo do not encrypt")
+        try:
+            outcome = Demo(options.seconds, show.message, stop.wait).run()
+        except Interrupted:
+            say("stopped before the verdict; nothing is left")
+            return 128 + (stop.signal or 0)
+        show.verdict(outcome.verdict)
+        return 0 if outcome.verdict.reconciled else 1
+
+
+class _Json:
+    """Messages as they would be stored, and the verdict as one object."""
+
+    @staticmethod
+    def message(text: bytes, _: dict[str, Any]) -> None:
+        sys.stdout.write(text.decode() + "\n")
+        sys.stdout.flush()
+
+    @staticmethod
+    def verdict(verdict: Verdict) -> None:
+        sys.stdout.write(json.dumps(verdict.as_json()) + "\n")
+        sys.stdout.flush()
+
+
+class _Table:
+    """Messages as rows under one header, and the verdict as a table of its own."""
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+        self._lines = [header(style)]
+
+    def message(self, _: bytes, message: dict[str, Any]) -> None:
+        self._lines.extend(message_lines(message, self._style))
+        self._flush()
+
+    def verdict(self, verdict: Verdict) -> None:
+        self._lines.extend(("", *verdict_lines(verdict, self._style)))
+        self._flush()
+
+    def _flush(self) -> None:
+        sys.stdout.write("".join(f"{line}\n" for line in self._lines))
+        sys.stdout.flush()
+        self._lines.clear()
+
+
+def _enter_user_namespace() -> Lines:
+    """Get the right to make namespaces and a TUN; without root, begin anew in a user namespace.
+
+    Returns:
+        What is missing and how to get it; nothing if all is there.
+    """
+    try:
+        os.close(os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        error.filename = TUN_DEVICE
+        return (describe(error), *advice_on(error))
+    try:
+        Namespace().close()
+    except PermissionError:
+        return ROOT_LACKS if os.geteuid() == 0 else _begin_anew()
+    return ()
+
+
+def _begin_anew() -> Lines:
+    """Replace this process by one in a user namespace, in which it is root."""
+    probe = subprocess.run(  # noqa: S603 - a constant
+        [*UNSHARE, "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if INSIDE not in os.environ and probe.returncode == 0:
+        command = (*UNSHARE, "--", sys.executable, *sys.orig_argv[1:])
+        os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - this program
+    return (f"this is not root, and user namespaces fail: {probe.stderr.strip()}", *USER_LACKS)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= MAX_SECONDS or math.isnan(seconds):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text}")
+    return seconds

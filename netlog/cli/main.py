@@ -1,0 +1,76 @@
+"""The command line's frame: arguments, diagnostics on standard error, exit status."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from netlog._version import __version__
+from netlog.cli import check, demo, run
+from netlog.cli.advice import advice_on, describe
+from netlog.cli.output import say
+from netlog.errors import ConfigError, NetlogError
+
+__all__ = ["main"]
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as a shell would have it."""
+
+COMMANDS = (run, check, demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: what follows the program's name; None: as it was called.
+
+    Returns:
+        The exit status: 0 on success, 1 on failure, 2 on wrong usage or a wrong configuration.
+
+    Thread safety: the main thread only, since commands handle signals.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="netlog: %(message)s")
+    try:
+        return int(options.execute(options))
+    except ConfigError as error:
+        say(str(error))
+        return EXIT_USAGE
+    except BrokenPipeError:
+        _abandon_stdout()
+        return EXIT_FAILURE
+    except (NetlogError, OSError, MemoryError) as error:
+        for line in (describe(error), *advice_on(error)):
+            say(line)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="netlog",
+        description="Network flow logs for overlay gateways: what crosses a TUN and a UDP socket, "
+        "per connection.",
+        epilog="example: netlog demo",
+    )
+    parser.add_argument("--version", action="version", version=f"netlog {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for module in COMMANDS:
+        module.add_parser(commands)
+    return parser
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads standard output any more: keep the interpreter from writing to it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

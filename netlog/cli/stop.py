@@ -1,0 +1,68 @@
+"""Being told to stop, by Ctrl-C or a service manager."""
+
+import os
+import select
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+__all__ = ["StopRequest"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequest:
+    """Waits for a signal that asks to stop. A second one ends the process at once.
+
+    A signal that was ignored when the process began (nohup(1)) stays so.
+
+    Thread safety: the main thread only.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._old: dict[int, Any] = {}
+        self._reader = self._writer = -1
+        self._old_wakeup = -1
+
+    def __enter__(self) -> Self:
+        # A signal may come to any thread, but Python handles it in this one: the pipe wakes it.
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._old_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._old[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_wakeup)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.signal is not None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until a signal comes, at most so long.
+
+        Returns:
+            Whether one has come.
+        """
+        if not self.requested and select.select([self._reader], [], [], timeout_s)[0]:
+            os.read(self._reader, 64)
+        return self.requested
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os.write(2, b"netlog: stopped at once\n")
+            os._exit(128 + number)
+        self.signal = number

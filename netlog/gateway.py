@@ -1,0 +1,199 @@
+"""A gateway: TUN, socket, relay and logger of one node, put together as a configuration says.
+
+The relay does not encrypt: whoever sees the underlay sees the overlay's packets.
+"""
+
+import contextlib
+import errno
+import ipaddress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from netlog._values import Prefix
+from netlog.config import Config
+from netlog.devices import SockDevice, TunDevice
+from netlog.errors import DeviceError, NetlogError, StateError
+from netlog.links import LinkCounters, Links
+from netlog.logger import Logger, LoggerCounters
+from netlog.meter import Meter
+from netlog.peer_map import Peer
+from netlog.relay import Relay, RelayCounters
+from netlog.routes import RouterConfig
+from netlog.sinks import Sink
+
+__all__ = ["Gateway", "GatewayCounters", "peers_of", "router_of"]
+
+MAX_LANES = 8
+"""Two for each direction of the relay, and as many for whoever uses the devices from Python."""
+
+RELAY_STOP_S = 5.0
+"""The relay stops within 0.1 s; on a machine that is starved, it may take so long."""
+
+
+def peers_of(config: Config) -> tuple[Peer, ...]:
+    """The peers of a configuration, as the relay and the logger take them."""
+    return tuple(
+        Peer(
+            endpoint=str(peer.endpoint),
+            allowed_ips=tuple(map(str, peer.allowed_ips)),
+            name=peer.name,
+        )
+        for peer in config.peers
+    )
+
+
+def router_of(config: Config) -> RouterConfig:
+    """The routes by which a configuration's traffic is classified."""
+    return RouterConfig(
+        local_addrs=[address.host for address in config.tun.addresses],
+        routes=[str(prefix) for peer in config.peers for prefix in peer.allowed_ips],
+        subnet_routes=[str(prefix) for prefix in config.routes.subnets],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCounters:
+    """What a gateway has done so far."""
+
+    relay: RelayCounters
+    logger: LoggerCounters
+
+
+class Gateway:
+    """One node, from `start` to `close`.
+
+    Args:
+        config: the node.
+        sink: where its messages go; it stays the caller's to close, after `close`.
+
+    Thread safety: `start`, `link_counters` and `close` belong to one thread, in the network
+        namespace of the gateway; `stop` and `counters` may be called from any.
+    """
+
+    def __init__(self, config: Config, sink: Sink) -> None:
+        self._config = config
+        self._sink = sink
+        self._stack = contextlib.ExitStack()
+        self._logger = Logger()
+        self._relay: Relay | None = None
+        self._links: Links | None = None
+
+    def start(self) -> None:
+        """Make the interface with its addresses and routes, bind the socket, meter and relay.
+
+        Either all of it runs, or nothing of it is left.
+
+        Raises:
+            DeviceError: a right is missing, a name or port is in use, or a peer's endpoint would be
+                reached through the tunnel itself.
+            StateError: it was started before.
+        """
+        if self._links is not None:
+            raise StateError("gateway: already started")
+        with contextlib.ExitStack() as stack:
+            config = self._config
+            links = stack.enter_context(Links())
+            meter = stack.enter_context(Meter(config.max_flows, max_lanes=MAX_LANES))
+            tun = stack.enter_context(TunDevice.open(config.tun.name, meter=meter))
+            listen = config.sock.listen
+            sock = stack.enter_context(SockDevice.bind(listen.host, listen.port, meter=meter))
+            self._route(links, tun.name)
+            relay = Relay(tun, sock, peers_of(config))
+            stack.callback(self.stop)
+            # Metering begins before the first packet can cross, so that nothing goes uncounted.
+            self._logger.startup(
+                config.node.id,
+                tun=tun,
+                sock=sock,
+                sink=self._sink,
+                poll_period_s=config.poll_period_s,
+                routes=router_of(config),
+                peers=peers_of(config),
+                exit_traffic=config.exit_traffic,
+            )
+            self._relay, self._links = relay, links
+            relay.start()
+            self._stack = stack.pop_all()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End the relay, then emit the last period. The devices stay, to be looked at.
+
+        Args:
+            timeout_s: how long to wait for the sink; None: as long as it takes.
+
+        Raises:
+            TimeoutError: the sink did not take the last messages in time.
+        """
+        if self._relay is not None:
+            self._relay.stop(RELAY_STOP_S)
+        self._logger.shutdown(timeout_s)
+
+    def close(self) -> None:
+        """Stop, and give up the devices; the interface goes with its descriptor."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def error(self) -> NetlogError | None:
+        """Why the relay ended by itself, as when somebody removed the interface; or None."""
+        return None if self._relay is None else self._relay.error
+
+    def counters(self) -> GatewayCounters:
+        """What relay and logger have done so far.
+
+        Raises:
+            StateError: the gateway was never started.
+        """
+        if self._relay is None:
+            raise StateError("gateway: not started")
+        return GatewayCounters(self._relay.counters(), self._logger.counters())
+
+    def link_counters(self) -> LinkCounters:
+        """The kernel's own counters of the TUN.
+
+        Raises:
+            DeviceError: the interface is gone.
+            StateError: the gateway is not open.
+        """
+        if self._links is None:
+            raise StateError("gateway: not started")
+        return self._links.counters(self._config.tun.name)
+
+    def _route(self, links: Links, name: str) -> None:
+        """Bring the interface up and lead the peers' allowed IPs into it."""
+        tun = self._config.tun
+        links.bring_up(name, mtu=tun.mtu, addresses=tun.addresses)
+        for peer in self._config.peers:
+            for prefix in peer.allowed_ips:
+                for part in _parts(prefix, default=self._config.routes.default):
+                    links.add_route(part, name)
+        for peer in self._config.peers:
+            if links.leads_to(peer.endpoint.host) == name:
+                raise DeviceError(
+                    errno.ELOOP,
+                    "the tunnel would carry its own datagrams; this endpoint needs a route of its "
+                    "own outside of it",
+                    f"peer {peer.endpoint}",
+                )
+
+
+def _parts(prefix: Prefix, *, default: bool) -> list[str]:
+    """The routes that lead an allowed IP into the tunnel.
+
+    All addresses are routed as two halves, and only when asked for: so the host's own default route
+    stays as it is, and is in force again when the interface goes.
+    """
+    if not prefix.is_default:
+        return [prefix]
+    return [str(half) for half in ipaddress.ip_network(prefix).subnets()] if default else []
