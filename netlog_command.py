@@ -12,7 +12,8 @@ __all__ = ["main"]
 def main() -> int:
     """Load the command line and run it; see `netlog.cli.main`."""
     # Nothing is made yet that would have to be cleaned up.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from netlog.cli import main as command  # noqa: PLC0415 - see above
 
     return command()
