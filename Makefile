@@ -33,7 +33,7 @@ bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
 lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -p netlog -m netlog_command
 	find csrc bench -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
 

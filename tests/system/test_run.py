@@ -19,6 +19,7 @@ from namespace import LinkCounters, Namespace, wait_for
 pytestmark = pytest.mark.root
 
 ROOT = Path(__file__).parents[2]
+WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
 COMMAND = (sys.executable, "-W", "error", "-m", "netlog", "run")
 
 CONFIG = """
@@ -358,7 +359,7 @@ def test_an_interface_that_somebody_removes_ends_the_gateway(tmp_path: Path) -> 
             id="no-capability",
         ),
         pytest.param(
-            ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /dev/net && exec "$@"', "sh"),
+            (sys.executable, WITHOUT_TUN),
             "sudo modprobe tun",
             id="no-device",
         ),
