@@ -62,7 +62,8 @@ def test_mapped_ipv6_is_ipv6() -> None:
 
 def test_empty() -> None:
     """No rows are an array of no rows, and a generator will do."""
-    assert flow_array(row for row in ()).shape == (0,)
+    nothing: list[Any] = []
+    assert flow_array(row for row in nothing).shape == (0,)
     assert flow_array([]).dtype == FLOW_DTYPE
 
 
@@ -124,7 +125,8 @@ def test_as_flow_array() -> None:
     sparse = as_flow_array(rows[::2], "tun")
     assert sparse.flags.c_contiguous
     assert list(sparse["tx_packets"]) == [0, 2]
-    for wrong in ([], np.zeros(3), "x", rows["src"]):
+    wrongs: list[Any] = [[], np.zeros(3), "x", rows["src"]]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match=r"^sock: "):
             as_flow_array(wrong, "sock")
     with pytest.raises(ValueError, match="one dimension"):
