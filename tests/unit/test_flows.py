@@ -118,13 +118,16 @@ def test_bad_row_is_named(bad: Any) -> None:  # noqa: ANN401 - what is not a row
 
 
 def test_as_flow_array() -> None:
-    """None is empty, strides are copied, anything else is refused by name."""
+    """None is empty, strides and odd addresses are copied, anything else is refused by name."""
     rows = flow_array([(6, "1.2.3.4:5", "", n, 0, 0, 0) for n in range(4)])
     assert len(as_flow_array(None, "tun")) == 0
     assert as_flow_array(rows, "tun") is rows
     sparse = as_flow_array(rows[::2], "tun")
     assert sparse.flags.c_contiguous
     assert list(sparse["tx_packets"]) == [0, 2]
+    shifted = np.frombuffer(b"x" + rows.tobytes(), FLOW_DTYPE, offset=1)
+    assert {as_flow_array(array, "tun").ctypes.data % 8 for array in (rows, shifted)} == {0}
+    assert as_flow_array(shifted, "tun").tobytes() == rows.tobytes()
     wrongs: list[Any] = [[], np.zeros(3), "x", rows["src"]]
     for wrong in wrongs:
         with pytest.raises(TypeError, match=r"^sock: "):
