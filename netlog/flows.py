@@ -94,7 +94,7 @@ def as_flow_array(rows: object, name: str) -> FlowArray:
     return np.ascontiguousarray(rows)
 
 
-def _pack_row(  # noqa: PLR0913 - the seven members of a row
+def _pack_row(  # noqa: PLR0913, PLR0917 - the seven members of a row
     proto: int, src: str, dst: str, tx_packets: int, tx_bytes: int, rx_packets: int, rx_bytes: int
 ) -> bytes:
     src_version, src_bytes, src_port = _parse_endpoint(src)
@@ -117,10 +117,10 @@ def _pack_row(  # noqa: PLR0913 - the seven members of a row
 
 def _parse_endpoint(text: str) -> tuple[int, bytes, int]:
     """Version, 16 bytes and port of `a.b.c.d:port`, `[v6]:port` or ""."""
-    if not text:
-        if text == "":
-            return _NO_ADDRESS
+    if not isinstance(text, str):
         raise TypeError(f"expected an address as text, not {text!r}")
+    if not text:
+        return _NO_ADDRESS
     host, colon, digits = text.rpartition(":")
     if not colon or not (digits.isascii() and digits.isdigit()) or len(digits) > _PORT_DIGITS:
         raise ValueError(f"{text!r}: expected address:port")
