@@ -1,4 +1,4 @@
-"""Run a command in a mount namespace in which there is no /dev/net/tun: `without_tun.py COMMAND`."""
+"""`without_tun.py COMMAND`: run it in a mount namespace in which there is no /dev/net/tun."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ def main(command: list[str]) -> None:
     ):
         if getattr(libc, name)(*arguments) != 0:
             sys.exit(f"{name}: {os.strerror(ctypes.get_errno())}")
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606 - what it is for
 
 
 if __name__ == "__main__":
