@@ -42,7 +42,8 @@ static const char octets[] = TEN("", "  ") TEN("1", " ") TEN("2", " ") TEN("3", 
 
 static_assert(sizeof(octets) == 256 * 4 + 1, "one for each octet");
 
-/* clang-format off: it does not agree with itself about these */
+/* The formatter does not agree with itself about these. */
+/* clang-format off */
 #define DIGIT_1(p) p "0" p "1" p "2" p "3" p "4" p "5" p "6" p "7" p "8" p "9"
 #define DIGIT_2(p)                                                                                 \
 	DIGIT_1(p "0") DIGIT_1(p "1") DIGIT_1(p "2") DIGIT_1(p "3") DIGIT_1(p "4")                 \
