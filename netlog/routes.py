@@ -51,7 +51,7 @@ class RouterConfig:
     routes: tuple[Network, ...]
     subnet_routes: tuple[Network, ...]
     # what the core reads of all three: made once, not in every period
-    _prefixes: PrefixArray = field(repr=False, compare=False)
+    _prefixes: PrefixArray = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,

@@ -62,7 +62,8 @@ def test_mapped_ipv6_is_ipv6() -> None:
 
 def test_empty() -> None:
     """No rows are an array of no rows, and a generator will do."""
-    assert flow_array(row for row in ()).shape == (0,)
+    nothing: list[Any] = []
+    assert flow_array(row for row in nothing).shape == (0,)
     assert flow_array([]).dtype == FLOW_DTYPE
 
 
@@ -117,14 +118,18 @@ def test_bad_row_is_named(bad: Any) -> None:  # noqa: ANN401 - what is not a row
 
 
 def test_as_flow_array() -> None:
-    """None is empty, strides are copied, anything else is refused by name."""
+    """None is empty, strides and odd addresses are copied, anything else is refused by name."""
     rows = flow_array([(6, "1.2.3.4:5", "", n, 0, 0, 0) for n in range(4)])
     assert len(as_flow_array(None, "tun")) == 0
     assert as_flow_array(rows, "tun") is rows
     sparse = as_flow_array(rows[::2], "tun")
     assert sparse.flags.c_contiguous
     assert list(sparse["tx_packets"]) == [0, 2]
-    for wrong in ([], np.zeros(3), "x", rows["src"]):
+    shifted = np.frombuffer(b"x" + rows.tobytes(), FLOW_DTYPE, offset=1)
+    assert {as_flow_array(array, "tun").ctypes.data % 8 for array in (rows, shifted)} == {0}
+    assert as_flow_array(shifted, "tun").tobytes() == rows.tobytes()
+    wrongs: list[Any] = [[], np.zeros(3), "x", rows["src"]]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match=r"^sock: "):
             as_flow_array(wrong, "sock")
     with pytest.raises(ValueError, match="one dimension"):

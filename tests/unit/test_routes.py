@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
+import pickle
 from typing import Any
 
 import pytest
@@ -22,6 +24,17 @@ def test_normalised() -> None:
     assert [str(net) for net in config.local_addrs] == ["100.64.0.1/32", "fd00::/64"]
     assert [str(net) for net in config.routes] == ["10.0.0.0/8", "0.0.0.0/0"]
     assert [str(net) for net in config.subnet_routes] == ["192.168.0.0/16", "::/0", "::/0"]
+
+
+def test_replace_and_pickle() -> None:
+    """A configuration can be changed into another one, and goes through pickle."""
+    config = RouterConfig(["1.2.3.4"], ["10.0.0.0/8"])
+    changed = dataclasses.replace(config, routes=["fd00::/8"])
+    assert changed == RouterConfig(["1.2.3.4"], ["fd00::/8"])
+    assert list(changed.prefixes["version"]) == [4, 6]
+    copied = pickle.loads(pickle.dumps(config))  # noqa: S301 - our own
+    assert copied == config
+    assert copied.prefixes.tobytes() == config.prefixes.tobytes()
 
 
 def test_is_a_value() -> None:
