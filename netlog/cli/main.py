@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netlog._version import __version__
-from netlog.cli import check, demo, run
+from netlog.cli import check, demo, fmt, run
 from netlog.cli.advice import advice_on, describe
 from netlog.cli.output import say
 from netlog.errors import ConfigError, NetlogError
@@ -20,7 +20,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell would have it."""
 
-COMMANDS = (run, check, demo)
+COMMANDS = (run, check, demo, fmt)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

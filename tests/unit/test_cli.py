@@ -44,7 +44,7 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("check",), ("demo",)])
+@pytest.mark.parametrize("command", [(), ("run",), ("check",), ("demo",), ("fmt",)])
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""
     done = netlog(*command, "--help")
@@ -76,6 +76,10 @@ def test_no_command_is_wrong_usage() -> None:
         ("check",),
         ("demo", "--seconds", "0"),
         ("demo", "--seconds", "nan"),
+        ("fmt", "--filter", "port"),
+        ("fmt", "--class", "private"),
+        ("fmt", "--since", "yesterday"),
+        ("fmt", "--json", "--csv"),
     ],
     ids=" ".join,
 )
