@@ -296,7 +296,7 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
         outside = classify_flows(sock, None)
         sections = make_sections(inside, outside, exit_traffic)
         for text, pieces in cut(period.header(), sections, max_bytes):
-            rows = {piece.section.traffic: piece.gather() for piece in pieces}
+            rows = {piece.traffic: piece.gather() for piece in pieces}
             yield Message._built(period, text, rows)  # noqa: SLF001 - the same module
 
     return generate()
