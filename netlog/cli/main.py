@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from netlog._version import __version__
-from netlog.cli import check, demo, run
+from netlog.cli import check, demo, read, run
 from netlog.cli.advice import advice_on, describe
 from netlog.cli.output import say
 from netlog.errors import ConfigError, NetlogError
@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell would have it."""
 
-COMMANDS = (run, check, demo)
+COMMANDS = (run, read, check, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
