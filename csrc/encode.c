@@ -45,12 +45,14 @@ static_assert(sizeof(octets) == 256 * 4 + 1, "one for each octet");
 #define DIGIT_1(p) p "0" p "1" p "2" p "3" p "4" p "5" p "6" p "7" p "8" p "9"
 #define DIGIT_2(p)                                                                                 \
 	DIGIT_1(p "0")                                                                             \
-	DIGIT_1(p "1") DIGIT_1(p "2") DIGIT_1(p "3") DIGIT_1(p "4") DIGIT_1(p "5") DIGIT_1(p "6")  \
-		DIGIT_1(p "7") DIGIT_1(p "8") DIGIT_1(p "9")
+	DIGIT_1(p "1")                                                                             \
+	DIGIT_1(p "2") DIGIT_1(p "3") DIGIT_1(p "4") DIGIT_1(p "5") DIGIT_1(p "6") DIGIT_1(p "7")  \
+		DIGIT_1(p "8") DIGIT_1(p "9")
 #define DIGIT_3(p)                                                                                 \
 	DIGIT_2(p "0")                                                                             \
-	DIGIT_2(p "1") DIGIT_2(p "2") DIGIT_2(p "3") DIGIT_2(p "4") DIGIT_2(p "5") DIGIT_2(p "6")  \
-		DIGIT_2(p "7") DIGIT_2(p "8") DIGIT_2(p "9")
+	DIGIT_2(p "1")                                                                             \
+	DIGIT_2(p "2") DIGIT_2(p "3") DIGIT_2(p "4") DIGIT_2(p "5") DIGIT_2(p "6") DIGIT_2(p "7")  \
+		DIGIT_2(p "8") DIGIT_2(p "9")
 
 /* 0000 to 9999 */
 static const char digits[] = DIGIT_3("0") DIGIT_3("1") DIGIT_3("2") DIGIT_3("3") DIGIT_3("4")

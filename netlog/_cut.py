@@ -100,7 +100,7 @@ class _Writer:
         return bytes(memoryview(self._buffer)[: self._used])
 
     def fill(self, rest: list[Piece]) -> list[Piece]:
-        """Write as much of `rest` as fits, and take it from there."""
+        """Write as much of `rest` as fits, and take it from there; if nothing fits, no object."""
         self._used = self._header_bytes
         pieces: list[Piece] = []
         while rest:
@@ -112,8 +112,9 @@ class _Writer:
                 rest[0] = Piece(piece.section, stop, piece.stop)
                 break
             del rest[0]
-        self._buffer[self._used : self._used + 1] = b"}"
-        self._used += 1
+        if pieces:
+            self._buffer[self._used : self._used + 1] = b"}"
+            self._used += 1
         return pieces
 
     def _append(self, piece: Piece) -> int:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from netlog._version import __version__
 from netlog.cli import check, demo, read, run
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Thread safety: the main thread only, since commands handle signals.
     """
+    _guard_standard_descriptors()
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -67,6 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         module.add_parser(commands)
     return parser
+
+
+def _guard_standard_descriptors() -> None:
+    """Open what is closed of 0, 1 and 2, so that no device gets a number that others write to."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one, as those below are open by now.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
 
 
 def _abandon_stdout() -> None:

@@ -112,6 +112,29 @@ def test_a_missing_configuration_is_status_2(tmp_path: Path) -> None:
     assert "gateway.toml: expected a readable file: No such file" in done.stderr
 
 
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_a_closed_standard_descriptor_does_no_harm(descriptor: int, tmp_path: Path) -> None:
+    """As in `netlog check gateway.toml >&-`; what needs standard output says that it is closed."""
+    (tmp_path / "gateway.toml").write_text(RIGHT)
+    shell = f'"$@" {descriptor}{"<" if descriptor == 0 else ">"}&-'
+    for command, status in (("check", 0), ("demo", 1 if descriptor == 1 else 0)):
+        arguments = ["gateway.toml"] if command == "check" else ["--help"]
+        if (command, descriptor) == ("demo", 1):
+            arguments = []
+        done = subprocess.run(
+            ["sh", "-c", shell, "sh", sys.executable, "-m", "netlog", command, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == status
+        assert "Traceback" not in done.stderr
+    assert ("standard output: it is closed" in done.stderr) == (descriptor == 1)
+
+
 def test_main_returns_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The entry point can be called from Python."""
     (tmp_path / "gateway.toml").write_text(RIGHT)
