@@ -9,9 +9,6 @@
 /* Packets that are handed to the lane at once. */
 #define BATCH_PACKETS 256
 
-/* So much of an IPv4 packet is enough for any decoder: the longest header, and the ports. */
-#define ENOUGH4 64
-
 struct netlog_capture {
 	const struct netlog_prefixes *locals;
 	struct netlog_records records;
@@ -52,8 +49,8 @@ static uint8_t direction_of(const struct netlog_prefixes *locals, const struct n
 
 static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 {
-	if (likely(captured == packet->length ||
-		   (captured >= ENOUGH4 && packet->data[0] >> 4 == 4)))
+	/* Without options, the ports end here. */
+	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
 }

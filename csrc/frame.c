@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "frame.h"
 
-#include "packet.h"
-
 enum {
-	ETHERTYPE_IP4 = 0x0800,
 	ETHERTYPE_IP6 = 0x86dd,
 	ETHERTYPE_VLAN = 0x8100,
 	ETHERTYPE_PROVIDER = 0x88a8,
@@ -12,7 +9,6 @@ enum {
 };
 
 enum {
-	ETHERNET_HEADER = 14,
 	SLL_HEADER = 16,
 	SLL2_HEADER = 20,
 	VLAN_TAG = 4,
@@ -80,14 +76,14 @@ static enum netlog_frame_fate unwrap(struct link_header header, struct netlog_fr
 		type = load_be16(frame->data + at + 2);
 		at += VLAN_TAG;
 	}
-	if (type != ETHERTYPE_IP4 && type != ETHERTYPE_IP6)
+	if (type != FRAME_ETHERTYPE_IP4 && type != ETHERTYPE_IP6)
 		return NETLOG_FRAME_NOT_IP;
 	advance(frame, at);
 	trim(frame);
 	return NETLOG_FRAME_PACKET;
 }
 
-enum netlog_frame_fate netlog_frame_unwrap(uint16_t link, struct netlog_frame *frame)
+enum netlog_frame_fate netlog_frame_unwrap_any(uint16_t link, struct netlog_frame *frame)
 {
 	const uint8_t *data = frame->data;
 
@@ -99,7 +95,7 @@ enum netlog_frame_fate netlog_frame_unwrap(uint16_t link, struct netlog_frame *f
 	case NETLOG_LINK_IPV6:
 		return NETLOG_FRAME_PACKET;
 	case NETLOG_LINK_ETHERNET:
-		return unwrap((struct link_header){ETHERNET_HEADER, 12}, frame);
+		return unwrap((struct link_header){FRAME_ETHERNET_HEADER, 12}, frame);
 	case NETLOG_LINK_SLL:
 		if (frame->captured >= SLL_HEADER)
 			frame->incoming = load_be16(data) != SLL_OUTGOING;

@@ -13,8 +13,7 @@
 #ifndef NETLOG_FRAME_H
 #define NETLOG_FRAME_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "packet.h"
 
 /* Link types by their number in a capture file. RAW_BSD and RAW_OPENBSD are what a few systems
  * write into files in place of RAW. */
@@ -42,6 +41,8 @@ enum netlog_frame_fate {
 	NETLOG_FRAME_FATES = 5,
 };
 
+enum { FRAME_ETHERNET_HEADER = 14, FRAME_ETHERTYPE_IP4 = 0x0800 };
+
 struct netlog_frame {
 	const uint8_t *data;
 	uint32_t captured; /* bytes at data, at most length */
@@ -50,7 +51,23 @@ struct netlog_frame {
 };
 
 /* Moves the frame past its link header, to the IP packet. Returns NETLOG_FRAME_PACKET or why there
- * is none; then the frame is as it was. */
-enum netlog_frame_fate netlog_frame_unwrap(uint16_t link, struct netlog_frame *frame);
+ * is none; then data and lengths are as they were. */
+enum netlog_frame_fate netlog_frame_unwrap_any(uint16_t link, struct netlog_frame *frame);
+
+/* The same, with what most captures consist of up front: IPv4 on Ethernet, whole and unpadded. */
+NETLOG_INLINE enum netlog_frame_fate netlog_frame_unwrap(uint16_t link, struct netlog_frame *frame)
+{
+	const uint8_t *packet = frame->data + FRAME_ETHERNET_HEADER;
+
+	if (unlikely(link != NETLOG_LINK_ETHERNET ||
+		     frame->captured < FRAME_ETHERNET_HEADER + PACKET_IP4_HEADER ||
+		     load_be16(packet - 2) != FRAME_ETHERTYPE_IP4 || packet[0] >> 4 != 4 ||
+		     load_be16(packet + 2) != frame->length - FRAME_ETHERNET_HEADER))
+		return netlog_frame_unwrap_any(link, frame);
+	frame->data = packet;
+	frame->captured -= FRAME_ETHERNET_HEADER;
+	frame->length -= FRAME_ETHERNET_HEADER;
+	return NETLOG_FRAME_PACKET;
+}
 
 #endif

@@ -5,13 +5,10 @@
 
 #include "packet.h"
 
-#define NS_PER_S 1000000000u
-
 enum {
 	PCAP_MICROSECONDS = 0xa1b2c3d4u,
 	PCAP_NANOSECONDS = 0xa1b23c4du,
 	PCAP_HEADER = 24,
-	PCAP_RECORD = 16,
 	PCAP_MAJOR = 2,
 };
 
@@ -36,38 +33,6 @@ enum {
 /* The readers return what netlog_records_read() does, or 1 where the caller knows the bytes. */
 #define FAULT(name) (-(int64_t)(name))
 
-static uint16_t get_16(const struct netlog_records *records, const uint8_t *bytes)
-{
-	uint16_t value;
-
-	memcpy(&value, bytes, sizeof(value));
-	return records->swapped ? __builtin_bswap16(value) : value;
-}
-
-static uint32_t get_32(const struct netlog_records *records, const uint8_t *bytes)
-{
-	uint32_t value = load_32(bytes);
-
-	return records->swapped ? __builtin_bswap32(value) : value;
-}
-
-static uint64_t get_64(const struct netlog_records *records, const uint8_t *bytes)
-{
-	uint64_t value = load_64(bytes);
-
-	return records->swapped ? __builtin_bswap64(value) : value;
-}
-
-static struct netlog_frame frame_of(const uint8_t *data, uint32_t captured, uint32_t length)
-{
-	/* Some writers put a length of 0, or the other way round; what was captured was there. */
-	return (struct netlog_frame){
-		.data = data,
-		.captured = captured,
-		.length = length > captured ? length : captured,
-	};
-}
-
 /* -- pcap ------------------------------------------------------------------------------------- */
 
 static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *data, size_t left,
@@ -76,34 +41,12 @@ static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *d
 	*need = PCAP_HEADER;
 	if (left < PCAP_HEADER)
 		return 0;
-	if (get_16(records, data + 4) != PCAP_MAJOR)
+	if (records_get_16(records, data + 4) != PCAP_MAJOR)
 		return FAULT(NETLOG_FAULT_FORMAT);
 	/* The upper half tells the length of a frame checksum, if there is one. */
-	records->link = (uint16_t)get_32(records, data + 20);
+	records->link = (uint16_t)records_get_32(records, data + 20);
 	records->format = NETLOG_FORMAT_PCAP;
 	return PCAP_HEADER;
-}
-
-static int64_t read_pcap_record(const struct netlog_records *records, const uint8_t *data,
-				size_t left, size_t *need, struct netlog_record_read *record)
-{
-	*need = PCAP_RECORD;
-	if (left < PCAP_RECORD)
-		return 0;
-	uint32_t captured = get_32(records, data + 8);
-
-	if (captured > NETLOG_MAX_CAPTURED_BYTES)
-		return FAULT(NETLOG_FAULT_PACKET);
-	*need = PCAP_RECORD + captured;
-	if (left < *need)
-		return 0;
-	uint64_t fraction = get_32(records, data + 4);
-
-	record->frame = frame_of(data + PCAP_RECORD, captured, get_32(records, data + 12));
-	record->link = records->link;
-	record->time_ns = (uint64_t)get_32(records, data) * NS_PER_S +
-			  (records->nanoseconds ? fraction : fraction * 1000);
-	return (int64_t)*need;
 }
 
 /* -- pcapng ----------------------------------------------------------------------------------- */
@@ -118,7 +61,7 @@ static int64_t begin_section(struct netlog_records *records, struct body body)
 {
 	if (body.bytes < 16)
 		return FAULT(NETLOG_FAULT_CONTENT);
-	if (get_16(records, body.data + 4) != PCAPNG_MAJOR)
+	if (records_get_16(records, body.data + 4) != PCAPNG_MAJOR)
 		return FAULT(NETLOG_FAULT_FORMAT);
 	records->n_interfaces = 0;
 	return 1;
@@ -128,8 +71,8 @@ static int64_t read_options(const struct netlog_records *records, struct body op
 			    struct netlog_interface *interface)
 {
 	while (options.bytes >= 4) {
-		uint32_t code = get_16(records, options.data);
-		uint32_t length = get_16(records, options.data + 2);
+		uint32_t code = records_get_16(records, options.data);
+		uint32_t length = records_get_16(records, options.data + 2);
 		uint32_t padded = 4 + ((length + 3) & ~3u);
 
 		if (code == OPTION_END)
@@ -139,7 +82,7 @@ static int64_t read_options(const struct netlog_records *records, struct body op
 		if (code == OPTION_RESOLUTION && length >= 1)
 			interface->resolution = options.data[4];
 		if (code == OPTION_OFFSET && length >= 8)
-			interface->offset_s = (int64_t)get_64(records, options.data + 4);
+			interface->offset_s = (int64_t)records_get_64(records, options.data + 4);
 		options.data += padded;
 		options.bytes -= padded;
 	}
@@ -154,8 +97,8 @@ static int64_t add_interface(struct netlog_records *records, struct body body)
 		return FAULT(NETLOG_FAULT_CONTENT);
 	if (records->n_interfaces == NETLOG_MAX_INTERFACES)
 		return FAULT(NETLOG_FAULT_INTERFACES);
-	interface.link = get_16(records, body.data);
-	interface.snaplen = get_32(records, body.data + 4);
+	interface.link = records_get_16(records, body.data);
+	interface.snaplen = records_get_32(records, body.data + 4);
 	if (read_options(records, (struct body){body.data + 8, body.bytes - 8}, &interface) < 0)
 		return FAULT(NETLOG_FAULT_CONTENT);
 	if (records->n_interfaces == records->room) {
@@ -179,14 +122,14 @@ static bool to_ns(const struct netlog_interface *interface, uint64_t ticks, uint
 	unsigned __int128 ns = ticks;
 
 	if (interface->resolution & RESOLUTION_BINARY) {
-		ns = ns * NS_PER_S >> digits; /* below 2^94, and digits below 128 */
+		ns = ns * RECORDS_NS_PER_S >> digits; /* below 2^94, and digits below 128 */
 	} else {
 		for (; digits < 9; digits++)
 			ns *= 10;
 		for (; digits > 9 && ns; digits--)
 			ns /= 10;
 	}
-	__int128 moment = (__int128)ns + (__int128)interface->offset_s * NS_PER_S;
+	__int128 moment = (__int128)ns + (__int128)interface->offset_s * RECORDS_NS_PER_S;
 
 	*time_ns = (uint64_t)moment;
 	return moment >= 0 && moment <= INT64_MAX;
@@ -200,15 +143,16 @@ static int64_t read_packet(const struct netlog_records *records, struct body bod
 	if (number >= records->n_interfaces)
 		return FAULT(NETLOG_FAULT_INTERFACE);
 	const struct netlog_interface *interface = &records->interfaces[number];
-	uint32_t captured = get_32(records, body.data + 12);
-	uint64_t ticks =
-		(uint64_t)get_32(records, body.data + 4) << 32 | get_32(records, body.data + 8);
+	uint32_t captured = records_get_32(records, body.data + 12);
+	uint64_t ticks = (uint64_t)records_get_32(records, body.data + 4) << 32 |
+			 records_get_32(records, body.data + 8);
 
 	if (captured > body.bytes - 20)
 		return FAULT(NETLOG_FAULT_CONTENT);
 	if (!to_ns(interface, ticks, &record->time_ns))
 		return FAULT(NETLOG_FAULT_TIME);
-	record->frame = frame_of(body.data + 20, captured, get_32(records, body.data + 16));
+	record->frame =
+		records_frame(body.data + 20, captured, records_get_32(records, body.data + 16));
 	record->link = interface->link;
 	return 1;
 }
@@ -222,14 +166,14 @@ static int64_t read_simple_packet(const struct netlog_records *records, struct b
 	if (!records->n_interfaces)
 		return FAULT(NETLOG_FAULT_INTERFACE);
 	const struct netlog_interface *interface = &records->interfaces[0];
-	uint32_t length = get_32(records, body.data);
+	uint32_t length = records_get_32(records, body.data);
 	uint32_t captured = body.bytes - 4;
 
 	if (captured > length)
 		captured = length;
 	if (interface->snaplen && captured > interface->snaplen)
 		captured = interface->snaplen;
-	record->frame = frame_of(body.data + 4, captured, length);
+	record->frame = records_frame(body.data + 4, captured, length);
 	record->link = interface->link;
 	record->time_ns = records->time_ns;
 	return 1;
@@ -244,11 +188,11 @@ static int64_t read_body(struct netlog_records *records, uint32_t type, struct b
 	case BLOCK_INTERFACE:
 		return add_interface(records, body);
 	case BLOCK_ENHANCED_PACKET:
-		return read_packet(records, body, body.bytes < 4 ? 0 : get_32(records, body.data),
-				   record);
+		return read_packet(records, body,
+				   body.bytes < 4 ? 0 : records_get_32(records, body.data), record);
 	case BLOCK_OLD_PACKET:
-		return read_packet(records, body, body.bytes < 4 ? 0 : get_16(records, body.data),
-				   record);
+		return read_packet(records, body,
+				   body.bytes < 4 ? 0 : records_get_16(records, body.data), record);
 	case BLOCK_SIMPLE_PACKET:
 		return read_simple_packet(records, body, record);
 	default:
@@ -262,24 +206,24 @@ static int64_t read_block(struct netlog_records *records, const uint8_t *data, s
 	*need = BLOCK_MIN;
 	if (left < BLOCK_MIN)
 		return 0;
-	uint32_t type = get_32(records, data);
+	uint32_t type = records_get_32(records, data);
 
 	if (type == BLOCK_SECTION) {
 		/* Its byte order is its own, and needed to read its length. */
-		if (get_32(records, data + 8) != BYTE_ORDER_MAGIC)
+		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
 			records->swapped = !records->swapped;
-		if (get_32(records, data + 8) != BYTE_ORDER_MAGIC)
+		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
 			return FAULT(NETLOG_FAULT_FORMAT);
 		records->format = NETLOG_FORMAT_PCAPNG;
 	}
-	uint32_t bytes = get_32(records, data + 4);
+	uint32_t bytes = records_get_32(records, data + 4);
 
 	if (bytes < BLOCK_MIN || bytes % 4 || bytes > NETLOG_MAX_BLOCK_BYTES)
 		return FAULT(NETLOG_FAULT_BLOCK);
 	*need = bytes;
 	if (left < bytes)
 		return 0;
-	if (get_32(records, data + bytes - BLOCK_TRAILER) != bytes)
+	if (records_get_32(records, data + bytes - BLOCK_TRAILER) != bytes)
 		return FAULT(NETLOG_FAULT_BLOCK);
 	int64_t result = read_body(records, type,
 				   (struct body){data + BLOCK_HEADER, bytes - BLOCK_MIN}, record);
@@ -308,12 +252,10 @@ static int64_t read_magic(struct netlog_records *records, const uint8_t *data, s
 	return read_pcap_header(records, data, left, need);
 }
 
-int64_t netlog_records_read(struct netlog_records *records, const uint8_t *data, size_t left,
-			    size_t *need, struct netlog_record_read *record)
+int64_t netlog_records_read_any(struct netlog_records *records, const uint8_t *data, size_t left,
+				size_t *need, struct netlog_record_read *record)
 {
 	record->frame.data = NULL;
-	if (likely(records->format == NETLOG_FORMAT_PCAP))
-		return read_pcap_record(records, data, left, need, record);
 	if (records->format == NETLOG_FORMAT_PCAPNG)
 		return read_block(records, data, left, need, record);
 	return read_magic(records, data, left, need, record);

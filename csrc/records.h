@@ -39,6 +39,9 @@ enum netlog_fault {
 	NETLOG_FAULT_MEMORY = 8,     /* none left; the file is not to blame */
 };
 
+#define RECORDS_PCAP_HEADER 16
+#define RECORDS_NS_PER_S    1000000000u
+
 enum netlog_format { NETLOG_FORMAT_UNKNOWN, NETLOG_FORMAT_PCAP, NETLOG_FORMAT_PCAPNG };
 
 struct netlog_interface {
@@ -67,13 +70,81 @@ struct netlog_record_read {
 	uint16_t link;
 };
 
-/* Reads the record at data, of which `left` bytes are there. Returns its bytes; or 0 if *need bytes
- * are needed to read on; or a negative enum netlog_fault. A record that is a packet may be read
- * again, any other just once. */
-int64_t netlog_records_read(struct netlog_records *records, const uint8_t *data, size_t left,
-			    size_t *need, struct netlog_record_read *record);
+/* Reads what is no record of a pcap file; see netlog_records_read(). */
+int64_t netlog_records_read_any(struct netlog_records *records, const uint8_t *data, size_t left,
+				size_t *need, struct netlog_record_read *record);
 
 /* Frees what was allocated. */
 void netlog_records_end(struct netlog_records *records);
+
+NETLOG_INLINE uint16_t records_get_16(const struct netlog_records *records, const uint8_t *bytes)
+{
+	uint16_t value;
+
+	memcpy(&value, bytes, sizeof(value));
+	return records->swapped ? __builtin_bswap16(value) : value;
+}
+
+NETLOG_INLINE uint32_t records_get_32(const struct netlog_records *records, const uint8_t *bytes)
+{
+	uint32_t value = load_32(bytes);
+
+	return records->swapped ? __builtin_bswap32(value) : value;
+}
+
+NETLOG_INLINE uint64_t records_get_64(const struct netlog_records *records, const uint8_t *bytes)
+{
+	uint64_t value = load_64(bytes);
+
+	return records->swapped ? __builtin_bswap64(value) : value;
+}
+
+NETLOG_INLINE struct netlog_frame records_frame(const uint8_t *data, uint32_t captured,
+						uint32_t length)
+{
+	/* Some writers put a length of 0, or the other way round; what was captured was there. */
+	return (struct netlog_frame){
+		.data = data,
+		.captured = captured,
+		.length = length > captured ? length : captured,
+	};
+}
+
+NETLOG_INLINE int64_t records_read_pcap(const struct netlog_records *records, const uint8_t *data,
+					size_t left, size_t *need,
+					struct netlog_record_read *record)
+{
+	*need = RECORDS_PCAP_HEADER;
+	if (left < RECORDS_PCAP_HEADER)
+		return 0;
+	uint32_t captured = records_get_32(records, data + 8);
+
+	if (captured > NETLOG_MAX_CAPTURED_BYTES)
+		return -NETLOG_FAULT_PACKET;
+	*need = RECORDS_PCAP_HEADER + captured;
+	if (left < *need)
+		return 0;
+	uint64_t fraction = records_get_32(records, data + 4);
+
+	record->frame = records_frame(data + RECORDS_PCAP_HEADER, captured,
+				      records_get_32(records, data + 12));
+	record->link = records->link;
+	record->time_ns = (uint64_t)records_get_32(records, data) * RECORDS_NS_PER_S +
+			  (records->nanoseconds ? fraction : fraction * 1000);
+	return (int64_t)*need;
+}
+
+/* Reads the record at data, of which `left` bytes are there. Returns its bytes; or 0 if *need bytes
+ * are needed to read on; or a negative enum netlog_fault. A record that is a packet may be read
+ * again, any other just once. */
+NETLOG_INLINE int64_t netlog_records_read(struct netlog_records *records, const uint8_t *data,
+					  size_t left, size_t *need,
+					  struct netlog_record_read *record)
+{
+	record->frame.data = NULL;
+	if (likely(records->format == NETLOG_FORMAT_PCAP))
+		return records_read_pcap(records, data, left, need, record);
+	return netlog_records_read_any(records, data, left, need, record);
+}
 
 #endif

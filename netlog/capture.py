@@ -233,14 +233,16 @@ class CaptureReader:
         )
         for direction in (lib.NETLOG_TX, lib.NETLOG_RX):
             step.snapped_packets[direction] = step.snapped_bytes[direction] = 0
-        reasons = self._meter.unattributed.by_reason | {"snapped": snapped}
+        unattributed = Unattributed(self._meter.unattributed.by_reason | {"snapped": snapped})
+        if unattributed.packets:
+            rows = np.concatenate((rows, unattributed.as_row()))
         # The table that was just emptied may have asked for it: that is done with.
         self._meter.wait(0)
         yield from iter_messages(
             node_id=self._node_id,
             start=step.start_ns,
             end=step.until_ns - 1,
-            tun=np.concatenate((rows, Unattributed(reasons).as_row())),
+            tun=rows,
             sock=None,
             routes=self._routes,
             exit_traffic=self._exit_traffic,

@@ -134,7 +134,7 @@ def _open(name: str) -> Iterator[ByteSource]:
     # Standard input as its descriptor: nothing of a pipe stays behind in a buffer.
     file = sys.stdin.fileno() if name == STDIN else name
     try:
-        source = open(file, "rb", buffering=0, closefd=name != STDIN)  # noqa: PTH123, SIM115
+        source = open(file, "rb", buffering=0, closefd=name != STDIN)  # noqa: SIM115
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from error
     with source:
