@@ -13,6 +13,7 @@
 
 #define ROUNDS     (200000 / SLOWER)
 #define MOST_BYTES 4096u
+#define LAST_BYTES 100u
 
 struct file {
 	uint8_t bytes[MOST_BYTES];
@@ -252,10 +253,13 @@ static void check_file(struct netlog_lane *lane, uint64_t seed)
 	for (uint64_t n = next_random(&random) % 4; n; n--) {
 		static const uint8_t values[] = {0, 1, 4, 0x7f, 0x80, 0xff};
 		uint64_t choice = next_random(&random);
+		size_t at = choice % file.n;
 
-		file.bytes[choice % file.n] = choice & 1ull << 40
-						      ? values[(choice >> 48) % sizeof(values)]
-						      : (uint8_t)(choice >> 48);
+		/* The last record is the one beyond which nothing is. */
+		if (choice & 1ull << 41 && file.n > LAST_BYTES)
+			at = file.n - 1 - choice % LAST_BYTES;
+		file.bytes[at] = choice & 1ull << 40 ? values[(choice >> 48) % sizeof(values)]
+						     : (uint8_t)(choice >> 48);
 	}
 	if (next_random(&random) % 2)
 		file.n = next_random(&random) % file.n;

@@ -112,7 +112,7 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
     routes, local = list(options.route), list(options.local)
     if options.config:
         config = load_config(options.config)
-        node_id, period_s = config.node.id, config.poll_period_s
+        node_id, period_s = str(config.node.id), config.poll_period_s
         exit_traffic = config.exit_traffic
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
