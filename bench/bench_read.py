@@ -1,8 +1,11 @@
 """Reading a capture is at least ten times faster than with the flow tools that Debian has.
 
 All three read the same file of 5 M packets of 64 k connections, snapped to 64 bytes, as processes
-of their own from start to end, and come to the same totals. What is compared is CPU time (user and
-system): the others' threads and a busy machine then make no difference in anybody's favour.
+of their own from start to end, and come to the same totals. The budget is for the same work: the
+others write every connection once, so netlog gets one period for the whole capture. With its
+default period it writes twelve times as many entries; that row is for information. What is compared
+is CPU time (user and system): threads and a busy machine then make no difference in anybody's
+favour.
 """
 
 import json
@@ -29,6 +32,7 @@ BLOCK = 500_000
 ROUNDS = 3
 TIMEOUT_S = 300
 BUDGET = Budget(">=", 10)
+WHOLE_S, DEFAULT_S = 300, 5  # the first is nfpcapd's own limit for a flow
 
 RECORD = np.dtype(
     [
@@ -119,9 +123,18 @@ def of_softflowd(text: str) -> Totals:
     return sum(int(packets) for _, packets in found), sum(int(size) for size, _ in found)
 
 
-@pytest.mark.parametrize("tool", ["nfpcapd", "softflowd"])
-def test_read(benchmark: Any, capture: tuple[Path, Totals], tmp_path: Path, tool: str) -> None:  # noqa: ANN401
-    """Ten times faster than either, every connection of every period in full."""
+@pytest.mark.parametrize(
+    ("tool", "period_s"),
+    [("nfpcapd", WHOLE_S), ("nfpcapd", DEFAULT_S), ("softflowd", WHOLE_S)],
+)
+def test_read(
+    benchmark: Any,  # noqa: ANN401
+    capture: tuple[Path, Totals],
+    tmp_path: Path,
+    tool: str,
+    period_s: int,
+) -> None:
+    """Ten times faster than either, every connection in full."""
     path, expected = capture
     program = tool_or_skip(tool)
     command = {
@@ -133,15 +146,18 @@ def test_read(benchmark: Any, capture: tuple[Path, Totals], tmp_path: Path, tool
         ],
     }[tool]
     read = {"nfpcapd": of_nfpcapd, "softflowd": of_softflowd}[tool]
-    ours = [sys.executable, "-m", "netlog", "read", "--exit-traffic", "log", str(path)]
+    ours = [
+        *(sys.executable, "-m", "netlog", "read", str(path)),
+        *("--exit-traffic", "log", "--period", str(period_s)),
+    ]
     Turns(
         benchmark,
         measured=lambda: run(ours, expected, of_netlog),
         beside=lambda: run(command, expected, read),
     ).row(
-        f"read a capture, 5 M packets, 64 k connections: {tool}",
+        f"read a capture, 5 M packets, 64 k connections, {period_s} s periods",
         tool,
-        BUDGET,
+        BUDGET if period_s == WHOLE_S else None,
         unit="CPU s",
         inverse=True,
         rounds=ROUNDS,

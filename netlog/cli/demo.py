@@ -9,13 +9,14 @@ import subprocess
 import sys
 from typing import Any
 
+from netlog._terminal import Style, takes_color
 from netlog.cli.advice import TUN_DEVICE, Lines, advice_on, describe
 from netlog.cli.output import say
 from netlog.cli.stop import StopRequest
 from netlog.demo.namespace import Namespace
 from netlog.demo.reconcile import Verdict
 from netlog.demo.scenario import Demo, Interrupted
-from netlog.demo.table import Style, header, message_lines, verdict_lines
+from netlog.demo.table import header, message_lines, verdict_lines
 
 __all__ = ["add_parser"]
 
@@ -74,8 +75,7 @@ def demo(options: argparse.Namespace) -> int:
             for line in missing:
                 say(line)
             return 1
-        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        show = _Json() if options.json else _Table(Style(color=color))
+        show = _Json() if options.json else _Table(Style(color=takes_color(sys.stdout)))
         say("the relays of this demo do not encrypt")
         try:
             outcome = Demo(options.seconds, show.message, stop.wait).run()

@@ -102,12 +102,14 @@ def test_sums_saturate() -> None:
 
 def test_more_than_a_chunk() -> None:
     """Rows beyond the first chunk are classified and counted, too."""
-    flows = np.zeros(20_001, FLOW_DTYPE)
-    flows[:] = flow_array([(6, "10.0.0.1:1", "10.0.0.2:1", 1, 2, 3, 4)])
+    flows = np.empty(20_000, FLOW_DTYPE)
+    flows[:9000] = flow_array([(6, "10.0.0.1:1", "10.0.0.2:1", 1, 2, 3, 4)])
+    flows[9000:] = flow_array([(6, "8.8.8.8:1", "1.1.1.1:1", 5, 0, 0, 0)])
     with route_map([SUBNETS]) as prefix_map:
         classified = classify_flows(flows, prefix_map)
-    assert set(classified.classes) == {Traffic.SUBNET}
-    assert classified.tallies[Traffic.SUBNET] == Tally(20_001, 20_001, 40_002, 60_003, 80_004)
+    assert list(classified.classes) == [Traffic.SUBNET] * 9000 + [Traffic.EXIT] * 11_000
+    assert classified.tallies[Traffic.SUBNET] == Tally(9000, 9000, 18_000, 27_000, 36_000)
+    assert classified.tallies[Traffic.EXIT] == Tally(11_000, 55_000, 0, 0, 0)
 
 
 def test_classes_are_the_core_s() -> None:

@@ -44,7 +44,7 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("read",), ("check",), ("demo",)])
+@pytest.mark.parametrize("command", [(), ("run",), ("read",), ("check",), ("demo",), ("fmt",)])
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""
     done = netlog(*command, "--help")
@@ -79,6 +79,10 @@ def test_no_command_is_wrong_usage() -> None:
         ("read", "--period", "nan", "x.pcap"),
         ("demo", "--seconds", "0"),
         ("demo", "--seconds", "nan"),
+        ("fmt", "--filter", "port"),
+        ("fmt", "--class", "private"),
+        ("fmt", "--since", "yesterday"),
+        ("fmt", "--json", "--csv"),
     ],
     ids=" ".join,
 )

@@ -122,8 +122,9 @@ def test_unattributed_datagrams() -> None:
         ([NOTHING], [NOTHING], {"exit_traffic": "log"}),
         ([(6, *VIRTUAL[1:3], 0, 0, 0, 0)], [], {}),
         ([EXIT, UNATTRIBUTED], None, {"exit_traffic": "drop"}),
+        ([EXIT, (6, *VIRTUAL[1:3], 0, 0, 0, 0)], None, {"exit_traffic": "drop"}),
     ],
-    ids=["none", "empty", "nothing", "zero", "dropped"],
+    ids=["none", "empty", "nothing", "zero", "dropped", "dropped and zero"],
 )
 def test_no_traffic_no_message(tun: Any, sock: Any, options: Any) -> None:  # noqa: ANN401
     """Where nothing was counted, or nothing of it is shown, there is no message."""
