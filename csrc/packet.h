@@ -39,6 +39,11 @@ struct netlog_increment {
 int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *key,
 			 struct netlog_increment *increment);
 
+/* Whether netlog_packet_decode() of packet, which is no super-packet, reads nothing beyond its
+ * first `captured` bytes: for a packet of which no more are there. Nor do the two plain decoders
+ * then. */
+bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t captured);
+
 NETLOG_INLINE uint16_t load_be16(const uint8_t *bytes)
 {
 	return (uint16_t)(bytes[0] << 8 | bytes[1]);

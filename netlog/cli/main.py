@@ -1,6 +1,7 @@
 """The command line's frame: arguments, diagnostics on standard error, exit status."""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netlog._version import __version__
-from netlog.cli import check, demo, fmt, run
 from netlog.cli.advice import advice_on, describe
 from netlog.cli.output import say
 from netlog.errors import ConfigError, NetlogError
@@ -20,7 +20,9 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell would have it."""
 
-COMMANDS = (run, check, demo, fmt)
+COMMANDS = ("run", "read", "check", "demo", "fmt")
+"""Modules of this package. Only the one that is asked for is imported: a gateway's take longer than
+reading a capture of a million packets."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Thread safety: the main thread only, since commands handle signals.
     """
     _guard_standard_descriptors()
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(arguments[0] if arguments else None)
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
@@ -57,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or of all if there is no such command."""
     parser = argparse.ArgumentParser(
         prog="netlog",
         description="Network flow logs for overlay gateways: what crosses a TUN and a UDP socket, "
@@ -66,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"netlog {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for module in COMMANDS:
-        module.add_parser(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        importlib.import_module(f"netlog.cli.{name}").add_parser(commands)
     return parser
 
 

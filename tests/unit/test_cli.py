@@ -44,7 +44,7 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("check",), ("demo",), ("fmt",)])
+@pytest.mark.parametrize("command", [(), ("run",), ("read",), ("check",), ("demo",), ("fmt",)])
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""
     done = netlog(*command, "--help")
@@ -74,6 +74,9 @@ def test_no_command_is_wrong_usage() -> None:
         ("frobnicate",),
         ("run",),
         ("check",),
+        ("read",),
+        ("read", "--period", "0", "x.pcap"),
+        ("read", "--period", "nan", "x.pcap"),
         ("demo", "--seconds", "0"),
         ("demo", "--seconds", "nan"),
         ("fmt", "--filter", "port"),
