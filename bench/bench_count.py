@@ -144,7 +144,7 @@ def test_hot_ring(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN
 def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa: ANN401
     """`Meter.update_batch` on the same ring, so many packets a call."""
     connections = SIZES[size]
-    calls = 256 if per_call == 64 else 64
+    calls = 2048 if per_call == 64 else 128
     with (
         Ring(connections) as ring,
         lines_for(connections) as lines,

@@ -65,6 +65,8 @@ def markdown(results: Path) -> str:
     """
     run = json.loads(results.read_text())
     infos = [entry["extra_info"] for entry in run["benchmarks"] if "row" in entry["extra_info"]]
+    if not infos:
+        return "Nothing was measured."
     rows = [COLUMNS, *(_cells(info) for info in infos)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = [

@@ -20,14 +20,17 @@
 /* Up to this many bytes of records a table lives in the second-level cache. */
 #define SMALL_BYTES (512u * 1024)
 
-/* A plain packet between the passes. */
+/* A plain packet between the passes. One cache line. */
 struct pending {
 	struct netlog_key key;
-	uint64_t hash;
-	struct netlog_record *candidate;
-	uint32_t length;
-	uint32_t direction;
+	union {
+		uint64_t hash;                   /* before pass_match() */
+		struct netlog_record *candidate; /* after it */
+	};
+	struct netlog_packet packet;
 } __attribute__((aligned(64)));
+
+static_assert(sizeof(struct pending) == 64, "a line a packet");
 
 /* Whether record is the one of the pending packet. Wide loads: the key was stored word by word, but
  * so long ago that it is in the cache. */
@@ -85,8 +88,7 @@ NETLOG_INLINE bool prepare(const struct netlog_table *table, const struct netlog
 	    add(last, direction, packet->length))
 		return false;
 	item->key = key;
-	item->direction = direction;
-	item->length = packet->length;
+	item->packet = *packet;
 	item->hash = version == 4 ? key_hash4(&key, table->secret) : key_hash6(&key, table->secret);
 	prefetch(index_bucket(&table->index, item->hash));
 	return true;
@@ -95,21 +97,22 @@ NETLOG_INLINE bool prepare(const struct netlog_table *table, const struct netlog
 static size_t pass_decode(struct netlog_table *table, const struct netlog_packet *packets, size_t n,
 			  struct pending *pending, struct netlog_record *last)
 {
+	const struct netlog_packet *end = packets + n;
 	struct pending *item = pending;
 
 	for (size_t i = 0; i < n && i < AHEAD_PACKETS; i++)
 		prefetch(packets[i].data);
-	for (size_t i = 0; i < n; i++) {
+	for (const struct netlog_packet *packet = packets; packet < end; packet++) {
 		struct netlog_key key;
 
-		if (i + AHEAD_PACKETS < n)
-			prefetch(packets[i + AHEAD_PACKETS].data);
-		if (likely(packet_decode_plain4(&packets[i], &key)))
-			item += prepare(table, &packets[i], key, 4, last, item);
-		else if (likely(packet_decode_plain6(&packets[i], &key)))
-			item += prepare(table, &packets[i], key, 6, last, item);
+		if (end - packet > AHEAD_PACKETS)
+			prefetch(packet[AHEAD_PACKETS].data);
+		if (likely(packet_decode_plain4(packet, &key)))
+			item += prepare(table, packet, key, 4, last, item);
+		else if (likely(packet_decode_plain6(packet, &key)))
+			item += prepare(table, packet, key, 6, last, item);
 		else
-			(void)netlog_count_packet(table, &packets[i]);
+			(void)netlog_count_packet(table, packet);
 	}
 	return (size_t)(item - pending);
 }
@@ -128,12 +131,12 @@ NETLOG_INLINE struct netlog_record *settle(struct netlog_table *table, const str
 					   struct netlog_record *candidate)
 {
 	if (likely(candidate && is_of(candidate, item) &&
-		   add(candidate, item->direction, item->length)))
+		   add(candidate, item->packet.direction & 1, item->packet.length)))
 		return candidate;
-	const struct netlog_increment increment = {
-		.packets = 1, .direction = item->direction, .bytes = item->length};
+	struct netlog_increment increment;
 
-	return netlog_table_add(table, &item->key, item->hash, &increment);
+	packet_put_increment(&increment, &item->packet);
+	return netlog_table_add(table, &item->key, key_hash(&item->key, table->secret), &increment);
 }
 
 static struct netlog_record *pass_add(struct netlog_table *table, const struct pending *pending,

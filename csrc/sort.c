@@ -323,3 +323,10 @@ out:
 	free(sorter);
 	return result;
 }
+
+void netlog_gather_flows(const struct netlog_flow *flows, const uint32_t *order, size_t n,
+			 struct netlog_flow *gathered)
+{
+	for (size_t i = 0; i < n; i++)
+		gathered[i] = flows[order[i]];
+}

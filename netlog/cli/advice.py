@@ -28,6 +28,7 @@ ELSEWHERE: dict[int | None, Lines] = {
         "interfaces, addresses and routes need CAP_NET_ADMIN: run it as root (sudo)",
         "in a container, add --cap-add NET_ADMIN",
     ),
+    errno.EROFS: ("in a container, run it with --privileged",),
     errno.EADDRINUSE: ("choose another port in sock.listen; `ss -ulpn` shows who has this one",),
     errno.EADDRNOTAVAIL: (
         "sock.listen needs an address of this machine, or all of them: 0.0.0.0 or [::]",

@@ -1,6 +1,7 @@
 """`netlog demo`: two gateways in namespaces of their own, checked against the kernel."""
 
 import argparse
+import errno
 import json
 import math
 import os
@@ -28,7 +29,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
 
 ROOT_LACKS: Lines = (
     "network namespaces can not be made, though this is root: CAP_SYS_ADMIN is missing",
-    f"in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN --device {TUN_DEVICE}",
+    "in a container, run it with --privileged",
 )
 USER_LACKS: Lines = (
     "run it as root: sudo netlog demo",
@@ -67,6 +68,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demo; the exit status says whether it reconciled."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
     with StopRequest() as stop:
         if missing := _enter_user_namespace():
             for line in missing:

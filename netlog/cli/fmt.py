@@ -1,6 +1,7 @@
 """`netlog fmt [FILE...]`: flow logs from any JSON stream as tables, CSV or JSON lines."""
 
 import argparse
+import errno
 import io
 import sys
 from collections.abc import Iterable, Iterator
@@ -100,6 +101,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def fmt(options: argparse.Namespace) -> int:
     """Show the files, one after the other; the exit status says whether all could be read."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
     selection = Selection(options.classes, options.since, options.until, options.filter)
     output = _output(options)
     if isinstance(sys.stdout, io.TextIOWrapper):

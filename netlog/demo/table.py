@@ -31,7 +31,7 @@ def message_lines(message: Mapping[str, Any], style: Style) -> Iterator[str]:
         style: colour, or none.
     """
     node, start, end = message["nodeId"], _time_of_day(message["start"]), message["end"]
-    yield style.paint(f"{node}: {start} to {_time_of_day(end)}", "2")
+    yield style.paint(f"{node}: {start} to {_time_of_day(end)} UTC", "2")
     for kind in CLASSES:
         entries = sorted(message.get(f"{kind}Traffic", ()), key=_bytes_of, reverse=True)
         shown = entries if len(entries) <= ROWS_PER_CLASS + 1 else entries[:ROWS_PER_CLASS]

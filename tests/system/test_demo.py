@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from namespace import wait_for
 pytestmark = pytest.mark.root
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-W", "error", "-m", "netlog", "demo")
+WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
+COMMAND = (sys.executable, "-W", "error", "-m", "netlog_command", "demo")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 # A user namespace in which this process is user 1000 has no right outside of what it makes itself.
@@ -44,6 +46,21 @@ def descendants(session: int) -> list[str]:
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(process.name)
     return found
+
+
+def answers_quietly(process: int) -> bool:
+    """Whether Python's own answer to SIGINT is off already: by default action, or by the demo's."""
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{process}/status").read_text().splitlines()
+        if ":\t" in line
+    )
+
+    def has(mask: str, number: int) -> bool:
+        return bool(int(status[mask], 16) >> (number - 1) & 1)
+
+    python_is_up = has("SigIgn", signal.SIGPIPE)
+    return python_is_up and (not has("SigCgt", signal.SIGINT) or has("SigCgt", signal.SIGTERM))
 
 
 def demo(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -161,6 +178,24 @@ def test_nothing_is_left_when_it_is_stopped(number: signal.Signals, status: int)
         assert interfaces() == before
 
 
+def test_ctrl_c_is_answered_while_it_loads() -> None:
+    """Before the demo has made anything Ctrl-C just ends it, without a traceback."""
+    for delay_s in (0.1, 0.15, 0.2, 0.25, 0.3):
+        with subprocess.Popen(
+            [*COMMAND, "--seconds", "60"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        ) as process:
+            wait_for(lambda process=process: answers_quietly(process.pid), "Python is up")
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode in {-signal.SIGINT, 128 + signal.SIGINT}
+        assert "Traceback" not in said
+
+
 def test_a_reader_that_leaves_ends_it_quietly() -> None:
     """As in `netlog demo | head -1`: status 1, and no word about it."""
     with subprocess.Popen(
@@ -195,7 +230,7 @@ def test_it_runs_without_root() -> None:
             ("setpriv", "--bounding-set=-net_admin"), "--cap-add NET_ADMIN", id="no-net-admin"
         ),
         pytest.param(
-            ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /dev/net && exec "$@"', "sh"),
+            (sys.executable, WITHOUT_TUN),
             "sudo modprobe tun",
             id="no-device",
         ),

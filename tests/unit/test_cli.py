@@ -44,7 +44,7 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("check",), ("demo",), ("fmt",)])
+@pytest.mark.parametrize("command", [(), ("run",), ("read",), ("check",), ("demo",), ("fmt",)])
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""
     done = netlog(*command, "--help")
@@ -74,6 +74,9 @@ def test_no_command_is_wrong_usage() -> None:
         ("frobnicate",),
         ("run",),
         ("check",),
+        ("read",),
+        ("read", "--period", "0", "x.pcap"),
+        ("read", "--period", "nan", "x.pcap"),
         ("demo", "--seconds", "0"),
         ("demo", "--seconds", "nan"),
         ("fmt", "--filter", "port"),
@@ -116,6 +119,29 @@ def test_a_missing_configuration_is_status_2(tmp_path: Path) -> None:
     assert "gateway.toml: expected a readable file: No such file" in done.stderr
 
 
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_a_closed_standard_descriptor_does_no_harm(descriptor: int, tmp_path: Path) -> None:
+    """As in `netlog check gateway.toml >&-`; what needs standard output says that it is closed."""
+    (tmp_path / "gateway.toml").write_text(RIGHT)
+    shell = f'"$@" {descriptor}{"<" if descriptor == 0 else ">"}&-'
+    for command, status in (("check", 0), ("demo", 1 if descriptor == 1 else 0)):
+        arguments = ["gateway.toml"] if command == "check" else ["--help"]
+        if (command, descriptor) == ("demo", 1):
+            arguments = []
+        done = subprocess.run(
+            ["sh", "-c", shell, "sh", sys.executable, "-m", "netlog", command, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == status
+        assert "Traceback" not in done.stderr
+    assert ("standard output: it is closed" in done.stderr) == (descriptor == 1)
+
+
 def test_main_returns_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The entry point can be called from Python."""
     (tmp_path / "gateway.toml").write_text(RIGHT)
@@ -146,15 +172,30 @@ def test_a_missing_right_comes_with_how_to_get_it(code: int, what: str, advice: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
     """A signal that came before or during the wait ends it; the old handler is back afterwards."""
-    before = signal.getsignal(number)
-    with StopRequest() as stop:
-        assert not stop.wait(0)
-        os.kill(os.getpid(), number)
-        assert stop.wait(60)
-        assert stop.requested
-        assert stop.signal == number
-        assert stop.wait(60), "once asked, it does not wait any more"
-    assert signal.getsignal(number) is before
+<<<<<<< HEAD
+    # Whoever runs the tests may ignore it: nohup(1) does.
+    inherited = signal.signal(number, signal.default_int_handler)
+=======
+    # Not ignored, as a hang-up is where the tests themselves run under nohup(1).
+    before = signal.signal(number, signal.SIG_DFL)
+>>>>>>> tests
+    try:
+        with StopRequest() as stop:
+            assert not stop.wait(0)
+            os.kill(os.getpid(), number)
+            assert stop.wait(60)
+            assert stop.requested
+            assert stop.signal == number
+            assert stop.wait(60), "once asked, it does not wait any more"
+<<<<<<< HEAD
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, inherited)
+=======
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+>>>>>>> tests
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

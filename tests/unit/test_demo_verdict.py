@@ -152,7 +152,7 @@ def test_a_message_is_shown_with_its_busiest_connections() -> None:
         for i in range(1, ROWS_PER_CLASS + 4)
     ]
     lines = list(message_lines(message, PLAIN))
-    assert lines[0] == "a: 00:00:00.000 to 00:00:01.500"
+    assert lines[0] == "a: 00:00:00.000 to 00:00:01.500 UTC"
     virtual = [line for line in lines if " virtual " in line]
     assert len(virtual) == ROWS_PER_CLASS + 1
     assert f"100.64.0.1:{ROWS_PER_CLASS + 3} " in virtual[0]

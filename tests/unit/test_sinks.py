@@ -136,7 +136,7 @@ def test_a_file_has_one_writer(tmp_path: Path) -> None:
     """A second sink on a file is refused, until the first is closed."""
     path = tmp_path / "flows.jsonl"
     first = FileSink(path)
-    with pytest.raises(OSError, match="another process writes to it"):
+    with pytest.raises(OSError, match="another sink writes to it"):
         FileSink(path)
     first.close()
     FileSink(path).close()
