@@ -172,13 +172,8 @@ def test_a_missing_right_comes_with_how_to_get_it(code: int, what: str, advice: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
     """A signal that came before or during the wait ends it; the old handler is back afterwards."""
-<<<<<<< HEAD
-    # Whoever runs the tests may ignore it: nohup(1) does.
-    inherited = signal.signal(number, signal.default_int_handler)
-=======
     # Not ignored, as a hang-up is where the tests themselves run under nohup(1).
     before = signal.signal(number, signal.SIG_DFL)
->>>>>>> tests
     try:
         with StopRequest() as stop:
             assert not stop.wait(0)
@@ -187,15 +182,9 @@ def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
             assert stop.requested
             assert stop.signal == number
             assert stop.wait(60), "once asked, it does not wait any more"
-<<<<<<< HEAD
-        assert signal.getsignal(number) is signal.default_int_handler
-    finally:
-        signal.signal(number, inherited)
-=======
         assert signal.getsignal(number) is signal.SIG_DFL
     finally:
         signal.signal(number, before)
->>>>>>> tests
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

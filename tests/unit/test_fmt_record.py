@@ -133,7 +133,7 @@ def test_endpoints(text: str, host: str, port: int, address: str | None) -> None
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b'{} {"a":trap}', "byte 9: JSON is malformed"),
+        (b'{} {"a":nul}', "byte 9: JSON is malformed"),
         (b'{"a":1}\n{"a":[1}\n', "byte 15: a } that closes nothing"),
         (b"tope", "byte 4: JSON is malformed"),
         (b'{} {"exitTraffic":[{"txBytes":-1}]}', "byte 3: a flow log that is not right: Expected"),
