@@ -181,7 +181,10 @@ def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa:
 @VERSIONS
 @pytest.mark.parametrize("size", ["1", "1 k", "64 k"])
 def test_instructions(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
-    """Instructions a packet, counted by callgrind: the one figure that no neighbour disturbs."""
+    """Instructions a packet, counted by callgrind: the one figure that no neighbour disturbs.
+
+    It tells of the loop that callgrind's processor takes: AVX2, where it does not know AVX-512.
+    """
     valgrind = tool_or_skip("valgrind")
     program = build_program(BENCH / "programs" / "instructions.c", with_core=True)
     packets = 1 << 16

@@ -108,6 +108,8 @@ class Turns:
         self.benchmark.pedantic(target, setup=turn, rounds=rounds, iterations=1)
         # Also every round, so that somebody who doubts the medians can look.
         self.benchmark.extra_info.update(rounds=measured, beside_rounds=beside)
+        quiet = [statistics.quantiles(times, n=4)[0] for times in (measured, beside)]
+        self.benchmark.extra_info["ratio_of_first_quartiles"] = quiet[0] / quiet[1]
         return statistics.median(measured), statistics.median(beside)
 
     def row(
