@@ -3,8 +3,8 @@
  *
  * Included once by each of count_*.c, which names the function in COUNT_PACKETS.
  *
- * What is plain (packet.h) stays in registers from the packet to the record. All else, and every
- * new connection, takes the call to netlog_count_packet() or netlog_table_add().
+ * What is plain (packet.h) is decoded inline and carried from pass to pass in one cache line. All
+ * else, and every new connection, takes the call to netlog_count_packet() or netlog_table_add().
  */
 #include "count.h"
 
