@@ -11,7 +11,7 @@ import numpy as np
 from netlog.delivery import Delivery, MessageSink
 from netlog.devices import Device
 from netlog.errors import StateError
-from netlog.message import EXIT_MODES, iter_messages
+from netlog.message import EXIT_MODES, iter_messages, smallest_max_bytes
 from netlog.meter import REASONS
 from netlog.observation import Observation, Reading
 from netlog.peer_map import Peer
@@ -142,6 +142,8 @@ class Logger:
             raise ValueError(f"poll_period_s: expected more than 0, got {poll_period_s}")
         if exit_traffic not in EXIT_MODES:
             raise ValueError(f"exit_traffic: expected one of {EXIT_MODES}, got {exit_traffic!r}")
+        if max_bytes < (least := smallest_max_bytes(node_id)):
+            raise ValueError(f"max_bytes: expected at least {least}, got {max_bytes}")
         settings = _Settings(str(node_id), poll_period_s, exit_traffic, max_bytes)
         delivery = Delivery(sink)
         with self._lock:

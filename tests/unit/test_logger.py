@@ -271,6 +271,7 @@ def test_shutdown_ends_stopped_though_the_sink_hangs() -> None:
         ({"poll_period_s": float("nan")}, "poll_period_s"),
         ({"exit_traffic": "all"}, "exit_traffic"),
         ({"nodes": object()}, "nodes"),
+        ({"max_bytes": 100}, "max_bytes"),
     ],
 )
 def test_wrong_arguments(wrong: dict[str, object], named: str) -> None:
