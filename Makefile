@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h)
 
 .NOTPARALLEL:
-.PHONY: help build demo test bench lint clean needs needs-tun needs-ip
+.PHONY: help build demo test selftest sanitize test-sanitized bench lint clean needs needs-tun needs-ip
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -27,13 +27,33 @@ demo: needs needs-tun $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 test: needs needs-ip $(VENV)/.built ## all tests
 	$(BIN)/python -m pytest
 
+selftest: needs ## the C tests alone
+	$(MAKE) -s -C csrc/selftest check
+
+sanitize: needs ## the C tests with AddressSanitizer and UBSan, then with ThreadSanitizer
+	$(MAKE) -s -C csrc/selftest asan
+	$(MAKE) -s -C csrc/selftest tsan
+
+# On a copy, so that the core that is built here stays as it is. What a sanitizer itself allocates
+# is no leak of ours; and it finds fault with the programs that the system tests call.
+SANITIZED := build/sanitized
+
+test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with AddressSanitizer and UBSan
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	cp -r setup.py pyproject.toml README.md LICENSE csrc netlog tests $(SANITIZED)
+	rm -f $(SANITIZED)/netlog/_core*
+	cd $(SANITIZED) && NETLOG_SANITIZE=address $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=`cc -print-file-name=libasan.so` \
+		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
+		-k "not selftest and not leaks and not readme"
+
 bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
 	$(BIN)/python -m bench
 
 lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -p netlog -m netlog_command
 	find csrc bench -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
 
@@ -50,7 +70,8 @@ need() { missing="$$missing $$1"; echo "netlog: missing: $$2" >&2; }
 if ! command -v $(PYTHON) >/dev/null; then
 	need "python3 python3-venv python3-dev" "$(PYTHON)"
 elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-	need "python3.11" "Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`"
+	need "python3.11 python3.11-venv python3.11-dev" \
+		"Python 3.11 or newer ($(PYTHON) is `$(PYTHON) --version 2>&1`); then: make PYTHON=python3.11"
 else
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python's venv module"
 	include=`$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'`
@@ -97,15 +118,18 @@ REQUIREMENTS = $(PYTHON) -c 'import sys, tomllib; t = tomllib.load(open("pyproje
 	*p["optional-dependencies"][sys.argv[1]], sep="\n")'
 
 $(VENV)/.test: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
+	@echo "netlog: setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
 	@touch $@
 
 $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
-	$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
+	@echo "netlog: installing what make $* needs in $(VENV)"
+	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
 	@touch $@
 
 # In place: tests and commands use the sources as they are here.
 $(VENV)/.built: $(VENV)/.test $(SOURCES)
-	$(PIP) install --no-build-isolation --no-deps --editable .
+	@echo "netlog: building"
+	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@

@@ -1,1 +1,1 @@
-"""What netlog costs: one claim a file, each measured beside its floor or its peer in the same run."""
+"""What netlog costs: one claim a file, each beside its floor or its peer, in one run."""

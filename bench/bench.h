@@ -62,7 +62,30 @@ BENCH_API int64_t bench_pair(struct bench_pass *first, struct bench_pass *second
 /* Returns CPU ns. */
 BENCH_API uint64_t bench_memcpy(void *to, const void *from, size_t bytes);
 
-uint64_t bench_cpu_ns(void);
-uint64_t bench_wall_ns(void);
+/* Bits of a batch's mark. A batch that was taken off its processor says nothing about the meter. */
+enum { BENCH_FIRST_OF_EPOCH = 1, BENCH_PREEMPTED = 2 };
+
+/* A writer that times each of its batches, and a poller beside it. */
+struct bench_stall {
+	struct bench_pass *pass; /* ring, slots, lane */
+	struct netlog_meter *meter;
+	struct netlog_flow *flows; /* where the poller drains to; NULL: it swaps never */
+	size_t capacity;
+	uint64_t period_ns; /* the poller's, below a second */
+	size_t batches;
+	uint32_t *batch_ns;   /* result, one a batch */
+	uint8_t *marks;       /* result, one a batch */
+	uint64_t page_faults; /* result: the writer's */
+	uint64_t sleeps;      /* result: how often it gave up its processor by itself */
+	bool failed;          /* result: a swap came late, or a drain failed */
+};
+
+/* 0, -EIO if failed, or -errno. */
+BENCH_API int bench_stall(struct bench_stall *stall);
+/* Batches that each find nothing of memory in a cache. */
+BENCH_API void bench_refill(struct bench_stall *stall, const void *memory, size_t bytes);
+
+BENCH_API uint64_t bench_cpu_ns(void);
+BENCH_API uint64_t bench_wall_ns(void);
 
 #endif

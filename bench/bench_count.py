@@ -1,21 +1,29 @@
 """Counting a packet in batches costs at most twice the floor, 2.5 times for IPv6.
 
-Beyond 64 k connections 2.5 and 3 times. The floor: bench/floor.c.
+Beyond 64 k connections 2.5 and 3 times. The floor is bench/floor.c. The rows without a budget show
+what lies beside the budgeted ones: other traffic, a ring that is in the cache, the way over Python.
 """
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bench.harness import Budget, Turns
-from bench.native import lib
+import netlog
+from bench.harness import Budget, Row, Turns, tool_or_skip
+from bench.native import BENCH, build_program, ffi, lib
 from bench.packets import HOT_SLOTS, SEED, Meter, Ring, counting, flooring, lines_for
 
 SIZES = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16, "1 M": 1 << 20, "4 M": 1 << 22}
+VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
 # Up to 64 k connections, and beyond.
 LIMITS = {4: (2.0, 2.5), 6: (2.5, 3.0)}
+
+# Packets of a hot ring are counted so often, for a pass to be long enough to time.
+HOT_PACKETS = 1 << 18
 
 
 def budget_of(version: int, connections: int) -> Budget:
@@ -33,27 +41,174 @@ def timed(function: Any, turn: Any) -> Callable[[], float]:  # noqa: ANN401 - cf
     return run
 
 
-@pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
+@VERSIONS
 @pytest.mark.parametrize("size", SIZES)
-def test_count_uniform(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
+def test_uniform(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
     """Uniform traffic from a cold ring of 1 M packets is counted within the budget."""
     connections = SIZES[size]
-    with Ring(connections, version) as ring, lines_for(connections) as lines:
-        with Meter(connections) as meter:
-            meter.warm(ring)
+    with (
+        Ring(connections, version) as ring,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
 
-            def prepare(number: int) -> None:
-                ring.fill_uniform(SEED + number)
-                ring.chill()
+        def prepare(number: int) -> None:
+            ring.fill_uniform(SEED + number)
+            ring.chill()
 
-            Turns(
-                benchmark,
-                timed(lib.bench_count, counting(ring, meter.lanes[0])),
-                timed(lib.bench_floor, flooring(ring, lines)),
-                prepare,
-            ).row(
-                f"count, {size} connections, IPv{version}",
-                "floor",
-                budget_of(version, connections),
-            )
-            assert meter.rows() == connections
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, {size}, IPv{version}", "floor", budget_of(version, connections))
+        assert meter.rows() == connections
+
+
+@VERSIONS
+def test_zipf(benchmark: Any, version: int) -> None:  # noqa: ANN401
+    """Traffic by Zipf's law, 1 M connections."""
+    connections = SIZES["1 M"]
+    with (
+        Ring(connections, version) as ring,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
+
+        def prepare(number: int) -> None:
+            # The permutation is dear: one ring for two turns.
+            if prepared.get("number") != number:
+                ring.fill_zipf(SEED + number)
+                prepared["number"] = number
+            ring.chill()
+
+        prepared: dict[str, int] = {}
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, 1 M, IPv{version}, Zipf", "floor", rounds=7)
+
+
+@pytest.mark.parametrize("size", ["64 k", "1 M"])
+def test_all_new(benchmark: Any, size: str) -> None:  # noqa: ANN401
+    """Every packet is a new connection, in a bank that was used before."""
+    connections = SIZES[size]
+    with (
+        Ring(connections, slots=connections) as ring,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
+        random = np.random.default_rng(SEED)
+
+        def prepare(_number: int) -> None:
+            meter.swap()
+            ring.fill(random.permutation(connections))
+            ring.chill()
+
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, {size} all new, IPv4", "floor")
+        assert meter.rows() == connections
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", ["1", "1 k"])
+def test_hot_ring(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
+    """Headers that lie in the cache, as after a small receive: instructions are what is left."""
+    connections = SIZES[size]
+    with (
+        Ring(connections, version) as ring,
+        Ring(connections, version, HOT_SLOTS) as hot,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+        meter.warm(ring)
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(hot, meter.lanes[0], HOT_PACKETS)),
+            timed(lib.bench_floor, flooring(hot, lines, HOT_PACKETS)),
+            lambda number: hot.fill_uniform(SEED + number),
+        ).row(f"count, {size}, IPv{version}, hot ring", "floor")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("per_call", [64, 4096])
+def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa: ANN401
+    """`Meter.update_batch` on the same ring, so many packets a call."""
+    connections = SIZES[size]
+    calls = 2048 if per_call == 64 else 128
+    with (
+        Ring(connections) as ring,
+        lines_for(connections) as lines,
+        netlog.Meter(connections, max_endpoints=1, max_lanes=1) as meter,
+    ):
+        data = np.frombuffer(ffi.buffer(ring.data, ring.n_bytes), np.uint8)
+        starts = np.arange(ring.slots, dtype=np.uint64) * lib.BENCH_SLOT_BYTES
+        lengths = np.full(ring.slots, lib.BENCH_SLOT_BYTES, np.uint64)
+        for _ in range(2):
+            meter.snapshot()
+            meter.clear()
+            for first in range(0, connections, ring.slots):
+                ring.fill(np.arange(first, min(first + ring.slots, connections)))
+                meter.update_batch(data, starts, lengths)
+
+        def count() -> float:
+            begin = lib.bench_cpu_ns()
+            for call in range(calls):
+                part = slice(call * per_call, (call + 1) * per_call)
+                meter.update_batch(data, starts[part], lengths[part])
+            return float((lib.bench_cpu_ns() - begin) / (calls * per_call))
+
+        def prepare(number: int) -> None:
+            ring.fill_uniform(SEED + number)
+            ring.chill()
+
+        floor = flooring(ring, lines, calls * per_call)
+        Turns(benchmark, count, timed(lib.bench_floor, floor), prepare).row(
+            f"Meter.update_batch, {size}, {per_call} a call", "floor", rounds=7
+        )
+        assert meter.unattributed.packets == 0
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", ["1", "1 k", "64 k"])
+def test_instructions(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
+    """Instructions a packet, counted by callgrind: the one figure that no neighbour disturbs.
+
+    It tells of the loop that callgrind's processor takes: AVX2, where it does not know AVX-512.
+    """
+    valgrind = tool_or_skip("valgrind")
+    program = build_program(BENCH / "programs" / "instructions.c", with_core=True)
+    packets = 1 << 16
+    outcome: list[str] = []
+
+    def count() -> None:
+        run = subprocess.run(
+            [
+                valgrind,
+                "--tool=callgrind",
+                "--callgrind-out-file=/dev/null",
+                "--toggle-collect=measure",
+                program,
+                str(version),
+                str(SIZES[size]),
+                str(packets),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        outcome.append(run.stderr)
+
+    benchmark.pedantic(count, rounds=1, iterations=1)
+    collected = next(line for line in outcome[0].splitlines() if "Collected" in line)
+    per_packet = int(collected.split(":")[1]) / packets
+    Row(f"instructions, {size}, IPv{version}", per_packet, "instr").save(benchmark)

@@ -4,15 +4,22 @@ The machine has other users, and what they do to a round they do to its neighbou
 of medians from one run means something where a time alone does not.
 """
 
+import os
+import shutil
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from bench.packets import SEED
 
 ROUNDS = 11
+
+# Where `python -m bench` leaves its own command line for the JSON.
+COMMAND = "NETLOG_BENCH_COMMAND"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,16 @@ class Row:
             budget=str(self.budget) if self.budget else None,
             ok=self.budget.holds(self) if self.budget else None,
             seed=SEED,
-            command=" ".join(sys.argv),
+            command=os.environ.get(COMMAND) or " ".join(["pytest", *sys.argv[1:]]),
         )
+
+
+def tool_or_skip(name: str) -> str:
+    """The path of a program, or skip the bench."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
 
 
 @dataclass(slots=True)
@@ -72,19 +87,20 @@ class Turns:
     beside: Callable[[], float]
     prepare: Callable[[int], None] | None = None  # untimed, before either; gets the round's number
 
+    def _prepare(self, number: int) -> None:
+        if self.prepare:
+            self.prepare(number)
+
     def medians(self, rounds: int = ROUNDS) -> tuple[float, float]:
         """Run the rounds; the medians of both, in whatever unit the two callables return."""
         measured: list[float] = []
         beside: list[float] = []
 
-        def prepare() -> None:
-            if self.prepare:
-                self.prepare(len(beside))
-
         def turn() -> None:
-            prepare()
+            number = len(beside)
+            self._prepare(number)
             beside.append(self.beside())
-            prepare()
+            self._prepare(number)
 
         def target() -> None:
             measured.append(self.measured())
@@ -92,9 +108,11 @@ class Turns:
         self.benchmark.pedantic(target, setup=turn, rounds=rounds, iterations=1)
         # Also every round, so that somebody who doubts the medians can look.
         self.benchmark.extra_info.update(rounds=measured, beside_rounds=beside)
+        quiet = [statistics.quantiles(times, n=4)[0] for times in (measured, beside)]
+        self.benchmark.extra_info["ratio_of_first_quartiles"] = quiet[0] / quiet[1]
         return statistics.median(measured), statistics.median(beside)
 
-    def row(  # noqa: PLR0913 - a row has these columns
+    def row(
         self,
         name: str,
         beside_name: str,

@@ -1,4 +1,4 @@
-"""Rings of packets, meters that count them, and the lines of the floor: the objects of the benches."""
+"""Rings of packets, meters that count them, and the lines of the floor."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +29,10 @@ class Memory:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         """Give the memory back."""
         lib.bench_free(self.address, self.n_bytes)
@@ -46,12 +49,10 @@ class Ring(Memory):
         self.slots = slots
         self.data: Any = ffi.cast("uint8_t *", self.address)
 
-    def fill(self, numbers: NDArray[np.uint32]) -> None:
+    def fill(self, numbers: NDArray[np.integer[Any]]) -> None:
         """Make slot i a packet of connection numbers[i % n]."""
-        numbers = np.resize(numbers, self.slots).astype(np.uint32)
-        lib.bench_fill(
-            self.data, self.slots, self.version, ffi.from_buffer("uint32_t[]", numbers)
-        )
+        words = np.resize(numbers, self.slots).astype(np.uint32)
+        lib.bench_fill(self.data, self.slots, self.version, ffi.from_buffer("uint32_t[]", words))
 
     def fill_uniform(self, seed: int) -> None:
         """Draw each packet's connection from all of them, with equal chances."""
@@ -100,7 +101,10 @@ class Meter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         """Release the lanes and close."""
         for lane in self.lanes:
@@ -113,10 +117,12 @@ class Meter:
         lib.netlog_meter_clear(self.handle)
 
     def meet_all(self, ring: Ring) -> None:
-        """Count every connection of the ring once, on each lane; the ring is overwritten."""
+        """Count every connection of the ring once on each lane, in an order of the lane's own."""
+        random = np.random.default_rng(SEED)
         for first in range(0, ring.connections, ring.slots):
-            ring.fill(np.arange(first, min(first + ring.slots, ring.connections)))
+            numbers = np.arange(first, min(first + ring.slots, ring.connections), dtype=np.uint32)
             for lane in self.lanes:
+                ring.fill(random.permutation(numbers))
                 lib.bench_count(counting(ring, lane))
 
     def warm(self, ring: Ring) -> None:

@@ -3,6 +3,7 @@
 #ifndef NETLOG_CORE_H
 #define NETLOG_CORE_H
 
+#include "capture.h"
 #include "encode.h"
 #include "netlog.h"
 #include "packet.h"

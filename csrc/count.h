@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* count: batches of packets and datagrams -> a table.
  *
- * A table that fits into the second-level cache is served packet by packet. A larger one is served
- * in passes over PASS_PACKETS packets, so that the misses of one packet are waited for while the
- * others are worked on: decode, hash and prefetch the bucket; match tags and prefetch the record;
- * compare and add.
+ * Packets go through passes, so that the misses of one are waited for while the others are worked
+ * on: decode, hash and prefetch the bucket; match tags and prefetch the record; compare and add.
+ * The last two are one where the table fits into the second-level cache.
  *
  * The loop over packets stands in count_packets.h and is compiled once for each level of the
  * instruction set (count_base.c, count_avx2.c, count_avx512.c: tags are matched in one instruction

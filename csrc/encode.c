@@ -33,28 +33,32 @@ const size_t netlog_encode_max_entry_bytes = MAX_ENTRY_BYTES;
 	     "6." pad tens "7." pad tens "8." pad tens "9." pad
 
 /* An octet of an IPv4 address and the dot behind it, 4 bytes each. */
-static const char octets[] = TEN("", "  ") TEN("1", " ") TEN("2", " ") TEN("3", " ") TEN("4", " ")
-	TEN("5", " ") TEN("6", " ") TEN("7", " ") TEN("8", " ") TEN("9", " ") TEN("10", "")
-		TEN("11", "") TEN("12", "") TEN("13", "") TEN("14", "") TEN("15", "") TEN("16", "")
-			TEN("17", "") TEN("18", "") TEN("19", "") TEN("20", "") TEN("21", "")
-				TEN("22", "") TEN("23", "")
-					TEN("24", "") "250.251.252.253.254.255.";
+/* clang-format off */
+static const char octets[] =
+	TEN("", "  ") TEN("1", " ") TEN("2", " ") TEN("3", " ") TEN("4", " ")
+	TEN("5", " ") TEN("6", " ") TEN("7", " ") TEN("8", " ") TEN("9", " ")
+	TEN("10", "") TEN("11", "") TEN("12", "") TEN("13", "") TEN("14", "")
+	TEN("15", "") TEN("16", "") TEN("17", "") TEN("18", "") TEN("19", "")
+	TEN("20", "") TEN("21", "") TEN("22", "") TEN("23", "") TEN("24", "")
+	"250.251.252.253.254.255.";
+/* clang-format on */
 
 static_assert(sizeof(octets) == 256 * 4 + 1, "one for each octet");
 
 #define DIGIT_1(p) p "0" p "1" p "2" p "3" p "4" p "5" p "6" p "7" p "8" p "9"
-#define DIGIT_2(p)                                                                                 \
-	DIGIT_1(p "0")                                                                             \
-	DIGIT_1(p "1") DIGIT_1(p "2") DIGIT_1(p "3") DIGIT_1(p "4") DIGIT_1(p "5") DIGIT_1(p "6")  \
-		DIGIT_1(p "7") DIGIT_1(p "8") DIGIT_1(p "9")
-#define DIGIT_3(p)                                                                                 \
-	DIGIT_2(p "0")                                                                             \
-	DIGIT_2(p "1") DIGIT_2(p "2") DIGIT_2(p "3") DIGIT_2(p "4") DIGIT_2(p "5") DIGIT_2(p "6")  \
-		DIGIT_2(p "7") DIGIT_2(p "8") DIGIT_2(p "9")
+/* clang-format off */
+#define DIGIT_2(p) \
+	DIGIT_1(p "0") DIGIT_1(p "1") DIGIT_1(p "2") DIGIT_1(p "3") DIGIT_1(p "4") \
+	DIGIT_1(p "5") DIGIT_1(p "6") DIGIT_1(p "7") DIGIT_1(p "8") DIGIT_1(p "9")
+#define DIGIT_3(p) \
+	DIGIT_2(p "0") DIGIT_2(p "1") DIGIT_2(p "2") DIGIT_2(p "3") DIGIT_2(p "4") \
+	DIGIT_2(p "5") DIGIT_2(p "6") DIGIT_2(p "7") DIGIT_2(p "8") DIGIT_2(p "9")
 
 /* 0000 to 9999 */
-static const char digits[] = DIGIT_3("0") DIGIT_3("1") DIGIT_3("2") DIGIT_3("3") DIGIT_3("4")
+static const char digits[] =
+	DIGIT_3("0") DIGIT_3("1") DIGIT_3("2") DIGIT_3("3") DIGIT_3("4")
 	DIGIT_3("5") DIGIT_3("6") DIGIT_3("7") DIGIT_3("8") DIGIT_3("9");
+/* clang-format on */
 
 static_assert(sizeof(digits) == 4 * 10000 + 1, "four digits each");
 

@@ -2,8 +2,8 @@
 /* family: which family each of a row's two addresses has, and its value.
  *
  * The one place that reads `version` and `flags` of a row. It trusts neither: whatever the bytes
- * are, an address is absent, IPv4 or IPv6. An IPv4 address of zero bytes is absent, too; the real
- * 0.0.0.0 is ::ffff:0.0.0.0 in mapped form.
+ * are, an address is absent, IPv4 or IPv6. IPv4 of zero bytes is absent, too: the real 0.0.0.0 is
+ * ::ffff:0.0.0.0 in mapped form, whose last 8 bytes are never 0.
  */
 #ifndef NETLOG_FAMILY_H
 #define NETLOG_FAMILY_H

@@ -190,3 +190,40 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 	packet_put_tail(key, ports, increment->direction, version, upper.proto);
 	return 0;
 }
+
+bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t captured)
+{
+	const uint8_t *data = packet->data;
+	uint32_t length = packet->length;
+	struct upper_layer upper = {0};
+
+	if (captured >= length)
+		return true;
+	if (captured < PACKET_IP4_HEADER)
+		return false; /* the plain decoders look at so much before they know the version */
+	uint8_t version = data[0] >> 4;
+	uint32_t least = version == 4 ? PACKET_IP4_HEADER : PACKET_IP6_HEADER;
+
+	if ((version != 4 && version != 6) || length < least)
+		return true; /* no more is looked at */
+	if (captured < least)
+		return false;
+	if (version == 4) {
+		if (!parse_ip4(data, length, &upper))
+			return true;
+	} else {
+		uint32_t total = PACKET_IP6_HEADER + load_be16(data + 4);
+
+		if (total > length)
+			return true;
+		upper.offset = PACKET_IP6_HEADER;
+		upper.limit = total < captured ? total : captured;
+		upper.proto = data[6];
+		if (!walk_extensions(data, &upper))
+			return total <= captured;
+		upper.limit = total;
+	}
+	if (!has_ports(upper.proto) || upper.later || upper.limit - upper.offset < PACKET_PORTS)
+		return true;
+	return upper.offset + PACKET_PORTS <= captured;
+}

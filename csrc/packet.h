@@ -39,6 +39,11 @@ struct netlog_increment {
 int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *key,
 			 struct netlog_increment *increment);
 
+/* Whether netlog_packet_decode() of packet, which is no super-packet, reads nothing beyond its
+ * first `captured` bytes: for a packet of which no more are there. Nor do the two plain decoders
+ * then. */
+bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t captured);
+
 NETLOG_INLINE uint16_t load_be16(const uint8_t *bytes)
 {
 	return (uint16_t)(bytes[0] << 8 | bytes[1]);
@@ -55,22 +60,24 @@ NETLOG_INLINE uint32_t load_be32(const uint8_t *bytes)
 NETLOG_INLINE void packet_put_addresses4(struct netlog_key *key, const uint8_t *data,
 					 uint32_t direction)
 {
-	const size_t own = 12 + 4 * direction, other = 16 - 4 * direction;
+	const uint8_t *addresses = data + 12;
+	const size_t own = direction, other = direction ^ 1;
 
 	key->src[0] = key->dst[0] = 0;
-	key->src[1] = key_mapped(load_32(data + own));
-	key->dst[1] = key_mapped(load_32(data + other));
+	key->src[1] = key_mapped(load_32(addresses + own * 4));
+	key->dst[1] = key_mapped(load_32(addresses + other * 4));
 }
 
 NETLOG_INLINE void packet_put_addresses6(struct netlog_key *key, const uint8_t *data,
 					 uint32_t direction)
 {
-	const size_t own = 8 + 16 * direction, other = 24 - 16 * direction;
+	const size_t own = (size_t)direction * 16, other = own ^ 16;
+	const uint8_t *addresses = data + 8;
 
-	key->src[0] = load_64(data + own);
-	key->src[1] = load_64(data + own + 8);
-	key->dst[0] = load_64(data + other);
-	key->dst[1] = load_64(data + other + 8);
+	key->src[0] = load_64(addresses + own);
+	key->src[1] = load_64(addresses + own + 8);
+	key->dst[0] = load_64(addresses + other);
+	key->dst[1] = load_64(addresses + other + 8);
 }
 
 NETLOG_INLINE void packet_put_tail(struct netlog_key *key, const uint8_t *ports, uint32_t direction,

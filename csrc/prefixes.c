@@ -104,8 +104,9 @@ static size_t leave(struct intervals_v6 *out, const struct level *stack, size_t 
 		u128 next = stack[height - 1].last + 1;
 
 		height--;
-		/* a level that ends with its surroundings leaves nothing to say */
-		if (stack[height - 1].last >= next && next != 0)
+		/* 0: it ended with the last address of all. Of levels that end together the
+		 * outermost has the last word. */
+		if (next != 0)
 			append(out, next, stack[height - 1].value);
 	}
 	return height;

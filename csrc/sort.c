@@ -13,10 +13,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "family.h"
+#include "sort_key.h"
 
 /* Of fewer rows, comparing whole keys is cheaper than finding out which bits vary. */
 #define SMALL_ROWS 12
+/* Of fewer items, comparing them is cheaper than counting digits. */
+#define FEW_ITEMS 64
 /* Rows from which wider digits pay: fewer passes over more memory than the first cache has. */
 #define WIDE_ROWS         8192
 #define NARROW_DIGIT_BITS 8
@@ -24,49 +26,14 @@
 #define MAX_DIGITS        8 /* 64 bits in digits of 8 */
 /* Rows ahead that are fetched when they are visited in no order, and when in order: a row takes
  * less time there, and the processor's own prefetching stops at each page. */
-#define PREFETCH_ROWS  8
+#define PREFETCH_ROWS  16
 #define PREFETCH_AHEAD 32
 /* Scratch memory from here on is asked for in huge pages: a fault costs more than sorting a page.
  */
 #define HUGE_BYTES ((size_t)2 << 20)
 #define CLASSES    256
-#define GROUPS     (CLASSES * 3) /* a class and the family of the source */
-
-enum { SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW, SMALL_FIELDS, KEY_WORDS };
-
-/* A row's place within its group. SMALL_FIELDS holds, from bit 0 on: proto 8, dst_port 16, dst's
- * family 2, src_port 16. */
-struct key {
-	uint64_t words[KEY_WORDS];
-};
-
-/* Where the key's fields are, the most significant first. */
-struct field {
-	uint8_t word;
-	uint8_t low_bit;
-	uint8_t bits;
-};
-
-#define FIELDS 6
-static const struct field fields[FIELDS] = {
-	{SRC_HIGH, 0, 64}, {SRC_LOW, 0, 64}, {SMALL_FIELDS, 24, 18},
-	{DST_HIGH, 0, 64}, {DST_LOW, 0, 64}, {SMALL_FIELDS, 0, 24},
-};
-
-/* Neighbouring bits that vary, and where they go: item |= (word >> right & mask) << left. */
-struct piece {
-	uint64_t mask;
-	uint8_t word;
-	uint8_t right;
-	uint8_t left;
-};
-
-struct packing {
-	struct piece pieces[64];
-	unsigned n;
-	unsigned bits; /* of the packed key */
-	bool complete; /* all bits that vary are in it */
-};
+#define FAMILIES   3
+#define GROUPS     (CLASSES * FAMILIES) /* a class and the family of the source */
 
 struct group {
 	struct key first;
@@ -86,40 +53,17 @@ struct sorter {
 	uint32_t counts[MAX_DIGITS][1 << WIDE_DIGIT_BITS];
 };
 
+static inline const struct netlog_connection *row_of(const struct sorter *sorter, size_t row)
+{
+	return &sorter->flows[row].connection;
+}
+
 /* Returns the row's group. */
-static inline unsigned read_key(const struct sorter *sorter, size_t row, struct key *key)
+static inline unsigned read_row(const struct sorter *sorter, size_t row, struct key *key)
 {
-	const struct netlog_connection *connection = &sorter->flows[row].connection;
 	unsigned class = sorter->classes ? sorter->classes[row] : 0;
-	struct netlog_value src, dst;
-	enum netlog_family src_family = family_src(connection, &src);
-	enum netlog_family dst_family = family_dst(connection, &dst);
-	uint64_t src_port = src_family ? connection->src_port : 0;
-	uint64_t dst_port = dst_family ? connection->dst_port : 0;
 
-	key->words[SRC_HIGH] = src.high;
-	key->words[SRC_LOW] = src.low;
-	key->words[DST_HIGH] = dst.high;
-	key->words[DST_LOW] = dst.low;
-	key->words[SMALL_FIELDS] =
-		src_port << 26 | (uint64_t)dst_family << 24 | dst_port << 8 | connection->proto;
-	return class * 3 + src_family;
-}
-
-static uint64_t read_field(const struct key *key, const struct field *field)
-{
-	return key->words[field->word] >> field->low_bit & ~(uint64_t)0 >> (64 - field->bits);
-}
-
-static bool key_less(const struct key *a, const struct key *b)
-{
-	for (int i = 0; i < FIELDS; i++) {
-		uint64_t x = read_field(a, &fields[i]), y = read_field(b, &fields[i]);
-
-		if (x != y)
-			return x < y;
-	}
-	return false;
+	return class * FAMILIES + read_key(row_of(sorter, row), key);
 }
 
 static void insertion_sort(const struct sorter *sorter, size_t low, size_t n)
@@ -132,7 +76,7 @@ static void insertion_sort(const struct sorter *sorter, size_t low, size_t n)
 		struct key key;
 		size_t at = i;
 
-		read_key(sorter, row, &key);
+		read_key(row_of(sorter, row), &key);
 		for (; at > 0 && key_less(&key, &keys[at - 1]); at--) {
 			keys[at] = keys[at - 1];
 			order[at] = order[at - 1];
@@ -140,62 +84,6 @@ static void insertion_sort(const struct sorter *sorter, size_t low, size_t n)
 		keys[at] = key;
 		order[at] = row;
 	}
-}
-
-static inline void add_varying(struct key *varying, const struct key *first, const struct key *key)
-{
-	for (int w = 0; w < KEY_WORDS; w++)
-		varying->words[w] |= key->words[w] ^ first->words[w];
-}
-
-/* Cuts the bits that vary in one field into pieces, the most significant first, and stops when
- * `room` bits are taken. */
-static void cut_field(struct packing *packing, const struct field *field, uint64_t varying,
-		      unsigned room)
-{
-	while (varying) {
-		if (packing->bits == room) {
-			packing->complete = false;
-			return;
-		}
-		unsigned top = 63 - (unsigned)__builtin_clzll(varying);
-		uint64_t below = ~varying & (((uint64_t)2 << top) - 1);
-		unsigned low = below ? 64 - (unsigned)__builtin_clzll(below) : 0;
-		unsigned length = top - low + 1;
-
-		if (length > room - packing->bits) {
-			length = room - packing->bits;
-			low = top - length + 1;
-		}
-		packing->bits += length;
-		packing->pieces[packing->n++] = (struct piece){
-			.mask = ~(uint64_t)0 >> (64 - length),
-			.word = field->word,
-			.right = (uint8_t)(low + field->low_bit),
-			.left = (uint8_t)(64 - packing->bits),
-		};
-		varying &= ((uint64_t)1 << low) - 1;
-	}
-}
-
-static void plan_packing(struct packing *packing, const struct key *varying, unsigned row_bits)
-{
-	packing->n = packing->bits = 0;
-	packing->complete = true;
-	for (int i = 0; i < FIELDS; i++)
-		cut_field(packing, &fields[i], read_field(varying, &fields[i]), 64 - row_bits);
-}
-
-static inline uint64_t pack(const struct packing *packing, const struct key *key, uint64_t row)
-{
-	uint64_t item = row;
-
-	for (unsigned p = 0; p < packing->n; p++) {
-		const struct piece *piece = &packing->pieces[p];
-
-		item |= (key->words[piece->word] >> piece->right & piece->mask) << piece->left;
-	}
-	return item;
 }
 
 /* Turns counts into where each digit's first item goes. Returns false if all have the same. */
@@ -247,7 +135,51 @@ static void radix_sort(struct sorter *sorter, unsigned bits, uint64_t **from, ui
 	}
 }
 
+/* The key of a row is 40 bytes, in one cache line or in two. */
+static inline void prefetch_row(const struct sorter *sorter, size_t row)
+{
+	const struct netlog_connection *connection = row_of(sorter, row);
+
+	__builtin_prefetch(connection);
+	__builtin_prefetch(&connection->reserved);
+}
+
+/* Rows are part of the items: rows of equal keys stay in order. */
+static void insert_items(uint64_t *items, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		uint64_t item = items[i];
+		size_t at = i;
+
+		for (; at > 0 && items[at - 1] > item; at--)
+			items[at] = items[at - 1];
+		items[at] = item;
+	}
+}
+
 static void sort_range(struct sorter *sorter, size_t low, size_t n);
+
+/* Sorts each run of equal items at `from`, the items of order[low .. low + n - 1]. What a run's own
+ * sort overwrites in the buffers is the run, which is behind us then. */
+static void sort_runs(struct sorter *sorter, const uint64_t *from, size_t low, size_t n)
+{
+	uint64_t rows = ((uint64_t)1 << sorter->row_bits) - 1;
+	size_t start = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t next = i + PREFETCH_ROWS;
+
+		if (next + 1 < n && (from[next] | rows) == (from[next + 1] | rows)) {
+			prefetch_row(sorter, from[next] & rows);
+			prefetch_row(sorter, from[next + 1] & rows);
+		}
+		if (i + 1 < n && (from[i] | rows) == (from[i + 1] | rows))
+			continue;
+		if (i > start)
+			sort_range(sorter, low + start, i + 1 - start);
+		start = i + 1;
+	}
+}
 
 /* Sorts items[low .. low + n - 1] into the same part of order. */
 static void sort_items(struct sorter *sorter, const struct packing *packing, size_t low, size_t n)
@@ -255,31 +187,19 @@ static void sort_items(struct sorter *sorter, const struct packing *packing, siz
 	uint64_t *from = sorter->items + low, *to = sorter->spare + low;
 	uint64_t rows = ((uint64_t)1 << sorter->row_bits) - 1;
 
-	radix_sort(sorter, packing->bits, &from, &to, n);
+	if (n <= FEW_ITEMS)
+		insert_items(from, n);
+	else
+		radix_sort(sorter, packing->bits, &from, &to, n);
 	for (size_t i = 0; i < n; i++)
 		sorter->order[low + i] = (uint32_t)(from[i] & rows);
-	if (packing->complete)
-		return;
-	/* what a run's own sort overwrites in both buffers is the run, which is behind us */
-	for (size_t start = 0, end; start < n; start = end) {
-		uint64_t key = from[start] | rows;
-
-		for (end = start + 1; end < n && (from[end] | rows) == key;)
-			end++;
-		if (end - start > 1)
-			sort_range(sorter, low + start, end - start);
-	}
+	if (!packing->complete)
+		sort_runs(sorter, from, low, n);
 }
 
-static void prefetch_row(const struct sorter *sorter, size_t at, size_t end)
+static inline size_t ahead(size_t i, size_t end)
 {
-	if (at >= end)
-		return;
-	const struct netlog_connection *connection = &sorter->flows[sorter->order[at]].connection;
-
-	/* 40 of a row's 72 bytes, in one cache line or in two */
-	__builtin_prefetch(connection);
-	__builtin_prefetch(&connection->reserved);
+	return i + PREFETCH_ROWS < end ? i + PREFETCH_ROWS : i;
 }
 
 /* Sorts order[low .. low + n - 1], rows of one group. */
@@ -292,16 +212,16 @@ static void sort_range(struct sorter *sorter, size_t low, size_t n)
 		insertion_sort(sorter, low, n);
 		return;
 	}
-	read_key(sorter, sorter->order[low], &first);
+	read_key(row_of(sorter, sorter->order[low]), &first);
 	for (size_t i = low; i < low + n; i++) {
-		prefetch_row(sorter, i + PREFETCH_ROWS, low + n);
-		read_key(sorter, sorter->order[i], &key);
+		prefetch_row(sorter, sorter->order[ahead(i, low + n)]);
+		read_key(row_of(sorter, sorter->order[i]), &key);
 		add_varying(&varying, &first, &key);
 	}
 	plan_packing(&packing, &varying, sorter->row_bits);
 	for (size_t i = low; i < low + n; i++) {
-		prefetch_row(sorter, i + PREFETCH_ROWS, low + n);
-		read_key(sorter, sorter->order[i], &key);
+		prefetch_row(sorter, sorter->order[ahead(i, low + n)]);
+		read_key(row_of(sorter, sorter->order[i]), &key);
 		sorter->items[i] = pack(&packing, &key, sorter->order[i]);
 	}
 	sort_items(sorter, &packing, low, n);
@@ -320,7 +240,7 @@ static size_t survey(const struct sorter *sorter, size_t n, struct group *groups
 	for (size_t row = 0; row < n; row++) {
 		prefetch_ahead(sorter, row, n);
 		struct key key;
-		struct group *group = &groups[read_key(sorter, row, &key)];
+		struct group *group = &groups[read_row(sorter, row, &key)];
 
 		if (group->rows++ == 0) {
 			group->first = key;
@@ -344,14 +264,14 @@ static void sort_groups(struct sorter *sorter, size_t n, struct group *groups,
 		groups[g].packing = packings++;
 		next += groups[g].rows;
 		/* nobody looks at rows that are left out: no bit of theirs matters */
-		if (g / 3 == NETLOG_LEFT_OUT)
+		if (g / FAMILIES == NETLOG_LEFT_OUT)
 			groups[g].varying = (struct key){0};
 		plan_packing(groups[g].packing, &groups[g].varying, sorter->row_bits);
 	}
 	for (size_t row = 0; row < n; row++) {
 		prefetch_ahead(sorter, row, n);
 		struct key key;
-		struct group *group = &groups[read_key(sorter, row, &key)];
+		struct group *group = &groups[read_row(sorter, row, &key)];
 
 		sorter->items[group->next++] = pack(group->packing, &key, row);
 	}
@@ -402,4 +322,11 @@ out:
 	free(groups);
 	free(sorter);
 	return result;
+}
+
+void netlog_gather_flows(const struct netlog_flow *flows, const uint32_t *order, size_t n,
+			 struct netlog_flow *gathered)
+{
+	for (size_t i = 0; i < n; i++)
+		gathered[i] = flows[order[i]];
 }

@@ -18,4 +18,8 @@
 int netlog_sort_flows(const struct netlog_flow *flows, const uint8_t *classes, size_t n,
 		      uint32_t *order);
 
+/* gathered[i] = flows[order[i]] for i < n. */
+void netlog_gather_flows(const struct netlog_flow *flows, const uint32_t *order, size_t n,
+			 struct netlog_flow *gathered);
+
 #endif

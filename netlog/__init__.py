@@ -1,5 +1,6 @@
 """netlog meters the traffic of an overlay gateway and emits network flow log messages."""
 
+from netlog._version import __version__
 from netlog.devices import ENDPOINT_DTYPE, Device, PacketBatch, Refusals, SockDevice, TunDevice
 from netlog.errors import ConfigError, DeviceError, NetlogError, StateError
 from netlog.flows import FLOW_DTYPE, flow_array
@@ -8,6 +9,7 @@ from netlog.message import Message, build_messages, iter_messages
 from netlog.meter import DATAGRAM_DTYPE, Meter, Snapshot, Unattributed
 from netlog.relay import Count, Peer, Relay, RelayCounters
 from netlog.routes import RouterConfig
+from netlog.sinks import FileSink, Sink, StreamSink
 
 __all__ = [
     "DATAGRAM_DTYPE",
@@ -17,6 +19,7 @@ __all__ = [
     "Count",
     "Device",
     "DeviceError",
+    "FileSink",
     "Logger",
     "LoggerCounters",
     "Message",
@@ -28,11 +31,14 @@ __all__ = [
     "Relay",
     "RelayCounters",
     "RouterConfig",
+    "Sink",
     "Snapshot",
     "SockDevice",
     "StateError",
+    "StreamSink",
     "TunDevice",
     "Unattributed",
+    "__version__",
     "build_messages",
     "flow_array",
     "iter_messages",

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from netlog._native import ffi, lib
 from netlog.classify import Traffic
-from netlog.flows import FlowArray
+from netlog.flows import FLOW_DTYPE, FlowArray
 
 __all__ = ["MEMBERS", "Piece", "Section", "cut"]
 
@@ -36,17 +37,38 @@ class Section:
     order: npt.NDArray[np.uint32]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class _Source:
+    """A section as the core reads it; keeps its memory."""
+
+    __slots__ = ("flows", "opening", "order", "traffic")
+
+    def __init__(self, section: Section) -> None:
+        self.traffic = section.traffic
+        self.opening = _OPENINGS[section.traffic]
+        self.flows = ffi.from_buffer("struct netlog_flow[]", section.flows)
+        self.order = ffi.from_buffer("uint32_t[]", section.order)
+
+
+class Piece(NamedTuple):
     """The part of a section that one object holds: entries `start` to `stop` - 1."""
 
-    section: Section
+    source: _Source
     start: int
     stop: int
 
+    @property
+    def traffic(self) -> Traffic:
+        """The section's class."""
+        return self.source.traffic
+
     def gather(self) -> FlowArray:
         """Copy the rows."""
-        return self.section.flows.take(self.section.order[self.start : self.stop])
+        n = self.stop - self.start
+        rows = np.empty(n, FLOW_DTYPE)
+        order = self.source.order + self.start
+        out = ffi.from_buffer("struct netlog_flow[]", rows)
+        lib.netlog_gather_flows(self.source.flows, order, n, out)
+        return rows
 
 
 def cut(
@@ -75,7 +97,9 @@ def cut(
     if len(buffer) > len(header):
         buffer[: len(header)] = header
     writer = _Writer(buffer, len(header))
-    rest = [Piece(section, 0, len(section.order)) for section in sections if len(section.order)]
+    rest = [
+        Piece(_Source(section), 0, len(section.order)) for section in sections if len(section.order)
+    ]
     while rest:
         pieces = writer.fill(rest)
         if not pieces:
@@ -100,41 +124,42 @@ class _Writer:
         return bytes(memoryview(self._buffer)[: self._used])
 
     def fill(self, rest: list[Piece]) -> list[Piece]:
-        """Write as much of `rest` as fits, and take it from there."""
+        """Write as much of `rest` as fits, and take it from there; if nothing fits, no object."""
         self._used = self._header_bytes
         pieces: list[Piece] = []
         while rest:
-            piece = rest[0]
-            stop = self._append(piece)
-            if stop > piece.start:
-                pieces.append(Piece(piece.section, piece.start, stop))
-            if stop < piece.stop:
-                rest[0] = Piece(piece.section, stop, piece.stop)
+            source, start, end = rest[0]
+            stop = self._append(source, start, end)
+            if stop > start:
+                pieces.append(Piece(source, start, stop))
+            if stop < end:
+                rest[0] = Piece(source, stop, end)
                 break
             del rest[0]
-        self._buffer[self._used : self._used + 1] = b"}"
-        self._used += 1
+        if pieces:
+            self._buffer[self._used : self._used + 1] = b"}"
+            self._used += 1
         return pieces
 
-    def _append(self, piece: Piece) -> int:
+    def _append(self, source: _Source, start: int, stop: int) -> int:
         """Write an array with as many entries as fit, or nothing; return where it stopped."""
-        opening = _OPENINGS[piece.section.traffic]
-        start = self._used + len(opening)
-        room = len(self._buffer) - start - len(_CLOSING)
+        begin = self._used + len(source.opening)
+        room = len(self._buffer) - begin - len(_CLOSING)
         if room <= 0:
-            return piece.start
+            return start
         written = lib.netlog_encode_flows(
-            ffi.from_buffer("struct netlog_flow[]", piece.section.flows),
-            ffi.from_buffer("uint32_t[]", piece.section.order) + piece.start,
-            piece.stop - piece.start,
-            self._text + start,
+            source.flows,
+            source.order + start,
+            stop - start,
+            self._text + begin,
             room,
             self._encoded,
         )
         encoded: int = self._encoded[0]
         if not encoded:
-            return piece.start
-        self._buffer[self._used : start] = opening
-        self._buffer[start + written : start + written + 1] = b"]"
-        self._used = start + written + 1
-        return piece.start + encoded
+            return start
+        self._buffer[self._used : begin] = source.opening
+        end = begin + written
+        self._buffer[end : end + 1] = b"]"
+        self._used = end + 1
+        return start + encoded

@@ -1,14 +1,35 @@
 """Quantities as a person reads them."""
 
-__all__ = ["binary_size"]
+__all__ = ["binary_rate", "binary_size", "decimal_rate"]
 
 KIBI = 1024
+SMALLER_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+KILO = 1000
+MAX_PLAIN = 100_000
+"""Rates below it stand without a prefix: six digits and the point are as wide as a prefix."""
 
 
 def binary_size(n_bytes: int) -> str:
     """A number of bytes in a binary unit (IEC 80000-13), with one digit behind the point."""
-    size, units = float(n_bytes), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while size >= KIBI and len(units) > 1:
+    return f"{n_bytes} B" if n_bytes < KIBI else binary_rate(n_bytes)
+
+
+def binary_rate(bytes_per_s: float) -> str:
+    """Bytes per second in a binary unit, with one digit behind the point and without the `/s`."""
+    size = float(bytes_per_s)
+    for unit in SMALLER_UNITS:
+        if size < KIBI:
+            return f"{size:.1f} {unit}"
         size /= KIBI
-        units.pop(0)
-    return f"{n_bytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+    return f"{size:.1f} PiB"
+
+
+def decimal_rate(per_s: float) -> str:
+    """Events per second with one digit behind the point, and an SI prefix from 100 000 on."""
+    rate, prefixes = per_s, ["", "k", "M", "G", "T"]
+    if rate < MAX_PLAIN:
+        return f"{rate:.1f}"
+    while rate >= KILO and len(prefixes) > 1:
+        rate /= KILO
+        prefixes.pop(0)
+    return f"{rate:.1f}{prefixes[0]}"

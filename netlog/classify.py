@@ -24,6 +24,7 @@ __all__ = [
     "Tally",
     "Traffic",
     "classify_flows",
+    "route_map",
 ]
 
 _IN_ROUTE = 1

@@ -42,6 +42,7 @@ _ROW = struct.Struct("=16s16sHHBBBBQQQQ")  # the fields of FLOW_DTYPE, which has
 _MAPPED = bytes(10) + b"\xff\xff"
 _NO_ADDRESS = (0, bytes(16), 0)
 _MAX_PORT = 0xFFFF
+_ALIGNMENT = 8  # of struct netlog_flow
 _PORT_DIGITS = 5
 
 
@@ -79,7 +80,7 @@ def as_flow_array(rows: object, name: str) -> FlowArray:
         name: what the caller calls it, for the error.
 
     Returns:
-        `rows`, or a C-contiguous copy if it has strides.
+        `rows`, or a copy if it has strides or does not begin at a multiple of 8 bytes.
 
     Raises:
         TypeError: it is no array of FLOW_DTYPE.
@@ -91,10 +92,11 @@ def as_flow_array(rows: object, name: str) -> FlowArray:
         raise TypeError(f"{name}: expected an array of FLOW_DTYPE or None")
     if rows.ndim != 1:
         raise ValueError(f"{name}: expected one dimension, not {rows.ndim}")
-    return np.ascontiguousarray(rows)
+    whole = np.ascontiguousarray(rows)
+    return whole if whole.ctypes.data % _ALIGNMENT == 0 else whole.copy()
 
 
-def _pack_row(  # noqa: PLR0913 - the seven members of a row
+def _pack_row(  # noqa: PLR0913, PLR0917 - the seven members of a row
     proto: int, src: str, dst: str, tx_packets: int, tx_bytes: int, rx_packets: int, rx_bytes: int
 ) -> bytes:
     src_version, src_bytes, src_port = _parse_endpoint(src)
@@ -117,10 +119,10 @@ def _pack_row(  # noqa: PLR0913 - the seven members of a row
 
 def _parse_endpoint(text: str) -> tuple[int, bytes, int]:
     """Version, 16 bytes and port of `a.b.c.d:port`, `[v6]:port` or ""."""
-    if not text:
-        if text == "":
-            return _NO_ADDRESS
+    if not isinstance(text, str):
         raise TypeError(f"expected an address as text, not {text!r}")
+    if not text:
+        return _NO_ADDRESS
     host, colon, digits = text.rpartition(":")
     if not colon or not (digits.isascii() and digits.isdigit()) or len(digits) > _PORT_DIGITS:
         raise ValueError(f"{text!r}: expected address:port")

@@ -83,8 +83,8 @@ class Links:
             DeviceError: the kernel refused; `filename` names the interface and what it was about.
         """
         index = self._index(name)
-        family = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", ADDR_GEN_NONE)]})]}
-        self._call(f"{name}: mtu {mtu}", "link", "set", index=index, mtu=mtu, IFLA_AF_SPEC=family)
+        self._call(f"{name}: mtu {mtu}", "link", "set", index=index, mtu=mtu)
+        self._be_quiet(name, index)
         for text in addresses:
             address = ipaddress.ip_interface(text)
             self._call(
@@ -174,6 +174,15 @@ class Links:
         return LinkCounters(
             *(int(stats[field]) for field in ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes"))
         )
+
+    def _be_quiet(self, name: str, index: int) -> None:
+        """Have no link-local address made up, where the kernel has IPv6 at all."""
+        family = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", ADDR_GEN_NONE)]})]}
+        try:
+            self._call(name, "link", "set", index=index, IFLA_AF_SPEC=family)
+        except DeviceError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
 
     def _index(self, name: str) -> int:
         found = self._call(name, "link_lookup", ifname=name)

@@ -11,7 +11,7 @@ import numpy as np
 from netlog.delivery import Delivery, MessageSink
 from netlog.devices import Device
 from netlog.errors import StateError
-from netlog.message import EXIT_MODES, iter_messages
+from netlog.message import EXIT_MODES, iter_messages, smallest_max_bytes
 from netlog.meter import REASONS
 from netlog.observation import Observation, Reading
 from netlog.peer_map import Peer
@@ -134,13 +134,17 @@ class Logger:
             StateError: the logger is running.
             ValueError, TypeError: an argument is wrong; nothing was started.
         """
+        if not isinstance(node_id, str):
+            raise TypeError(f"node_id: expected a str, got {type(node_id).__name__}")
         if nodes is not None:
             raise ValueError("nodes: a source of nodes is not supported yet")
         if not poll_period_s > 0:
             raise ValueError(f"poll_period_s: expected more than 0, got {poll_period_s}")
         if exit_traffic not in EXIT_MODES:
             raise ValueError(f"exit_traffic: expected one of {EXIT_MODES}, got {exit_traffic!r}")
-        settings = _Settings(node_id, poll_period_s, exit_traffic, max_bytes)
+        if max_bytes < (least := smallest_max_bytes(node_id)):
+            raise ValueError(f"max_bytes: expected at least {least}, got {max_bytes}")
+        settings = _Settings(str(node_id), poll_period_s, exit_traffic, max_bytes)
         delivery = Delivery(sink)
         with self._lock:
             if self._thread is not None:
@@ -251,19 +255,18 @@ class Logger:
             # What was in force at the end of this period is all that the next one begins with.
             self._routes, self._peers = routes[-1:], peers[-1:]
         _account_reading(counters, reading)
-        messages = iter_messages(
-            node_id=settings.node_id,
-            start=start_ns,
-            end=end_ns,
-            tun=reading.tun,
-            sock=fill_sources(reading.sock, peers),
-            routes=routes,
-            exit_traffic=settings.exit_traffic,
-            max_bytes=settings.max_bytes,
-        )
         try:
             delivery.flush()
-            for message in messages:
+            for message in iter_messages(
+                node_id=settings.node_id,
+                start=start_ns,
+                end=end_ns,
+                tun=reading.tun,
+                sock=fill_sources(reading.sock, peers),
+                routes=routes,
+                exit_traffic=settings.exit_traffic,
+                max_bytes=settings.max_bytes,
+            ):
                 counters.messages += 1
                 delivery.write(message)
         except Exception:  # noqa: BLE001 - a fault of ours must not end the metering either

@@ -2,29 +2,28 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 import msgspec
 import numpy as np
 
 from netlog._cut import MEMBERS, Section, cut
-from netlog._native import check, ffi, lib
-from netlog.classify import (
-    DEFAULT_OVERLAY,
-    ClassifiedFlows,
-    OverlayRanges,
-    Tally,
-    Traffic,
-    classify_flows,
-    route_map,
-)
-from netlog.flows import FLOW_DTYPE, FlowArray, as_flow_array, flow_array
+from netlog._native import lib
+from netlog._sections import EXIT_MODES, make_sections
+from netlog._wire import read_message
+from netlog.classify import DEFAULT_OVERLAY, OverlayRanges, Traffic, classify_flows, route_map
+from netlog.flows import FLOW_DTYPE, FlowArray, as_flow_array
 from netlog.routes import RouterConfig
-from netlog.times import Moment, format_rfc3339, parse_rfc3339, to_ns
+from netlog.times import Moment, format_rfc3339, to_ns
 
-__all__ = ["EXIT_MODES", "MAX_BYTES", "Message", "build_messages", "iter_messages"]
-
-EXIT_MODES = ("aggregate", "log", "drop")
+__all__ = [
+    "EXIT_MODES",
+    "MAX_BYTES",
+    "Message",
+    "build_messages",
+    "iter_messages",
+    "smallest_max_bytes",
+]
 
 MAX_BYTES = 256 * 1024
 """Of a message. Source: maxLogSize of Tailscale's wgengine/netlog."""
@@ -42,6 +41,17 @@ class _Period:
         start, end = format_rfc3339(self.start_ns), format_rfc3339(self.end_ns)
         return f'{{"nodeId":{node_id},"start":"{start}","end":"{end}"'.encode()
 
+    @classmethod
+    def checked(cls, node_id: str, start: Moment, end: Moment) -> Self:
+        """Make a period of what a caller passed."""
+        if not isinstance(node_id, str):
+            raise TypeError(f"node_id: expected text, not {node_id!r}")
+        period = cls(node_id, to_ns(start, "start"), to_ns(end, "end"))
+        if period.end_ns < period.start_ns:
+            raise ValueError(f"the end {end} is before the start {start}")
+        period.header()  # raises if a name or a time can not be written
+        return period
+
 
 class Message:
     """What one node saw in one period, or a part of it; read-only.
@@ -58,7 +68,8 @@ class Message:
 
     Raises:
         TypeError: an argument is of the wrong type.
-        ValueError: a time is out of range, or an array has not one dimension.
+        ValueError: the end is before the start, a time is out of range, or an array has not one
+            dimension.
 
     Thread safety: any thread.
     Source: types/netlogtype of Tailscale.
@@ -83,9 +94,7 @@ class Message:
             Traffic.EXIT: exit_traffic,
             Traffic.PHYSICAL: physical_traffic,
         }
-        period = _Period(node_id, to_ns(start_ns, "start_ns"), to_ns(end_ns, "end_ns"))
-        period.header()
-        self._period = period
+        self._period = _Period.checked(node_id, start_ns, end_ns)
         self._json: bytes | None = None
         self._traffic = {
             kind: _freeze(as_flow_array(rows, MEMBERS[kind]).copy())
@@ -93,12 +102,12 @@ class Message:
         }
 
     @classmethod
-    def _built(cls, period: _Period, text: bytes, traffic: dict[Traffic, FlowArray]) -> Self:
-        """Make a message whose text is known: nothing is checked or copied."""
+    def _built(cls, period: _Period, text: bytes | None, traffic: dict[Traffic, FlowArray]) -> Self:
+        """Make a message of checked parts, with its text if that is known; nothing is copied."""
         message = cls.__new__(cls)
-        message._period = period
-        message._json = text
-        message._traffic = traffic
+        message._period = period  # noqa: SLF001 - its own
+        message._json = text  # noqa: SLF001 - its own
+        message._traffic = {kind: _freeze(rows) for kind, rows in traffic.items()}  # noqa: SLF001
         return message
 
     @property
@@ -167,19 +176,9 @@ class Message:
 
         Thread safety: any thread.
         """
-        try:
-            wire = _DECODER.decode(data)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise ValueError(f"no flow log message: {error}") from None
-        return cls(
-            wire.node_id,
-            parse_rfc3339(wire.start),
-            parse_rfc3339(wire.end),
-            virtual_traffic=_read_entries("virtualTraffic", wire.virtual_traffic),
-            subnet_traffic=_read_entries("subnetTraffic", wire.subnet_traffic),
-            exit_traffic=_read_entries("exitTraffic", wire.exit_traffic),
-            physical_traffic=_read_entries("physicalTraffic", wire.physical_traffic),
-        )
+        wire = read_message(data)
+        period = _Period(wire.node_id, wire.start_ns, wire.end_ns)
+        return cls._built(period, None, wire.traffic)
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same text."""
@@ -195,6 +194,22 @@ class Message:
             f"{len(rows)} {kind.name.lower()}" for kind, rows in self._traffic.items()
         )
         return f"<Message {self.node_id!r} {format_rfc3339(self.start_ns)}: {sizes or 'empty'}>"
+
+
+def smallest_max_bytes(node_id: str) -> int:
+    """How many bytes a message of this node must be allowed for any entry to fit.
+
+    Args:
+        node_id: who reports.
+
+    Returns:
+        The least `max_bytes` with which no traffic makes `iter_messages` raise.
+    """
+    longest_ns = to_ns("9999-12-31T23:59:59.999999999Z", "end")
+    header = _Period(node_id, longest_ns, longest_ns).header()
+    section = max(map(len, MEMBERS.values())) + len(',"":[]}')
+    entry: int = lib.netlog_encode_max_entry_bytes - len(",")
+    return len(header) + section + entry
 
 
 def build_messages(  # noqa: PLR0913 - what a period consists of
@@ -250,6 +265,7 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
         exit_traffic: `aggregate`: exit traffic is one entry that has only counts, each at most
             2^64-1. `log`: it is shown in full. `drop`: it is not shown.
         max_bytes: of a message. What does not fit comes in further messages of the same period.
+            `smallest_max_bytes` is always enough.
         overlay: where overlay addresses are.
 
     Returns:
@@ -266,22 +282,21 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     """
     if exit_traffic not in EXIT_MODES:
         raise ValueError(f"exit_traffic {exit_traffic!r}: expected one of {', '.join(EXIT_MODES)}")
-    if not isinstance(node_id, str):
-        raise TypeError(f"node_id: expected text, not {node_id!r}")
-    period = _Period(node_id, to_ns(start, "start"), to_ns(end, "end"))
-    if period.end_ns < period.start_ns:
-        raise ValueError(f"the end {end} is before the start {start}")
+    period = _Period.checked(node_id, start, end)
     tun, sock = as_flow_array(tun, "tun"), as_flow_array(sock, "sock")
     configs = (routes,) if isinstance(routes, RouterConfig) else tuple(routes)
-    header = period.header()
+    if not all(isinstance(config, RouterConfig) for config in configs):
+        raise TypeError("routes: expected a RouterConfig or several")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes {max_bytes}: expected at least 1")
 
     def generate() -> Iterator[Message]:
         with route_map(configs, overlay) as prefix_map:
             inside = classify_flows(tun, prefix_map)
-        sections = _tun_sections(inside, exit_traffic)
-        sections += _sock_sections(classify_flows(sock, None))
-        for text, pieces in cut(header, sections, max_bytes):
-            rows = {piece.section.traffic: _freeze(piece.gather()) for piece in pieces}
+        outside = classify_flows(sock, None)
+        sections = make_sections(inside, outside, exit_traffic)
+        for text, pieces in cut(period.header(), sections, max_bytes):
+            rows = {piece.traffic: piece.gather() for piece in pieces}
             yield Message._built(period, text, rows)  # noqa: SLF001 - the same module
 
     return generate()
@@ -293,78 +308,3 @@ def _freeze(rows: FlowArray) -> FlowArray:
 
 
 _NO_FLOWS = _freeze(np.empty(0, FLOW_DTYPE))
-
-
-def _has_traffic(tally: Tally) -> bool:
-    return any(tally.counts)
-
-
-def _tun_sections(inside: ClassifiedFlows, exit_traffic: str) -> list[Section]:
-    tallies = inside.tallies
-    shown = [Traffic.VIRTUAL, Traffic.SUBNET]
-    if exit_traffic == "log":
-        shown.append(Traffic.EXIT)
-    else:
-        inside.classes[inside.classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
-    sections = _sort(inside, shown)
-    if exit_traffic == "aggregate" and any(tallies[Traffic.EXIT].counts):
-        total = flow_array([(0, "", "", *tallies[Traffic.EXIT].counts)])
-        sections.append(Section(Traffic.EXIT, total, np.zeros(1, np.uint32)))
-    return sections
-
-
-def _sock_sections(outside: ClassifiedFlows) -> list[Section]:
-    return _sort(outside, [Traffic.PHYSICAL])
-
-
-def _sort(flows: ClassifiedFlows, shown: list[Traffic]) -> list[Section]:
-    """Sort all rows at once and cut the order into sections."""
-    n = len(flows.flows)
-    order = np.empty(n, np.uint32)
-    result = lib.netlog_sort_flows(
-        ffi.from_buffer("struct netlog_flow[]", flows.flows),
-        ffi.from_buffer("uint8_t[]", flows.classes),
-        n,
-        ffi.from_buffer("uint32_t[]", order),
-    )
-    check(result, "sorting a message's entries")
-    sections = []
-    start = 0
-    for traffic in shown:
-        stop = start + flows.tallies[traffic].rows
-        sections.append(Section(traffic, flows.flows, order[start:stop]))
-        start = stop
-    return sections
-
-
-class _Entry(msgspec.Struct, rename="camel", gc=False):
-    proto: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
-    src: str = ""
-    dst: str = ""
-    tx_pkts: int = 0
-    tx_bytes: int = 0
-    rx_pkts: int = 0
-    rx_bytes: int = 0
-
-
-class _Wire(msgspec.Struct, rename="camel"):
-    start: str
-    end: str
-    node_id: str = ""  # the seed's messages had none
-    virtual_traffic: list[_Entry] | None = None
-    subnet_traffic: list[_Entry] | None = None
-    exit_traffic: list[_Entry] | None = None
-    physical_traffic: list[_Entry] | None = None
-
-
-_DECODER = msgspec.json.Decoder(_Wire)
-
-
-def _read_entries(member: str, entries: list[_Entry] | None) -> FlowArray:
-    try:
-        return flow_array(
-            (e.proto, e.src, e.dst, e.tx_pkts, e.tx_bytes, e.rx_pkts, e.rx_bytes)
-            for e in entries or ()
-        )
-    except ValueError as error:
-        raise ValueError(f"{member}: {error}") from None

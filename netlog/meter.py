@@ -122,11 +122,16 @@ class Snapshot:
 
     def tun_rows(self) -> FlowArray:
         """`tun`, and behind it a row without addresses for what is unattributed."""
-        return np.concatenate((self.tun, self.tun_unattributed.as_row()))
+        return _with_unattributed(self.tun, self.tun_unattributed)
 
     def sock_rows(self) -> FlowArray:
         """`sock`, and behind it a row without addresses for what is unattributed."""
-        return np.concatenate((self.sock, self.sock_unattributed.as_row()))
+        return _with_unattributed(self.sock, self.sock_unattributed)
+
+
+def _with_unattributed(rows: FlowArray, unattributed: Unattributed) -> FlowArray:
+    # Only if there is something to append: the rows may be millions.
+    return np.concatenate((rows, unattributed.as_row())) if unattributed.packets else rows
 
 
 def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:

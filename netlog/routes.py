@@ -51,7 +51,7 @@ class RouterConfig:
     routes: tuple[Network, ...]
     subnet_routes: tuple[Network, ...]
     # what the core reads of all three: made once, not in every period
-    _prefixes: PrefixArray = field(repr=False, compare=False)
+    _prefixes: PrefixArray = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ def prefix_array(networks: Iterable[NetworkLike]) -> PrefixArray:
 
 def _parse_networks(values: Iterable[NetworkLike], name: str) -> tuple[Network, ...]:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise ValueError(f"{name}: expected a list of prefixes, not {values!r}")
+        raise ValueError(f"{name}: expected a list of prefixes, not {values!r}")  # noqa: TRY004 - a value
     return tuple(_parse_network(value, name) for value in values)
 
 

@@ -1,13 +1,20 @@
 """What all tests share: the `root` marker, and the system tests' helpers on the import path."""
 
+import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "system"))
 
 from namespace import missing_rights
+
+# Time never decides whether a test passes: machines are shared.
+settings.register_profile("netlog", deadline=None)
+settings.load_profile("netlog")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -18,3 +25,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if reason is not None:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+NO_SKIP = os.environ.get("CI") == "true" or os.environ.get("NETLOG_NO_SKIP") == "1"
+"""Where everything is there that a test could ask for, one that skips itself has failed."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a skipped test a failed one where nothing may be skipped."""
+    report = yield
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} ({call.when}) was skipped, which CI=true and NETLOG_NO_SKIP=1 forbid: "
+            f"{report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}"
+        )
+    return report

@@ -11,25 +11,24 @@ TUN_DEVICE = "/dev/net/tun"
 NO_RIGHT = (errno.EACCES, errno.EPERM)
 NO_DRIVER = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 
-ON_TUN_DEVICE: dict[int | None, Lines] = dict.fromkeys(
-    NO_RIGHT,
-    (
-        "run it as root (sudo)",
-        f"or open the device to everybody, as udev does: sudo chmod 0666 {TUN_DEVICE}",
-    ),
-) | dict.fromkeys(
-    NO_DRIVER,
-    (
-        "load the kernel's TUN driver: sudo modprobe tun",
-        f"in a container, hand the device in: --device {TUN_DEVICE} --cap-add NET_ADMIN",
-    ),
+NEEDS_RIGHT: Lines = (
+    "run it as root (sudo)",
+    f"or open the device to everybody, as udev does: sudo chmod 0666 {TUN_DEVICE}",
 )
-
+NEEDS_DRIVER: Lines = (
+    "load the kernel's TUN driver: sudo modprobe tun",
+    f"in a container, hand the device in: --device {TUN_DEVICE} --cap-add NET_ADMIN",
+)
+ON_TUN_DEVICE: dict[int | None, Lines] = {
+    **dict.fromkeys(NO_RIGHT, NEEDS_RIGHT),
+    **dict.fromkeys(NO_DRIVER, NEEDS_DRIVER),
+}
 ELSEWHERE: dict[int | None, Lines] = {
     errno.EPERM: (
         "interfaces, addresses and routes need CAP_NET_ADMIN: run it as root (sudo)",
         "in a container, add --cap-add NET_ADMIN",
     ),
+    errno.EROFS: ("in a container, run it with --privileged",),
     errno.EADDRINUSE: ("choose another port in sock.listen; `ss -ulpn` shows who has this one",),
     errno.EADDRNOTAVAIL: (
         "sock.listen needs an address of this machine, or all of them: 0.0.0.0 or [::]",

@@ -1,6 +1,7 @@
 """`netlog demo`: two gateways in namespaces of their own, checked against the kernel."""
 
 import argparse
+import errno
 import json
 import math
 import os
@@ -8,13 +9,14 @@ import subprocess
 import sys
 from typing import Any
 
+from netlog._terminal import Style, takes_color
 from netlog.cli.advice import TUN_DEVICE, Lines, advice_on, describe
 from netlog.cli.output import say
 from netlog.cli.stop import StopRequest
 from netlog.demo.namespace import Namespace
 from netlog.demo.reconcile import Verdict
 from netlog.demo.scenario import Demo, Interrupted
-from netlog.demo.table import Style, header, message_lines, verdict_lines
+from netlog.demo.table import header, message_lines, verdict_lines
 
 __all__ = ["add_parser"]
 
@@ -27,7 +29,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
 
 ROOT_LACKS: Lines = (
     "network namespaces can not be made, though this is root: CAP_SYS_ADMIN is missing",
-    f"in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN --device {TUN_DEVICE}",
+    "in a container, run it with --privileged",
 )
 USER_LACKS: Lines = (
     "run it as root: sudo netlog demo",
@@ -66,13 +68,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demo; the exit status says whether it reconciled."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
     with StopRequest() as stop:
         if missing := _enter_user_namespace():
             for line in missing:
                 say(line)
             return 1
-        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        show = _Json() if options.json else _Table(Style(color=color))
+        show = _Json() if options.json else _Table(Style(color=takes_color(sys.stdout)))
         say("the relays of this demo do not encrypt")
         try:
             outcome = Demo(options.seconds, show.message, stop.wait).run()

@@ -1,13 +1,14 @@
 """The command line's frame: arguments, diagnostics on standard error, exit status."""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from netlog._version import __version__
-from netlog.cli import check, demo, run
 from netlog.cli.advice import advice_on, describe
 from netlog.cli.output import say
 from netlog.errors import ConfigError, NetlogError
@@ -19,7 +20,9 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell would have it."""
 
-COMMANDS = (run, check, demo)
+COMMANDS = ("run", "read", "check", "demo", "fmt")
+"""Modules of this package. Only the one that is asked for is imported: a gateway's take longer than
+reading a capture of a million packets."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Thread safety: the main thread only, since commands handle signals.
     """
-    parser = _parser()
+    _guard_standard_descriptors()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(arguments[0] if arguments else None)
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
@@ -55,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or of all if there is no such command."""
     parser = argparse.ArgumentParser(
         prog="netlog",
         description="Network flow logs for overlay gateways: what crosses a TUN and a UDP socket, "
@@ -64,9 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"netlog {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for module in COMMANDS:
-        module.add_parser(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        importlib.import_module(f"netlog.cli.{name}").add_parser(commands)
     return parser
+
+
+def _guard_standard_descriptors() -> None:
+    """Open what is closed of 0, 1 and 2, so that no device gets a number that others write to."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one, as those below are open by now.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
 
 
 def _abandon_stdout() -> None:

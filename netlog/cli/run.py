@@ -1,6 +1,7 @@
 """`netlog run CONFIG`: a gateway, until it is told to stop."""
 
 import argparse
+import errno
 import sys
 from typing import Any
 
@@ -70,6 +71,8 @@ def _open_sinks(config: Config) -> dict[str, Sink]:
         for sink in config.sinks:
             if isinstance(sink, FileSinkConfig):
                 sinks[sink.path] = FileSink(sink.path)
+            elif sys.stdout is None:
+                raise OSError(errno.EBADF, "it is closed", STDOUT)  # noqa: TRY301 - closes the others
             else:
                 sinks[STDOUT] = StreamSink(sys.stdout)
     except OSError:

@@ -9,12 +9,14 @@ from typing import Any, Self
 __all__ = ["StopRequest"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGINT also where it was ignored at start: a shell does so to what a script runs with `&`, which
+whoever sends it to this very process does not know."""
 
 
 class StopRequest:
     """Waits for a signal that asks to stop. A second one ends the process at once.
 
-    A signal that was ignored when the process began (nohup(1)) stays so.
+    A hang-up that was ignored when the process began (nohup(1)) stays so.
 
     Thread safety: the main thread only.
     """
@@ -30,7 +32,8 @@ class StopRequest:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            ignored = signal.getsignal(number) is signal.SIG_IGN
+            if not (ignored and number == signal.SIGHUP):
                 self._old[number] = signal.signal(number, self._handle)
         return self
 
@@ -63,6 +66,6 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.requested:
-            os.write(2, b"netlog: stopped at once; the last period is lost\n")
+            os.write(2, b"netlog: stopped at once\n")
             os._exit(128 + number)
         self.signal = number

@@ -4,34 +4,17 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netlog._protocols import protocol_name
+from netlog._terminal import CLASS_COLORS, Style
 from netlog._units import binary_size
 from netlog.demo.reconcile import CLASSES, Verdict
 
-__all__ = ["Style", "header", "message_lines", "verdict_lines"]
+__all__ = ["header", "message_lines", "verdict_lines"]
 
 ROWS_PER_CLASS = 4
 """Connections shown of a message's class; the rest of them is summed up in one row."""
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
-COLORS = {"virtual": "32", "subnet": "36", "exit": "33", "physical": "35"}
-"""SGR foreground colours (ECMA-48) of the classes."""
-
 FORM = "{node:<5}{kind:<10}{proto:<8}{src:<28}{dst:<28}{tx:>17}{rx:>17}"
-
-
-class Style:
-    """Colour, or none.
-
-    Args:
-        color: whether the output takes SGR sequences.
-    """
-
-    def __init__(self, *, color: bool) -> None:
-        self._color = color
-
-    def paint(self, text: str, code: str) -> str:
-        """The text in the colour or weight of an SGR code."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self._color else text
 
 
 def header(style: Style) -> str:
@@ -48,12 +31,12 @@ def message_lines(message: Mapping[str, Any], style: Style) -> Iterator[str]:
         style: colour, or none.
     """
     node, start, end = message["nodeId"], _time_of_day(message["start"]), message["end"]
-    yield style.paint(f"{node}: {start} to {_time_of_day(end)}", "2")
+    yield style.paint(f"{node}: {start} to {_time_of_day(end)} UTC", "2")
     for kind in CLASSES:
         entries = sorted(message.get(f"{kind}Traffic", ()), key=_bytes_of, reverse=True)
         shown = entries if len(entries) <= ROWS_PER_CLASS + 1 else entries[:ROWS_PER_CLASS]
         for entry in shown:
-            yield style.paint(_row(node, kind, entry), COLORS[kind])
+            yield style.paint(_row(node, kind, entry), CLASS_COLORS[kind])
         if len(entries) > len(shown):
             rest = entries[len(shown) :]
             summed = {
@@ -61,7 +44,7 @@ def message_lines(message: Mapping[str, Any], style: Style) -> Iterator[str]:
                 for member in ("txPkts", "txBytes", "rxPkts", "rxBytes")
             }
             row = _row(node, kind, summed | {"proto": -1}, f"({len(rest)} more)")
-            yield style.paint(row, COLORS[kind])
+            yield style.paint(row, CLASS_COLORS[kind])
 
 
 def verdict_lines(verdict: Verdict, style: Style) -> Iterator[str]:
@@ -83,7 +66,7 @@ def verdict_lines(verdict: Verdict, style: Style) -> Iterator[str]:
 
 def _row(node: str, kind: str, entry: Mapping[str, Any], instead: str = "") -> str:
     number = entry.get("proto", 0)
-    proto = PROTOCOLS.get(number, str(number)) if number > 0 else ""
+    proto = protocol_name(number) if number > 0 else ""
     return FORM.format(
         node=node,
         kind=kind,

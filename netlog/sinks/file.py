@@ -29,7 +29,7 @@ class FileSink:
             devices, such as /dev/null, will do; pipes and sockets, which can keep half a line, not.
 
     Raises:
-        OSError: it can not be opened for appending, or another process has it open as a sink.
+        OSError: it can not be opened for appending, or another sink has it open.
 
     Thread safety: one thread at a time.
     """
@@ -82,7 +82,7 @@ class FileSink:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise OSError(errno.EBUSY, "another process writes to it", self._path) from error
+                raise OSError(errno.EBUSY, "another sink writes to it", self._path) from error
             return True
         if not stat.S_ISCHR(mode):
             raise OSError(errno.EINVAL, "neither a regular file nor a device", self._path)

@@ -11,16 +11,23 @@ from decoder import Connection, Count, Reason, count_packet
 import netlog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     import numpy as np
     from decoder import Address
 
-__all__ = ["Counts", "MeterTwin", "connections", "totals"]
+    from netlog.meter import Unattributed
+
+__all__ = ["NOTHING", "Counts", "MeterTwin", "connections"]
 
 NO_SRC, NO_DST = 1, 2
 MAPPED = bytes(10) + b"\xff\xff"
 
 Counts = tuple[int, int, int, int]
 """tx packets, tx bytes, rx packets, rx bytes."""
+
+NOTHING: Counts = (0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -38,21 +45,33 @@ class MeterTwin:
     def add(self, count: Count, *, rx: bool) -> None:
         """Count what is decoded already."""
         key = count.key
-        if isinstance(key, Connection) and key not in self.flows and self.full:
-            key = Reason.TABLE_FULL
         if isinstance(key, Reason):
             self.unattributed[key] = _plus(self.unattributed.get(key), count, rx=rx)
         else:
             self.flows[key] = _plus(self.flows.get(key), count, rx=rx)
 
-    @property
-    def full(self) -> bool:
-        """Whether there is room for no further connection."""
-        return len(self.flows) >= self.max_flows
+    def check(self, rows: np.ndarray, got: Unattributed) -> Counts:
+        """Assert that an extraction is what was counted, and begin a new epoch.
 
-    def unattributed_total(self) -> Counts:
-        """Add up all reasons."""
-        return totals(self.unattributed)
+        A full table keeps as many connections as it has room for. Which ones, within a batch, is
+        its own business, but a connection that it keeps has all of its packets.
+
+        Returns:
+            What is unattributed, for all reasons together.
+        """
+        found = connections(rows)
+        refused = {key: counts for key, counts in self.flows.items() if key not in found}
+        assert found == {key: counts for key, counts in self.flows.items() if key in found}
+        assert len(found) == min(len(self.flows), self.max_flows)
+        expected = {"table_full": totals(refused)}
+        for name, reason in (("malformed", Reason.MALFORMED), ("not_ip", Reason.NOT_IP)):
+            expected[name] = self.unattributed.get(reason, NOTHING)
+        assert got.by_reason == expected
+        total = totals(expected)
+        assert (got.tx_packets, got.tx_bytes, got.rx_packets, got.rx_bytes) == total
+        assert (got.packets, got.bytes) == (total[0] + total[2], total[1] + total[3])
+        self.clear()
+        return total
 
     def clear(self) -> None:
         """Begin a new epoch."""
@@ -60,7 +79,7 @@ class MeterTwin:
         self.unattributed.clear()
 
 
-def totals(counted: dict[Connection, Counts] | dict[Reason, Counts]) -> Counts:
+def totals(counted: Mapping[Any, Counts]) -> Counts:
     """Add up the counts of all keys."""
     a, b, c, d = (sum(counts[i] for counts in counted.values()) for i in range(4))
     return a, b, c, d

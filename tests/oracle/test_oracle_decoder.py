@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meter_twin import MeterTwin, connections
+from meter_twin import MeterTwin
 from packets import chain, corpus
 
 import netlog
@@ -27,27 +27,16 @@ def meter() -> Iterator[netlog.Meter]:
         yield meter
 
 
-def compare(meter: netlog.Meter, twin: MeterTwin) -> None:
-    """Assert that the next extraction is what the twin says, and start both afresh."""
-    assert connections(meter.extract()) == twin.flows
-    got = meter.unattributed
-    by_direction = (got.tx_packets, got.tx_bytes, got.rx_packets, got.rx_bytes)
-    assert by_direction == twin.unattributed_total()
-    assert got.packets == got.tx_packets + got.rx_packets
-    assert got.bytes == got.tx_bytes + got.rx_bytes
-    twin.clear()
-
-
 def count_one_by_one(meter: netlog.Meter, packets: list[bytes]) -> None:
     """Compare after each packet, once in each direction."""
     twin = MeterTwin()
     for packet in packets:
         meter.update_tx(packet)
         twin.packet(packet)
-        compare(meter, twin)
+        twin.check(meter.extract(), meter.unattributed)
         meter.update_rx(packet)
         twin.packet(packet, rx=True)
-        compare(meter, twin)
+        twin.check(meter.extract(), meter.unattributed)
 
 
 def count_in_batch(meter: netlog.Meter, packets: list[bytes], rx: list[bool]) -> None:
@@ -58,7 +47,7 @@ def count_in_batch(meter: netlog.Meter, packets: list[bytes], rx: list[bool]) ->
     meter.update_batch(b"".join(packets), offsets, lengths, rx=np.array(rx, dtype=bool))
     for packet, is_rx in zip(packets, rx, strict=True):
         twin.packet(packet, rx=is_rx)
-    compare(meter, twin)
+    twin.check(meter.extract(), meter.unattributed)
 
 
 @pytest.mark.parametrize("name", CORPUS)

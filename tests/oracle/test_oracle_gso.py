@@ -10,7 +10,7 @@ import pytest
 from decoder import count_datagram
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meter_twin import MeterTwin, connections
+from meter_twin import MeterTwin
 from packets import corpus, super_packets
 
 import netlog
@@ -45,10 +45,7 @@ def compare(meter: netlog.Meter, packets: list[tuple[bytes, int, bool]]) -> None
         lib.netlog_lane_leave(lane)
     finally:
         meter.release_lane(lane)
-    assert connections(meter.extract()) == twin.flows
-    got = meter.unattributed
-    by_direction = (got.tx_packets, got.tx_bytes, got.rx_packets, got.rx_bytes)
-    assert by_direction == twin.unattributed_total()
+    twin.check(meter.extract(), meter.unattributed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,6 +130,5 @@ def test_random_datagrams(
     meter.update_datagrams(datagrams)
     snapshot = meter.snapshot()
     meter.clear()
-    assert connections(snapshot.sock) == twin.flows
-    assert snapshot.sock_unattributed.packets == 0
+    twin.check(snapshot.sock, snapshot.sock_unattributed)
     assert snapshot.tun.size == 0

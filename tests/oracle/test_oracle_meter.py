@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from decoder import Reason, count_datagram
+from decoder import count_datagram
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from meter_twin import Counts, MeterTwin, connections
+from meter_twin import NOTHING, Counts, MeterTwin
 from packets import corpus
 
 import netlog
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CORPUS = list(corpus().values())
-NOTHING: Counts = (0, 0, 0, 0)
 UDP_TO_PORT = bytes.fromhex("4500001c0000000040110000 6400000164000002 0007")
 packets = st.one_of(
     st.integers(0, len(CORPUS) - 1).map(lambda number: CORPUS[number]),
@@ -177,11 +176,7 @@ class MeterMachine(RuleBasedStateMachine):
     @rule()
     def extract(self) -> None:
         """Extract: every connection once, all sums exact, and then nothing is left."""
-        rows = self.opened.extract()
-        assert connections(rows) == self.tun.flows
-        self._check_reasons(self.opened.unattributed, self.tun)
-        self.last = self.tun.unattributed_total()
-        self.tun.clear()
+        self.last = self.tun.check(self.opened.extract(), self.opened.unattributed)
         # What the socket side had in that epoch went with it.
         self.sock.clear()
 
@@ -194,12 +189,10 @@ class MeterMachine(RuleBasedStateMachine):
             (self.tun, snapshot.tun, snapshot.tun_unattributed, snapshot.tun_rows()),
             (self.sock, snapshot.sock, snapshot.sock_unattributed, snapshot.sock_rows()),
         ):
-            assert connections(rows) == twin.flows
-            self._check_reasons(unattributed, twin)
-            assert len(with_row) == len(rows) + bool(twin.unattributed)
-            if twin.unattributed:
-                self._check_row(with_row[-1], twin.unattributed_total())
-            twin.clear()
+            total = twin.check(rows, unattributed)
+            assert len(with_row) == len(rows) + (total != NOTHING)
+            if total != NOTHING:
+                self._check_row(with_row[-1], total)
         assert snapshot.late_lanes == 0
         self.snapshot_taken = True
 
@@ -225,13 +218,6 @@ class MeterMachine(RuleBasedStateMachine):
             return
         got = self.meter.unattributed
         assert (got.tx_packets, got.tx_bytes, got.rx_packets, got.rx_bytes) == self.last
-
-    @staticmethod
-    def _check_reasons(got: Any, twin: MeterTwin) -> None:  # noqa: ANN401
-        names = {"malformed": Reason.MALFORMED, "not_ip": Reason.NOT_IP}
-        names["table_full"] = Reason.TABLE_FULL
-        for name, reason in names.items():
-            assert got.by_reason[name] == twin.unattributed.get(reason, NOTHING)
 
     @staticmethod
     def _check_row(row: np.void, expected: Counts) -> None:

@@ -117,8 +117,8 @@ def changed(old: str, new: str) -> str:
             id="unknown-key",
         ),
         pytest.param(
-            changed('name = "b"', 'nmae = "b"'),
-            "peers[0].nmae: no such key; expected endpoint, allowed_ips, name",
+            changed('name = "b"', 'nick = "b"'),
+            "peers[0].nick: no such key; expected endpoint, allowed_ips, name",
             id="unknown-key-in-a-list",
         ),
         pytest.param(
@@ -205,8 +205,8 @@ def changed(old: str, new: str) -> str:
             id="endpoint-unspecified",
         ),
         pytest.param(
-            changed('type = "file"', 'type = "fiel"'),
-            "sinks[1].type: expected 'stdout' or 'file', got 'fiel'",
+            changed('type = "file"', 'type = "socket"'),
+            "sinks[1].type: expected 'stdout' or 'file', got 'socket'",
             id="sink-type",
         ),
         pytest.param(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from netlog.message import Message
 
 import netlog
+from netlog.message import Message
 from netlog.meter import FlowArray
 
 UDP4 = bytes.fromhex("4500001c000000004011000064400001 64400002 03e80035 00080000".replace(" ", ""))
@@ -79,7 +79,7 @@ def test_counts_become_messages() -> None:
         )
         for _ in range(3):
             meter.update_tx(UDP4)
-        meter.update_rx(b"junk")
+        meter.update_rx(b"\x15abc")
         logger.shutdown()
     (message,) = messages
     assert message.node_id == "node"
@@ -271,6 +271,7 @@ def test_shutdown_ends_stopped_though_the_sink_hangs() -> None:
         ({"poll_period_s": float("nan")}, "poll_period_s"),
         ({"exit_traffic": "all"}, "exit_traffic"),
         ({"nodes": object()}, "nodes"),
+        ({"max_bytes": 100}, "max_bytes"),
     ],
 )
 def test_wrong_arguments(wrong: dict[str, object], named: str) -> None:

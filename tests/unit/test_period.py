@@ -42,7 +42,7 @@ def periods(clocks: Clocks, steps: list[int]) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     "steps",
     [[0] * 5, [0, 3600, 0, 0], [0, -3600, 0, 0, 0], [-1, 1, -1, 1], [-7, 0, 0, 0, 0, 0]],
-    ids=["steady", "forward", "back an hour", "to and fro", "back beyond the period"],
+    ids=["steady", "forward", "back an hour", "there and back", "back beyond the period"],
 )
 def test_periods_tile(clocks: Clocks, steps: list[int]) -> None:
     """Each begins one nanosecond after the last one ended, and none ends before it began."""

@@ -1,0 +1,136 @@
+"""A relay with metering on moves at least 0.98 of the packets that it moves with metering off.
+
+Two gateways in network namespaces that this bench makes, each with a TUN, a UDP socket and a relay;
+a sender behind one blasts at the other, with more than gets through. Packets a second are those
+that the second gateway wrote to its TUN. The topology is that of the system tests.
+"""
+
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bench.harness import Budget, Row
+from bench.native import BENCH, build_program
+
+# Many short windows: what else happens on the machine lasts longer than one and so hits both kinds.
+ROUNDS = 61
+WINDOW_S = 0.15
+SETTLE_S = 0.02
+FLOWS = 64
+PAYLOAD_BYTES = 200
+PORT = 40000
+BOUND_S = 60
+
+
+@dataclass
+class Path:
+    """Sender, both gateways, and what they have moved."""
+
+    gateways: tuple[Any, Any]
+    relays: tuple[Any, Any]
+
+    def meter(self, *, enabled: bool) -> None:
+        """Switch metering of all four devices."""
+        for gateway in self.gateways:
+            gateway.tun.set_statistics_enabled(enabled)
+            gateway.sock.set_statistics_enabled(enabled)
+
+    def window(self) -> tuple[float, float]:
+        """Packets a second that arrived, and CPU ns of this process a packet, over one window."""
+        packets = self.relays[1].counters().rx.packets
+        wall, cpu = time.perf_counter(), time.process_time_ns()
+        time.sleep(WINDOW_S)
+        arrived = self.relays[1].counters().rx.packets - packets
+        elapsed = time.perf_counter() - wall
+        assert arrived > 0
+        return arrived / elapsed, (time.process_time_ns() - cpu) / arrived
+
+
+@contextmanager
+def blasted() -> Iterator[Path]:
+    """Both gateways running, and the sender; skips where there are no rights for it."""
+    sys.path.append(str(BENCH.parent / "tests" / "system"))
+    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
+    if missing := namespace.missing_rights():
+        pytest.skip(missing)
+    program = build_program(BENCH / "programs" / "blast.c", with_core=False)
+    with ExitStack() as stack:
+        left, right = stack.enter_context(gateways.pair())
+        # Bound, and never read: the kernel need not answer with ICMP, and drops them cheaply.
+        for port in range(PORT, PORT + FLOWS):
+            stack.enter_context(right.udp(right.overlay4, port))
+        relays = tuple(stack.enter_context(gateway.relay()) for gateway in (left, right))
+        arguments = (right.overlay4, PORT, FLOWS, PAYLOAD_BYTES, BOUND_S)
+        sender = left.namespace.popen(str(program), *map(str, arguments))
+        stack.callback(sender.wait)
+        stack.callback(sender.kill)
+        yield Path((left, right), relays)
+
+
+@dataclass
+class Windows:
+    """What was seen in the windows of one kind."""
+
+    rates: list[float] = field(default_factory=list)
+    costs_ns: list[float] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def windows() -> tuple[Windows, Windows]:
+    """Metering on and off in turns, on the same running relays."""
+    metered, plain = Windows(), Windows()
+    with blasted() as path:
+        for number in range(ROUNDS):
+            kinds = [(True, metered), (False, plain)]
+            for enabled, kind in kinds if number % 2 else reversed(kinds):
+                path.meter(enabled=enabled)
+                time.sleep(SETTLE_S)
+                rate, cost_ns = path.window()
+                kind.rates.append(rate)
+                kind.costs_ns.append(cost_ns)
+        # Both ends did meter while they were told to.
+        for gateway in path.gateways:
+            snapshot = gateway.meter.snapshot()
+            assert len(snapshot.tun) == FLOWS
+            assert len(snapshot.sock) == 1
+    return metered, plain
+
+
+def test_throughput(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
+    """Packets a second."""
+    metered, plain = windows
+    benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured
+    benchmark.extra_info.update(rounds=metered.rates, beside_rounds=plain.rates)
+    measured, beside = statistics.median(metered.rates), statistics.median(plain.rates)
+    Row(
+        f"relay, {PAYLOAD_BYTES} B, {FLOWS} flows, packets a second",
+        measured / 1000,
+        "k/s",
+        beside / 1000,
+        "metering off",
+        measured / beside,
+        Budget(">=", 0.98),
+    ).save(benchmark)
+
+
+def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
+    """CPU time of both relays a packet, which other users of the machine disturb less."""
+    metered, plain = windows
+    benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.extra_info.update(rounds=metered.costs_ns, beside_rounds=plain.costs_ns)
+    measured, beside = statistics.median(metered.costs_ns), statistics.median(plain.costs_ns)
+    Row(
+        "relay, CPU time a packet, both ends",
+        measured,
+        "ns",
+        beside,
+        "metering off",
+        measured / beside,
+    ).save(benchmark)

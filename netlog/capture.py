@@ -1,0 +1,291 @@
+"""Capture files to messages: what a gateway would have written, had it metered these packets."""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from netlog._native import check, ffi, lib
+from netlog.classify import PrefixMap
+from netlog.errors import NetlogError
+from netlog.message import Message, iter_messages
+from netlog.meter import Meter, Unattributed
+from netlog.routes import NetworkLike, RouterConfig, prefix_array
+
+__all__ = ["CaptureCounters", "CaptureError", "CaptureReader"]
+
+CHUNK_BYTES = 1 << 20
+"""Read at once: few calls, and the second-level cache still holds it when it is counted. Files are
+read and not mapped: a file that shrinks under a mapping kills the process, and pipes come free."""
+
+MAX_FLOWS = 1 << 18
+"""Connections of one message. When three quarters are taken what is there is emitted, and a call
+into the core adds at most NETLOG_CAPTURE_MAX_RECORDS: the table is never full."""
+
+_NS = 1_000_000_000
+
+_FAULTS = {
+    lib.NETLOG_FAULT_FORMAT: "neither pcap nor pcapng",
+    lib.NETLOG_FAULT_PACKET: f"a packet of more than {lib.NETLOG_MAX_CAPTURED_BYTES} bytes",
+    lib.NETLOG_FAULT_BLOCK: "a block with an impossible length",
+    lib.NETLOG_FAULT_CONTENT: "a block whose content reaches beyond it",
+    lib.NETLOG_FAULT_INTERFACE: "a packet of an interface that was not described",
+    lib.NETLOG_FAULT_INTERFACES: f"more than {lib.NETLOG_MAX_INTERFACES} interfaces",
+    lib.NETLOG_FAULT_TIME: "a packet with an impossible time",
+}
+
+
+class CaptureError(NetlogError, ValueError):
+    """A capture can not be read on; the text names file and byte. What is before it was counted."""
+
+
+class ByteSource(Protocol):
+    """What a capture is read from: an unbuffered binary file."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Read into `buffer`; 0 at the end."""
+
+
+@dataclass(slots=True)
+class CaptureCounters:
+    """What became of the frames so far, in frames.
+
+    Attributes:
+        packets: counted, with a connection or by the meter without one.
+        snapped: IP packets whose headers were not captured as far as the ports; unattributed.
+        not_ip: frames that are no IP packet, says the link layer (ARP, LLDP); left out.
+        cut: frames of which not even the link layer's header was captured; left out.
+        unknown_link: frames of a link type that netlog does not know; left out.
+        late: packets that are older than the period in which they were counted.
+        link_types: the numbers of the unknown link types.
+    """
+
+    packets: int = 0
+    snapped: int = 0
+    not_ip: int = 0
+    cut: int = 0
+    unknown_link: int = 0
+    late: int = 0
+    link_types: set[int] = field(default_factory=set)
+
+
+class CaptureReader:
+    """Turns captures, in the order in which they are given, into messages.
+
+    Periods begin with the first packet, all have the same length, and tile; one without packets has
+    no message. A packet older than the current period counts in it. The bytes of a packet are those
+    that it had on the wire from its IP header on, whatever the capture kept of it.
+
+    Args:
+        node_id: who reports.
+        period_s: length of a period, seconds, above 0.
+        local: prefixes of this node's side: a packet from there is tx, else one to there is rx,
+            else tx. Without any, a cooked capture says which packets were outgoing, and all
+            others are tx.
+        routes: by which connections are classified.
+        exit_traffic: one of `EXIT_MODES`.
+        max_flows: connections of one message, at least four times NETLOG_CAPTURE_MAX_RECORDS.
+
+    Raises:
+        ValueError: an argument is out of range, or something is no prefix.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        period_s: float = 5.0,
+        local: tuple[NetworkLike, ...] = (),
+        routes: RouterConfig | None = None,
+        exit_traffic: str = "aggregate",
+        max_flows: int = MAX_FLOWS,
+    ) -> None:
+        self._period_ns = round(period_s * _NS)
+        if self._period_ns < 1:
+            raise ValueError(f"period_s: expected more than 0, got {period_s}")
+        if max_flows < 4 * lib.NETLOG_CAPTURE_MAX_RECORDS:
+            least = 4 * lib.NETLOG_CAPTURE_MAX_RECORDS
+            raise ValueError(f"max_flows: expected {least} or more, got {max_flows}")
+        self._node_id = node_id
+        self._routes = routes or RouterConfig()
+        self._exit_traffic = exit_traffic
+        prefixes = prefix_array(local)
+        prefixes["set"] = 1
+        self._locals = PrefixMap(prefixes) if local else None
+        self._meter = Meter(max_flows, max_endpoints=1, max_lanes=1)
+        self._lane = self._meter.acquire_lane()
+        self._step = ffi.new("struct netlog_capture_step *")
+        self._counters = CaptureCounters()
+
+    def read(self, source: ByteSource, name: str) -> Iterator[Message]:
+        """Count a capture; yield the messages of the periods that ended in it.
+
+        Args:
+            source: read to its end; stays open.
+            name: what errors call it.
+
+        Raises:
+            CaptureError: the capture is damaged, ends in the middle of a record, or can not be
+                read. What is before that was counted; its messages were yielded or will be.
+            MemoryError: for the interfaces of a pcapng file.
+        """
+        opened = ffi.new("struct netlog_capture **")
+        handle = self._locals.handle if self._locals else ffi.NULL
+        check(lib.netlog_capture_open(handle, opened), name)
+        capture = ffi.gc(opened[0], lib.netlog_capture_close)
+        try:
+            window = _Window(source, name)
+            while window.fill():
+                yield from self._count(capture, window, name)
+            if window.size or not window.offset:
+                need = int(self._step.need) if window.size else 4
+                raise CaptureError(
+                    f"{name}: byte {window.offset}: truncated: expected {need} bytes, "
+                    f"there are {window.size}"
+                )
+        finally:
+            ffi.release(capture)
+
+    def finish(self) -> Iterator[Message]:
+        """End the last period; further captures begin a new one."""
+        yield from self._emit()
+        self._step.start_ns = self._step.until_ns = 0
+
+    def counters(self) -> CaptureCounters:
+        """What became of the frames so far."""
+        counters, step = self._counters, self._step
+        counters.packets = step.frames[lib.NETLOG_FRAME_PACKET]
+        counters.snapped = step.frames[lib.NETLOG_FRAME_SNAPPED]
+        counters.not_ip = step.frames[lib.NETLOG_FRAME_NOT_IP]
+        counters.cut = step.frames[lib.NETLOG_FRAME_CUT]
+        counters.unknown_link = step.frames[lib.NETLOG_FRAME_LINK]
+        counters.late = step.late
+        return counters
+
+    def close(self) -> None:
+        """Give the memory back; closing twice is fine."""
+        if self._lane is not None:
+            self._meter.release_lane(self._lane)
+            self._lane = None
+        self._meter.close()
+        if self._locals:
+            self._locals.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _count(self, capture: Any, window: "_Window", name: str) -> Iterator[Message]:  # noqa: ANN401 - a pointer of the core
+        """Count the whole records of the window."""
+        step = self._step
+        while True:
+            step.data, step.bytes = window.data + window.start, window.size
+            unknown = step.frames[lib.NETLOG_FRAME_LINK]
+            stop = lib.netlog_capture_count(capture, self._lane, step)
+            window.take(step.consumed)
+            if step.frames[lib.NETLOG_FRAME_LINK] != unknown:
+                self._counters.link_types.add(step.unknown_link)
+            if step.fault in _FAULTS:
+                raise CaptureError(f"{name}: byte {window.offset}: {_FAULTS[step.fault]}")
+            check(stop, name)
+            if stop == lib.NETLOG_CAPTURE_MORE:
+                break
+            if stop == lib.NETLOG_CAPTURE_PERIOD:
+                yield from self._emit()
+                self._begin(step.time_ns)
+            elif self._meter.wait(0):
+                yield from self._emit()
+        if self._meter.wait(0):
+            yield from self._emit()
+        window.make_room(step.need)
+
+    def _begin(self, time_ns: int) -> None:
+        """Begin the period that a packet of this time lies in."""
+        step = self._step
+        first = not step.until_ns
+        start_ns = time_ns if first else time_ns - (time_ns - step.start_ns) % self._period_ns
+        step.start_ns, step.until_ns = start_ns, start_ns + self._period_ns
+
+    def _emit(self) -> Iterator[Message]:
+        """The messages of what was counted since the last ones."""
+        step = self._step
+        if not step.until_ns:
+            return
+        rows = self._meter.extract()
+        snapped = (
+            step.snapped_packets[lib.NETLOG_TX],
+            step.snapped_bytes[lib.NETLOG_TX],
+            step.snapped_packets[lib.NETLOG_RX],
+            step.snapped_bytes[lib.NETLOG_RX],
+        )
+        for direction in (lib.NETLOG_TX, lib.NETLOG_RX):
+            step.snapped_packets[direction] = step.snapped_bytes[direction] = 0
+        unattributed = Unattributed(self._meter.unattributed.by_reason | {"snapped": snapped})
+        if unattributed.packets:
+            rows = np.concatenate((rows, unattributed.as_row()))
+        # The table that was just emptied may have asked for it: that is done with.
+        self._meter.wait(0)
+        yield from iter_messages(
+            node_id=self._node_id,
+            start=step.start_ns,
+            end=step.until_ns - 1,
+            tun=rows,
+            sock=None,
+            routes=self._routes,
+            exit_traffic=self._exit_traffic,
+        )
+
+
+class _Window:
+    """The part of a source that is in memory: `size` bytes from `start` on in a buffer."""
+
+    def __init__(self, source: ByteSource, name: str) -> None:
+        self._source = source
+        self._name = name
+        self._buffer = memoryview(bytearray(CHUNK_BYTES))
+        self.data = ffi.from_buffer("uint8_t[]", self._buffer)
+        self.start = self.size = 0
+        self.offset = 0  # of `start` in the source
+
+    def fill(self) -> bool:
+        """Read on; False at the end of the source."""
+        if self.start:
+            left = bytes(self._buffer[self.start : self.start + self.size])
+            self._buffer[: self.size] = left
+            self.start = 0
+        try:
+            read = self._source.readinto(self._buffer[self.size :])
+            if read is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        except OSError as error:
+            where = f"{self._name}: byte {self.offset + self.size}"
+            raise CaptureError(f"{where}: {error.strerror}") from error
+        self.size += read
+        return read > 0
+
+    def take(self, count: int) -> None:
+        """Give up the first bytes."""
+        self.start += count
+        self.size -= count
+        self.offset += count
+
+    def make_room(self, need: int) -> None:
+        """See to it that a record of so many bytes fits; at most NETLOG_MAX_BLOCK_BYTES."""
+        if need > len(self._buffer):
+            grown = memoryview(bytearray(max(need, 2 * len(self._buffer))))
+            grown[: self.size] = self._buffer[self.start : self.start + self.size]
+            self._buffer, self.start = grown, 0
+            self.data = ffi.from_buffer("uint8_t[]", grown)

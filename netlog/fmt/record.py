@@ -1,0 +1,271 @@
+"""Flow logs as they are read: found in any JSON value, with the nodes that they name."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from netlog._protocols import protocol_name, protocol_number
+from netlog.fmt.split import ReadError, Value
+from netlog.times import parse_rfc3339
+
+__all__ = ["CLASSES", "Address", "Endpoint", "Entry", "Node", "Record", "endpoint", "read_records"]
+
+CLASSES = ("virtual", "subnet", "exit", "physical")
+MEMBERS = {kind: f"{kind}Traffic" for kind in CLASSES}
+PERIOD = ("nodeId", "start", "end")
+ZERO_TIME = "0001-01-01T00:00:00Z"
+"""The start of the empty message that some Tailscale clients send: Go's zero time."""
+MALFORMED = re.compile(r"(.*) \(byte (\d+)\)", re.DOTALL)
+"""How msgspec says what is no JSON; the offset is that in the value."""
+MAX_NESTING = 64
+"""Of a flow log within other values; it is searched for no deeper."""
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Node(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
+    """A node as a message describes it."""
+
+    node_id: str = ""
+    name: str | None = ""
+    addresses: list[str] | None = None
+    user: str | None = ""
+    tags: list[str] | None = None
+
+
+class Entry(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
+    """A connection and its counts. Absent addresses are None or "", as they came."""
+
+    proto: int | str = 0
+    src: str | None = ""
+    dst: str | None = ""
+    tx_pkts: Count = 0
+    tx_bytes: Count = 0
+    rx_pkts: Count = 0
+    rx_bytes: Count = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Both ways."""
+        return self.tx_bytes + self.rx_bytes
+
+    @property
+    def protocol(self) -> str:
+        """Its name, its number if it has none, "" if it is unknown."""
+        number = self.protocol_number
+        return str(self.proto) if number is None else protocol_name(number) if number else ""
+
+    @property
+    def protocol_number(self) -> int | None:
+        """0: unknown; None: it came as a name that has no number."""
+        if isinstance(self.proto, int):
+            return self.proto
+        return protocol_number(self.proto) if self.proto else 0
+
+
+class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The members of a message that are looked at."""
+
+    node_id: str | None = ""
+    start: str | None = ""
+    end: str | None = ""
+    src_node: Node | None = None
+    dst_nodes: list[Node] | None = None
+    virtual_traffic: list[Entry] | None = None
+    subnet_traffic: list[Entry] | None = None
+    exit_traffic: list[Entry] | None = None
+    physical_traffic: list[Entry] | None = None
+
+
+class _Envelope(Wire):
+    event: Wire | None = None  # Splunk HEC
+
+
+class Endpoint(NamedTuple):
+    """An address with its port, as text and, if the text is right, as an address."""
+
+    host: str
+    port: int
+    address: Address | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """A flow log message.
+
+    Args:
+        node_id: who reports.
+        start_ns: the period's first nanosecond since the epoch; None: not said.
+        end_ns: its last one.
+        traffic: the connections of each class.
+        own: the node that reports.
+        nodes: the nodes that the message names, by address.
+        tree: the whole message as JSON values, if it was asked for.
+    """
+
+    node_id: str
+    start_ns: int | None
+    end_ns: int | None
+    traffic: dict[str, list[Entry]]
+    own: Node = field(default_factory=Node)
+    nodes: dict[Address, Node] = field(default_factory=dict)
+    tree: dict[str, Any] | None = None
+
+    @property
+    def period_s(self) -> float | None:
+        """Its length, above 0; both ends belong to it. None: not said, or ends before it starts."""
+        if self.start_ns is None or self.end_ns is None or self.end_ns < self.start_ns:
+            return None
+        return (self.end_ns - self.start_ns + 1) / 1e9
+
+    def node_at(self, end: Endpoint) -> Node | None:
+        """The node that has the address, if the message names one."""
+        return self.nodes.get(end.address) if end.address is not None else None
+
+    def with_traffic(self, kept: dict[str, list[int]]) -> "Record":
+        """A record that has only the connections at these indices."""
+        traffic = {
+            kind: [self.traffic[kind][index] for index in indices] for kind, indices in kept.items()
+        }
+        tree = None
+        if self.tree is not None:
+            tree = {name: value for name, value in self.tree.items() if name not in _KINDS}
+            for kind, indices in kept.items():
+                member = MEMBERS[kind]
+                tree[member] = [self.tree[member][index] for index in indices]
+        return replace(self, traffic=traffic, tree=tree)
+
+
+_KINDS = {member: kind for kind, member in MEMBERS.items()}
+_DECODE = msgspec.json.Decoder(_Envelope).decode
+_DECODE_ANY = msgspec.json.Decoder().decode
+
+
+def read_records(value: Value, *, keep_tree: bool = False) -> Iterator[Record]:
+    """Find the flow logs in a JSON value.
+
+    Args:
+        value: anything; objects that are no flow logs have none, and are searched for some.
+        keep_tree: keep the whole message, for output as JSON.
+
+    Returns:
+        The flow logs. The empty messages of a node that did not know itself are left out.
+
+    Raises:
+        ReadError: the value is no JSON, or a flow log's member is not what it should be.
+
+    Thread safety: any thread.
+    """
+    try:
+        wire = None if keep_tree else _decode_known(value)
+        if wire is not None:
+            yield from _record(wire, None)
+            return
+        for tree in _search(_DECODE_ANY(value.data), 0):
+            yield from _record(msgspec.convert(tree, Wire), tree if keep_tree else None)
+    except RecursionError:
+        raise ReadError("too deeply nested", value.offset) from None
+    except msgspec.ValidationError as error:
+        raise ReadError(f"a flow log that is not right: {error}", value.offset) from None
+    except msgspec.DecodeError as error:
+        text, at = str(error), 0
+        if found := MALFORMED.fullmatch(text):
+            text, at = found[1], int(found[2])
+        raise ReadError(text, value.offset + at) from None
+    except ValueError as error:
+        raise ReadError(f"a flow log that is not right: {error}", value.offset) from None
+
+
+def _decode_known(value: Value) -> Wire | None:
+    """Read the usual forms at once; None: the value must be searched."""
+    try:
+        envelope = _DECODE(value.data)
+    except msgspec.ValidationError:
+        return None  # something else, which may still hold a flow log; or a flow log that is wrong
+    for wire in (envelope, envelope.event):
+        if wire is not None and _is_flow_log(wire):
+            return wire
+    return None
+
+
+def _is_flow_log(wire: Wire) -> bool:
+    if wire.node_id and wire.start and wire.end:
+        return True
+    traffic = (wire.virtual_traffic, wire.subnet_traffic, wire.exit_traffic, wire.physical_traffic)
+    return any(entries is not None for entries in traffic)
+
+
+def _search(value: object, depth: int) -> Iterator[dict[str, Any]]:
+    if depth > MAX_NESTING:
+        return
+    if isinstance(value, dict):
+        if any(value.get(member) is not None for member in _KINDS) or all(map(value.get, PERIOD)):
+            yield value
+            return
+        children = list(value.values())
+    elif isinstance(value, list):
+        children = value
+    else:
+        return
+    for child in children:
+        yield from _search(child, depth + 1)
+
+
+def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[Record]:
+    if not wire.node_id and wire.start == ZERO_TIME:
+        return
+    lists = {
+        "virtual": wire.virtual_traffic,
+        "subnet": wire.subnet_traffic,
+        "exit": wire.exit_traffic,
+        "physical": wire.physical_traffic,
+    }
+    nodes: dict[Address, Node] = {}
+    own = wire.src_node or Node(wire.node_id or "")
+    for node in (*(wire.dst_nodes or ()), own):
+        for text in node.addresses or ():
+            address = endpoint(text).address
+            if address is not None:
+                nodes[address] = node
+    yield Record(
+        wire.node_id or own.node_id,
+        parse_rfc3339(wire.start) if wire.start else None,
+        parse_rfc3339(wire.end) if wire.end else None,
+        {kind: entries for kind, entries in lists.items() if entries},
+        own,
+        nodes,
+        tree,
+    )
+
+
+def endpoint(text: str) -> Endpoint:
+    """An address with or without a port: `1.2.3.4:5`, `[fd7a::1]:5`, `fd7a::1`.
+
+    Args:
+        text: of a message; an IPv4 address that is written as IPv6 is IPv4.
+
+    Returns:
+        Its parts; the text itself as host if it is no address.
+    """
+    host, port = text, 0
+    head, colon, tail = text.rpartition(":")
+    if colon and (text[0] == "[" or ":" not in head) and tail.isascii() and tail.isdigit():
+        host, port = head.strip("[]"), int(tail[:6])
+    address = _address(host)
+    return Endpoint(text, 0, None) if address is None else Endpoint(host, port, address)
+
+
+@lru_cache(maxsize=65536)
+def _address(host: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,89 @@
+"""Which messages, and which of their connections, are wanted."""
+
+import re
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from netlog.fmt.expression import Connection, Predicate
+from netlog.fmt.record import CLASSES, Record
+from netlog.times import parse_rfc3339
+
+__all__ = ["Selection", "parse_moment"]
+
+UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is wanted.
+
+    Args:
+        classes: traffic classes; all of them by default.
+        since_ns: messages whose period reaches to this moment or beyond it; ns since the epoch.
+        until_ns: messages whose period begins before this moment. A message without a period is
+            not wanted if either is given.
+        predicate: connections for which it is true; None: all.
+    """
+
+    classes: Collection[str] = CLASSES
+    since_ns: int | None = None
+    until_ns: int | None = None
+    predicate: Predicate | None = None
+
+    def apply(self, record: Record) -> Record | None:
+        """What is wanted of a message.
+
+        Returns:
+            The message with the wanted connections; the message itself if that is all of them;
+            None if it is not wanted, or nothing of it.
+        """
+        if not self._in_time(record):
+            return None
+        if self.predicate is None and all(kind in self.classes for kind in record.traffic):
+            # a message without any connections is wanted if nobody asked for connections
+            return record if record.traffic or len(self.classes) == len(CLASSES) else None
+        kept = {}
+        for kind, entries in record.traffic.items():
+            if kind not in self.classes:
+                continue
+            indices = [
+                index
+                for index, entry in enumerate(entries)
+                if self.predicate is None or self.predicate(Connection(record, kind, entry))
+            ]
+            if indices:
+                kept[kind] = indices
+        return record.with_traffic(kept) if kept else None
+
+    def _in_time(self, record: Record) -> bool:
+        start_ns = record.end_ns if record.start_ns is None else record.start_ns
+        end_ns = record.start_ns if record.end_ns is None else record.end_ns
+        if self.since_ns is not None and (end_ns is None or end_ns < self.since_ns):
+            return False
+        return self.until_ns is None or (start_ns is not None and start_ns < self.until_ns)
+
+
+def parse_moment(text: str, now_ns: Callable[[], int] = time.time_ns) -> int:
+    """A moment as a user gives it.
+
+    Args:
+        text: RFC 3339, or how long ago: `90s`, `10m`, `2h`, `3d`, `1w`.
+        now_ns: the clock.
+
+    Returns:
+        Nanoseconds since the epoch.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if match := AGO.fullmatch(text):
+        return now_ns() - int(match[1]) * UNIT_S[match[2]] * 1_000_000_000
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r}: expected a time such as 2022-10-01T00:00:05Z, or how long ago: "
+            "90s, 10m, 2h, 3d, 1w"
+        ) from None

@@ -1,0 +1,284 @@
+"""A stream of JSON, cut into values without holding more than one of them.
+
+What is a sequence is entered: concatenated values (with or without white space between them),
+arrays, and the array of an object that begins with `"logs": [`, which is how an API answers. Any
+other value is handed out whole, undecoded; what is wrong inside of it is its decoder's to find.
+
+An object that ends with its line is found by a decoder that only skips (ten times as fast). Of all
+others, brackets and strings are skipped by regular expressions with possessive repeats, so that
+Python runs a few times a message and not once a byte, and nothing is looked at twice except a
+string that a chunk's border cuts.
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from netlog.errors import NetlogError
+
+__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "ReadError", "Splitter", "Value"]
+
+MAX_VALUE_BYTES = 64 * 1024 * 1024
+"""Of one value. A message has at most 512 KiB (Tailscale's logtail); the rest is for envelopes."""
+MAX_DEPTH = 64
+"""Arrays within arrays that are entered; envelopes have two."""
+
+MAX_MISSES = 8
+"""Objects in a row that do not end with their line, before lines are given up for the stream."""
+
+_TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+'
+_STRING = _TEXT + rb'"'
+_FLAT = rb'[^][{}"]*+(?:' + _STRING + rb'[^][{}"]*+)*+'
+STRING = re.compile(_STRING, re.DOTALL)
+FLAT = re.compile(_FLAT, re.DOTALL)
+"""Anything up to a bracket outside of strings, or up to a string that has no end yet."""
+RUN = re.compile(
+    _FLAT + rb"(?:(?:\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])" + _FLAT + rb")*+", re.DOTALL
+)
+"""As above, with whole brackets that hold no others: a message's entries in one go."""
+TORN = re.compile(_TEXT + rb"(?=[\x00-\x1f])", re.DOTALL)
+"""A string up to what can not stand in one (RFC 8259 section 7): the end of a torn line, mostly."""
+SPACE = re.compile(rb"[ \t\r\n]*+")
+SCALAR = re.compile(rb"[-+.0-9A-Za-z]++")
+WRAPPER = re.compile(rb'\{[ \t\r\n]*"logs"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
+SKIPPER = msgspec.json.Decoder(msgspec.Raw)
+SCALAR_STARTS = frozenset(b"-0123456789tfn")
+BRACE, BRACE_END, BRACKET, BRACKET_END, QUOTE, COMMA, COLON = b'{}[]",:'
+
+
+class ReadError(NetlogError, ValueError):
+    """What was read is not what it should be.
+
+    Args:
+        text: what is wrong.
+        offset: of the byte where that was found, from the stream's begin.
+    """
+
+    def __init__(self, text: str, offset: int) -> None:
+        super().__init__(f"byte {offset}: {text}")
+        self.text = text
+        self.offset = offset
+
+
+class Value(NamedTuple):
+    """A JSON value, not decoded, and the offset of its first byte in the stream."""
+
+    offset: int
+    data: bytearray
+
+
+class _Expect(enum.Enum):
+    VALUE = "a JSON value"
+    FIRST = "a JSON value or ]"
+    AFTER = "a comma or the closing bracket"
+    KEY = "a member's name"
+    COLON = "a colon"
+
+
+class Splitter:
+    """Cuts a stream into values.
+
+    Args:
+        max_value_bytes: of one value; a longer one is an error.
+
+    Thread safety: one thread.
+    """
+
+    def __init__(self, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
+        self._max_value_bytes = max_value_bytes
+        self._buffer = bytearray()
+        self._base = 0  # offset in the stream of the buffer's first byte
+        self._at = 0  # in the buffer: where what is expected may begin
+        self._expect = _Expect.VALUE
+        self._entered: list[int] = []  # the closing brackets of what was entered
+        self._open = bytearray()  # closing brackets wanted by the object at _at; empty: in none
+        self._scan = 0  # in the buffer: up to where that object was looked at
+        self._bracket_seen = False  # the first bracket within it
+        self._misses = 0
+        self._found: Value | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[Value]:
+        """Take the stream's next bytes.
+
+        Args:
+            chunk: of any size; copied.
+
+        Returns:
+            The values that end in it, as they are found: consume it before the next call.
+
+        Raises:
+            ReadError: it is no JSON, or a value is too long.
+        """
+        self._buffer += chunk
+        while self._advance():
+            if self._found is not None:
+                yield self._found
+                self._found = None
+        del self._buffer[: self._at]
+        self._base += self._at
+        self._scan -= self._at
+        self._at = 0
+        if len(self._buffer) > self._max_value_bytes:
+            raise ReadError(f"a value of more than {self._max_value_bytes} bytes", self._base)
+
+    def finish(self) -> Iterator[Value]:
+        """Take the stream's end.
+
+        Returns:
+            A number or a literal that only the end ended.
+
+        Raises:
+            ReadError: the stream ends within a value.
+        """
+        yield from self.feed(b" ")  # ends a number
+        if self._buffer[self._at :].strip() or self._entered:
+            end = self._base + len(self._buffer) - 1
+            what = f"a value that began at byte {self._base + self._at}"
+            if not self._open:
+                what = "an array" if self._entered else "a string"
+            raise ReadError(f"the stream ends within {what}", end)
+
+    def _advance(self) -> bool:
+        """Take one step; False: that needs more bytes."""
+        if self._open:
+            return self._within_object()
+        at = self._at = _skip(SPACE, self._buffer, self._at)
+        if at == len(self._buffer):
+            return False
+        byte = self._buffer[at]
+        match self._expect:
+            case _Expect.FIRST if byte == BRACKET_END:
+                self._leave()
+            case _Expect.VALUE | _Expect.FIRST:
+                return self._begin_value(byte)
+            case _Expect.AFTER if byte == COMMA:
+                array = self._entered[-1] == BRACKET_END
+                self._move(1, _Expect.VALUE if array else _Expect.KEY)
+            case _Expect.AFTER if byte == self._entered[-1]:
+                self._leave()
+            case _Expect.KEY if byte == QUOTE:
+                end = self._string_end()
+                if end == at:
+                    return False
+                self._move(end - at, _Expect.COLON)
+            case _Expect.COLON if byte == COLON:
+                self._move(1, _Expect.VALUE)
+            case _:
+                raise self._unexpected(byte)
+        return True
+
+    def _begin_value(self, byte: int) -> bool:
+        at = self._at
+        if byte == BRACE:
+            if self._take_line():
+                return True
+            self._open.append(BRACE_END)
+            self._scan, self._bracket_seen = at + 1, False
+            return True
+        if byte == BRACKET:
+            self._enter(at, BRACKET_END)
+            return True
+        if byte == QUOTE:
+            end = self._string_end()
+            if end == at:
+                return False
+        elif byte in SCALAR_STARTS:
+            end = _skip(SCALAR, self._buffer, at)
+            if end == len(self._buffer):
+                return False
+        else:
+            raise self._unexpected(byte)
+        self._take(end)
+        return True
+
+    def _take_line(self) -> bool:
+        """Take the object that begins here if it ends with its line."""
+        if self._misses >= MAX_MISSES or self._is_wrapper():
+            return False
+        line_end = self._buffer.find(b"\n", self._at)
+        self._misses += 1
+        if line_end < 0:
+            return False
+        try:
+            with memoryview(self._buffer) as view, view[self._at : line_end] as line:
+                SKIPPER.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        self._misses = 0
+        self._take(line_end)
+        return True
+
+    def _within_object(self) -> bool:
+        pattern = RUN if self._bracket_seen else FLAT
+        scan = self._scan = _skip(pattern, self._buffer, self._scan)
+        if scan == len(self._buffer):
+            return False
+        byte = self._buffer[scan]
+        if byte == QUOTE:
+            self._check_string(scan)
+            return False
+        if byte == BRACKET and not self._bracket_seen and self._is_wrapper():
+            self._open.clear()
+            self._entered.append(BRACE_END)
+            self._enter(scan, BRACKET_END)
+            return True
+        self._bracket_seen = True
+        self._scan = scan + 1
+        if byte in (BRACE, BRACKET):
+            self._open.append(BRACE_END if byte == BRACE else BRACKET_END)
+        elif byte != self._open.pop():
+            raise ReadError(f"a {chr(byte)} that closes nothing", self._base + scan)
+        if not self._open:
+            self._take(scan + 1)
+        return True
+
+    def _string_end(self) -> int:
+        """Where the string that begins here ends; here, if it has no end yet."""
+        end = _skip(STRING, self._buffer, self._at)
+        if end == self._at:
+            self._check_string(end)
+        return end
+
+    def _check_string(self, at: int) -> None:
+        """Raise if the string that begins there, and has no end, can not get one."""
+        torn = _skip(TORN, self._buffer, at)
+        if torn > at:
+            raise ReadError("a string that its line does not end", self._base + torn)
+
+    def _is_wrapper(self) -> bool:
+        return WRAPPER.match(self._buffer, self._at) is not None
+
+    def _enter(self, at: int, closing: int) -> None:
+        if len(self._entered) >= MAX_DEPTH:
+            raise ReadError(f"more than {MAX_DEPTH} arrays within each other", self._base + at)
+        self._entered.append(closing)
+        self._at = at
+        self._move(1, _Expect.FIRST)
+
+    def _leave(self) -> None:
+        self._entered.pop()
+        self._move(1, self._after())
+
+    def _take(self, end: int) -> None:
+        self._found = Value(self._base + self._at, self._buffer[self._at : end].rstrip())
+        self._move(end - self._at, self._after())
+
+    def _after(self) -> _Expect:
+        return _Expect.AFTER if self._entered else _Expect.VALUE
+
+    def _move(self, n_bytes: int, expect: _Expect) -> None:
+        self._at += n_bytes
+        self._expect = expect
+
+    def _unexpected(self, byte: int) -> ReadError:
+        got = ascii(chr(byte)) if byte < 0x80 else f"byte 0x{byte:02x}"  # noqa: PLR2004 - ASCII
+        return ReadError(f"expected {self._expect.value}, got {got}", self._base + self._at)
+
+
+def _skip(pattern: re.Pattern[bytes], buffer: bytearray, at: int) -> int:
+    """Where the pattern's match ends. The match itself must go at once: it pins the buffer."""
+    match = pattern.match(buffer, at)
+    return match.end() if match else at

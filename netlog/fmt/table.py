@@ -1,0 +1,135 @@
+"""Messages as tables for a person."""
+
+from collections.abc import Iterable, Iterator
+
+from netlog._terminal import CLASS_COLORS, Style, printable
+from netlog._units import binary_rate, binary_size, decimal_rate
+from netlog.fmt.names import Names
+from netlog.fmt.record import CLASSES, Entry, Record
+from netlog.times import format_rfc3339
+
+__all__ = ["Table"]
+
+MIN_END_WIDTH = 21
+"""`100.127.255.254:65535`: tables of IPv4 have equal columns from message to message."""
+BOLD, FAINT = "1", "2"
+UNKNOWN = "-"
+COUNTS = ("sent pkt/s", "sent B/s", "received pkt/s", "received B/s", "bytes")
+COLUMNS = "{:>12}{:>12}{:>16}{:>14}{:>12}"
+
+
+class Table:
+    """One table a message, its busiest connections first, and a sum over all at the end.
+
+    Args:
+        style: colour, or none.
+        names: what stands for addresses.
+    """
+
+    def __init__(self, style: Style, names: Names) -> None:
+        self._style = style
+        self._names = names
+        self._n_messages = 0
+        self._sums: dict[str, Entry] = {}
+        self._n_connections: dict[str, int] = {}
+
+    def begin(self) -> Iterable[str]:
+        """No line before the first message."""
+        return ()
+
+    def record(self, record: Record) -> Iterator[str]:
+        """A message's lines."""
+        if self._n_messages:
+            yield ""
+        self._n_messages += 1
+        yield self._style.paint(self._title(record), BOLD)
+        rows = {
+            kind: [
+                (printable(entry.protocol), *self._ends(record, entry), entry)
+                for entry in sorted(record.traffic[kind], key=_n_bytes, reverse=True)
+            ]
+            for kind in CLASSES
+            if kind in record.traffic
+        }
+        if not rows:
+            yield "no traffic"
+            return
+        ends = [row[1:3] for group in rows.values() for row in group]
+        source = max(MIN_END_WIDTH, *(len(src) for src, _ in ends))
+        destination = max(MIN_END_WIDTH, *(len(dst) for _, dst in ends))
+        head = f"{'':12}{'source':<{source}}  {'destination':<{destination}}"
+        yield self._style.paint(head + COLUMNS.format(*COUNTS), FAINT)
+        period_s = record.period_s
+        for kind, group in rows.items():
+            total = self._add(kind, [row[3] for row in group])
+            line = f"{kind:<{len(head)}}" + COLUMNS.format(*_cells(total, period_s))
+            yield self._style.paint(line, CLASS_COLORS[kind])
+            if len(group) == 1 and not group[0][1] and not group[0][2]:
+                continue  # a sum without addresses is shown
+            for protocol, src, dst, entry in group:
+                left = (
+                    f"  {protocol:<10}{src or UNKNOWN:<{source}}  {dst or UNKNOWN:<{destination}}"
+                )
+                yield left + COLUMNS.format(*_cells(entry, period_s))
+
+    def end(self) -> Iterator[str]:
+        """The sum over all messages, if there were several."""
+        if self._n_messages <= 1:
+            return
+        yield ""
+        yield self._style.paint(f"total of {self._n_messages} messages", BOLD)
+        names = ("connections", "sent packets", "bytes", "received packets", "bytes")
+        form = "{:<10}" + "".join(f"{{:>{len(name) + 6}}}" for name in names)
+        yield self._style.paint(form.format("", *names), FAINT)
+        for kind, total in self._sums.items():
+            cells = (
+                str(self._n_connections[kind]),
+                str(total.tx_pkts),
+                binary_size(total.tx_bytes),
+                str(total.rx_pkts),
+                binary_size(total.rx_bytes),
+            )
+            yield self._style.paint(form.format(kind, *cells), CLASS_COLORS[kind])
+
+    def _title(self, record: Record) -> str:
+        parts = [printable(self._names.of_reporter(record)) or "node unknown"]
+        if record.start_ns is not None:
+            parts.append(format_rfc3339(record.start_ns // 1_000_000 * 1_000_000))
+        period_s = record.period_s
+        parts.append("period unknown" if period_s is None else f"{period_s:.3f} s")
+        return "  ".join(parts)
+
+    def _ends(self, record: Record, entry: Entry) -> tuple[str, str]:
+        src = self._names.of_end(record, entry.src)
+        return printable(src), printable(self._names.of_end(record, entry.dst))
+
+    def _add(self, kind: str, entries: list[Entry]) -> Entry:
+        total = Entry(
+            tx_pkts=sum(entry.tx_pkts for entry in entries),
+            tx_bytes=sum(entry.tx_bytes for entry in entries),
+            rx_pkts=sum(entry.rx_pkts for entry in entries),
+            rx_bytes=sum(entry.rx_bytes for entry in entries),
+        )
+        self._n_connections[kind] = self._n_connections.get(kind, 0) + len(entries)
+        grand = self._sums.setdefault(kind, Entry())
+        grand.tx_pkts += total.tx_pkts
+        grand.tx_bytes += total.tx_bytes
+        grand.rx_pkts += total.rx_pkts
+        grand.rx_bytes += total.rx_bytes
+        return total
+
+
+def _n_bytes(entry: Entry) -> int:
+    return entry.n_bytes
+
+
+def _cells(entry: Entry, period_s: float | None) -> tuple[str, ...]:
+    if period_s is None:
+        return (*(UNKNOWN,) * 4, binary_size(entry.n_bytes))
+    return (
+        decimal_rate(entry.tx_pkts / period_s),
+        binary_rate(entry.tx_bytes / period_s),
+        decimal_rate(entry.rx_pkts / period_s),
+        binary_rate(entry.rx_bytes / period_s),
+        binary_size(entry.n_bytes),
+    )

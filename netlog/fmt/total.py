@@ -1,0 +1,56 @@
+"""Sums over messages: for each node one message that stands for all of its."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from netlog.fmt.record import Address, Entry, Node, Record
+
+__all__ = ["Total"]
+
+
+@dataclass(slots=True)
+class _NodeTotal:
+    own: Node
+    start_ns: int | None = None
+    end_ns: int | None = None
+    nodes: dict[Address, Node] = field(default_factory=dict)
+    traffic: dict[str, dict[tuple[object, ...], Entry]] = field(default_factory=dict)
+
+
+class Total:
+    """Adds messages up. Memory grows with the number of different connections.
+
+    Thread safety: one thread.
+    """
+
+    def __init__(self) -> None:
+        self._by_node: dict[str, _NodeTotal] = {}
+
+    def add(self, record: Record) -> None:
+        """Add a message's counts to those of its node."""
+        total = self._by_node.setdefault(record.node_id, _NodeTotal(record.own))
+        total.own = record.own  # what a node says of itself last is what holds
+        total.nodes |= record.nodes
+        moments = [ns for ns in (total.start_ns, record.start_ns) if ns is not None]
+        total.start_ns = min(moments, default=None)
+        moments = [ns for ns in (total.end_ns, record.end_ns) if ns is not None]
+        total.end_ns = max(moments, default=None)
+        for kind, entries in record.traffic.items():
+            sums = total.traffic.setdefault(kind, {})
+            for entry in entries:
+                number = entry.protocol_number
+                proto = entry.proto if number is None else number
+                key = (proto, entry.src or "", entry.dst or "")
+                into = sums.get(key)
+                if into is None:
+                    into = sums[key] = Entry(proto, entry.src or "", entry.dst or "")
+                into.tx_pkts += entry.tx_pkts
+                into.tx_bytes += entry.tx_bytes
+                into.rx_pkts += entry.rx_pkts
+                into.rx_bytes += entry.rx_bytes
+
+    def records(self) -> Iterator[Record]:
+        """For each node a message from its first period's start to its last one's end."""
+        for node_id, total in self._by_node.items():
+            traffic = {kind: list(sums.values()) for kind, sums in total.traffic.items()}
+            yield Record(node_id, total.start_ns, total.end_ns, traffic, total.own, total.nodes)

@@ -1,0 +1,137 @@
+"""`netlog.gateway.Gateway`: a node in this process, in a namespace of its own."""
+
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gateways import joined
+from namespace import LinkCounters, Namespace, wait_for
+
+from netlog import DeviceError, FileSink, Message, StateError
+from netlog.config import Config, parse_config
+from netlog.gateway import Gateway
+
+pytestmark = pytest.mark.root
+
+CONFIG = """
+poll_period_s = 0.1
+node = { id = "a" }
+tun = { name = "netlog0", addresses = ["100.64.0.1/32"] }
+sock = { listen = "192.0.2.1:41641" }
+peers = [{ endpoint = "192.0.2.2:41641", allowed_ips = ["100.64.0.2"] }]
+"""
+
+# A process of its own: it must not wait for this one's interpreter lock.
+POUR = """
+import socket
+user = socket.socket(type=socket.SOCK_DGRAM)
+while True:
+    user.sendto(b"x", ("100.64.0.2", 1))
+"""
+
+
+class Collected:
+    """A sink that keeps the messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def write(self, message: Message) -> None:
+        """Keep it."""
+        self.messages.append(message)
+
+    def close(self) -> None:
+        """Keep them all the same."""
+
+    def packets(self) -> int:
+        """Packets sent into the tunnel, over all messages."""
+        return sum(
+            int(traffic["tx_packets"].sum(dtype=np.uint64))
+            for message in self.messages
+            for traffic in (message.virtual_traffic, message.subnet_traffic, message.exit_traffic)
+        )
+
+
+def config() -> Config:
+    """A node whose peer is the other side of the link."""
+    return parse_config(CONFIG, "test")
+
+
+def started(namespace: Namespace, sink: Collected | FileSink) -> Gateway:
+    """A gateway that runs in a namespace."""
+    gateway = Gateway(config(), sink)
+    with namespace.entered():
+        gateway.start()
+    return gateway
+
+
+def test_stopping_under_load_loses_no_packet() -> None:
+    """While packets pour in: what was read from the TUN until the stop is in the messages."""
+    sink = Collected()
+    with joined() as (left, _), started(left, sink) as gateway:
+        sender = left.popen(sys.executable, "-c", POUR)
+        try:
+            wait_for(lambda: len(sink.messages) >= 3, "messages come")
+            gateway.stop()
+            dropped = left.counters("netlog0").tx_dropped
+            wait_for(
+                lambda: left.counters("netlog0").tx_dropped > dropped + 1000, "nobody reads the TUN"
+            )
+            counted = gateway.link_counters().tx_packets
+            assert sink.packets() == counted
+            assert gateway.counters().relay.tx.packets == counted > 0
+        finally:
+            sender.kill()
+            sender.wait()
+
+
+def test_a_gateway_starts_once() -> None:
+    """A second start is an error, and what it has is only there while it runs."""
+    with joined() as (left, _):
+        gateway = Gateway(config(), Collected())
+        with pytest.raises(StateError):
+            gateway.counters()
+        with pytest.raises(StateError):
+            gateway.link_counters()
+        with left.entered():
+            gateway.start()
+            with pytest.raises(StateError):
+                gateway.start()
+        assert gateway.link_counters().rx_packets == 0
+        assert isinstance(left.counters("netlog0"), LinkCounters)
+        gateway.close()
+        gateway.close()
+
+
+def test_starting_and_stopping_leaks_nothing(tmp_path: Path) -> None:
+    """Many gateways one after the other leave no descriptor, thread or interface."""
+
+    def held() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    with joined() as (left, _):
+        before = None
+        for _ in range(10):
+            sink = FileSink(tmp_path / "flows.jsonl")
+            with started(left, sink) as gateway:
+                gateway.stop()
+            sink.close()
+            before = before or held()
+        assert held() == before
+        assert "netlog0" not in left.ip("link")
+
+
+def test_a_failed_start_leaves_nothing() -> None:
+    """Where the last step fails, the steps before are taken back; afterwards it can start."""
+    with joined() as (left, _):
+        left.ip("route add 100.64.0.2/32 via 192.0.2.2")
+        gateway = Gateway(config(), Collected())
+        with left.entered():
+            with pytest.raises(DeviceError, match="File exists"):
+                gateway.start()
+            assert "netlog0" not in left.ip("link")
+            left.ip("route del 100.64.0.2/32")
+            gateway.start()
+        gateway.close()

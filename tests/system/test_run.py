@@ -1,0 +1,387 @@
+"""`netlog run`: real gateways, each a process in a namespace of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateways import joined
+from namespace import LinkCounters, Namespace, wait_for
+
+pytestmark = pytest.mark.root
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
+COMMAND = (sys.executable, "-W", "error", "-m", "netlog", "run")
+
+CONFIG = """
+poll_period_s = 0.2
+exit_traffic = "log"
+max_flows = 1024
+
+[node]
+id = "node-{me}"
+
+[tun]
+name = "netlog0"
+addresses = ["100.64.0.{me}/32", "fd7a:115c:a1e0::{me}/128"]
+
+[sock]
+listen = "0.0.0.0:41641"
+
+[[peers]]
+name = "node-{peer}"
+endpoint = "192.0.2.{peer}:41641"
+allowed_ips = ["100.64.0.{peer}/32", "fd7a:115c:a1e0::{peer}/128"]
+"""
+
+
+@dataclass
+class Running:
+    """A `netlog run` and what it has said."""
+
+    process: subprocess.Popen[bytes]
+    namespace: Namespace
+    folder: Path
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def said(self) -> str:
+        """Its standard error so far."""
+        return (self.folder / "stderr").read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit status, with its messages read."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until it has ended; its exit status, with its messages read."""
+        status = self.process.wait(60)
+        lines = (self.folder / "stdout").read_bytes().splitlines(keepends=True)
+        assert all(line.endswith(b"\n") for line in lines)
+        self.messages = [json.loads(line) for line in lines]
+        assert "Traceback" not in self.said, self.said
+        return status
+
+    def counters(self) -> LinkCounters:
+        """The kernel's counters of its TUN."""
+        return self.namespace.counters("netlog0")
+
+
+@contextlib.contextmanager
+def started(
+    namespace: Namespace, folder: Path, config: str, stdout: int | None = None
+) -> Iterator[Running]:
+    """Run a gateway, not necessarily to the point where it relays; whatever happens, end it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "gateway.toml").write_text(config)
+    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+        process = namespace.popen(
+            *COMMAND,
+            str(folder / "gateway.toml"),
+            stdout=out if stdout is None else stdout,
+            stderr=err,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+    try:
+        yield Running(process, namespace, folder)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def relays(running: Running) -> bool:
+    """Whether it is up; a process that has ended never will be."""
+    assert running.process.poll() is None, running.said
+    return "a message every" in running.said
+
+
+@contextlib.contextmanager
+def both(folder: Path, changes: str = "") -> Iterator[tuple[Running, Running]]:
+    """Two gateways that relay to each other; `changes` go before the first one's configuration."""
+    with joined() as (left, right):
+        first, second = CONFIG.format(me=1, peer=2), CONFIG.format(me=2, peer=1)
+        with (
+            started(left, folder / "a", changes + first) as a,
+            started(right, folder / "b", second) as b,
+        ):
+            for running in (a, b):
+                wait_for(lambda running=running: relays(running), "the gateway is up")
+            yield a, b
+
+
+def ask(a: Running, b: Running, rounds: int = 20) -> None:
+    """Send datagrams from behind a to behind b and back, over both IP versions."""
+    for family, one, two in (
+        (socket.AF_INET, "100.64.0.1", "100.64.0.2"),
+        (socket.AF_INET6, "fd7a:115c:a1e0::1", "fd7a:115c:a1e0::2"),
+    ):
+        with a.namespace.entered():
+            user = socket.socket(family, socket.SOCK_DGRAM)
+        with b.namespace.entered():
+            other = socket.socket(family, socket.SOCK_DGRAM)
+        with user, other:
+            user.bind((one, 5000))
+            other.bind((two, 6000))
+            for each in (user, other):
+                each.settimeout(20)
+            for number in range(rounds):
+                user.sendto(bytes(100 + number), (two, 6000))
+                other.sendto(*other.recvfrom(2000))
+                user.recv(2000)
+
+
+def summed(messages: list[dict[str, Any]], *classes: str) -> tuple[int, int, int, int]:
+    """Sum the entries of some classes: tx packets, tx bytes, rx packets, rx bytes."""
+    tx_packets, tx_bytes, rx_packets, rx_bytes = (
+        sum(
+            entry.get(member, 0)
+            for message in messages
+            for name in classes
+            for entry in message.get(f"{name}Traffic", ())
+        )
+        for member in ("txPkts", "txBytes", "rxPkts", "rxBytes")
+    )
+    return tx_packets, tx_bytes, rx_packets, rx_bytes
+
+
+def kernel(counters: LinkCounters) -> tuple[int, int, int, int]:
+    """The same of the kernel."""
+    return counters.tx_packets, counters.tx_bytes, counters.rx_packets, counters.rx_bytes
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_all_traffic_is_in_the_messages(tmp_path: Path, number: signal.Signals) -> None:
+    """Told to stop, a gateway emits its last period; the sum of all is what the kernel counted."""
+    with both(tmp_path) as (a, b):
+        ask(a, b)
+        for running in (a, b):
+            counted = kernel(running.counters())
+            assert running.stop(number) == 0
+            assert summed(running.messages, "virtual", "subnet", "exit") == counted
+            assert counted[0] >= 40
+        sent, received = summed(a.messages, "physical"), summed(b.messages, "physical")
+        assert sent == (*received[2:], *received[:2])
+        assert {message["nodeId"] for message in a.messages} == {"node-1"}
+
+
+def test_a_gateway_says_what_it_does_and_did(tmp_path: Path) -> None:
+    """Standard error has a warning that nothing is encrypted, and in the end the counters."""
+    with both(tmp_path) as (a, b):
+        ask(a, b, rounds=3)
+        with a.namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"x", ("192.0.2.2", 41641))
+        wait_for(lambda: stranger_was_seen(b), "the stranger's datagram is logged")
+        assert b.stop() == 0
+    assert "the relay does not encrypt" in b.said
+    assert "netlog: sent to peers: 6 packets" in b.said
+    assert "dropped: 1 unknown endpoint" in b.said
+    assert "netlog: unattributed: none" in b.said
+    assert f"netlog: standard output: {len(b.messages)} messages written, 0 dropped" in b.said
+
+
+def stranger_was_seen(running: Running) -> bool:
+    """Whether a message has a datagram of one byte."""
+    lines = (running.folder / "stdout").read_bytes().splitlines()
+    entries = [entry for line in lines for entry in json.loads(line).get("physicalTraffic", ())]
+    return any(entry.get("rxBytes") == 1 for entry in entries)
+
+
+def test_nothing_is_left_after_a_gateway(tmp_path: Path) -> None:
+    """Interface and routes go with the process, also when it is killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with joined() as (left, _):
+            routes = left.ip("route"), left.ip("-6 route")
+            default = CONFIG.format(me=1, peer=2).replace('"100.64.0.2/32"', '"0.0.0.0/0"')
+            with started(left, tmp_path / number.name, default + "[routes]\ndefault = true") as a:
+                wait_for(lambda a=a: relays(a), "the gateway is up")
+                assert "0.0.0.0/1 dev netlog0" in left.ip("route")
+                a.stop(number)
+            wait_for(lambda left=left: "netlog0" not in left.ip("link"), "the interface is gone")
+            assert (left.ip("route"), left.ip("-6 route")) == routes
+
+
+def test_a_full_disk_stops_no_traffic(tmp_path: Path) -> None:
+    """A sink that fails is reported once and counted; the other sink and the traffic go on."""
+    sinks = 'sinks = [{ type = "file", path = "/dev/full" }, { type = "file", path = "b.jsonl" }]\n'
+    with both(tmp_path, sinks) as (a, b):
+        for count in (1, 2):
+            ask(a, b)
+            wait_for(lambda count=count: lines(a, "b.jsonl") >= count, "messages are written")
+        counted = kernel(a.counters())
+        assert a.stop() == 0
+    assert a.said.count("No space left on device: '/dev/full'") == 1
+    written = lines(a, "b.jsonl")
+    assert f"netlog: /dev/full: 0 messages written, {written} dropped" in a.said
+    assert f"netlog: b.jsonl: {written} messages written, 0 dropped" in a.said
+    messages = [json.loads(line) for line in (a.folder / "b.jsonl").read_text().splitlines()]
+    assert summed(messages, "virtual", "subnet", "exit") == counted
+
+
+def lines(running: Running, name: str) -> int:
+    """How many lines a file in its folder has."""
+    return (running.folder / name).read_bytes().count(b"\n")
+
+
+def test_a_gateway_that_nobody_reads_ends(tmp_path: Path) -> None:
+    """As in `netlog run CONFIG | head -1`: status 1, with the reason and without a traceback."""
+    reader, writer = os.pipe()
+    with (
+        joined() as (left, _),
+        started(left, tmp_path / "a", CONFIG.format(me=1, peer=2), stdout=writer) as a,
+    ):
+        os.close(writer)
+        wait_for(lambda: relays(a), "the gateway is up")
+        os.close(reader)
+        with left.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as user:
+            user.sendto(b"x", ("100.64.0.2", 1))
+        assert a.ended() == 1
+    assert "nobody reads standard output any more" in a.said
+
+
+def test_a_reader_that_hangs_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    """A second Ctrl-C ends a gateway whose messages nobody takes."""
+    reader, writer = os.pipe()
+    with joined() as (left, _), contextlib.ExitStack() as stack:
+        stack.callback(os.close, reader)
+        a = stack.enter_context(
+            started(left, tmp_path / "a", CONFIG.format(me=1, peer=2), stdout=writer)
+        )
+        wait_for(lambda: relays(a), "the gateway is up")
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        os.close(writer)
+        with left.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as user:
+            user.sendto(b"x", ("100.64.0.2", 1))
+        a.process.send_signal(signal.SIGINT)
+        relay_ended = f"/proc/{a.process.pid}/task"
+        wait_for(lambda: not has_relay(relay_ended), "the relay has stopped")
+        assert a.stop(signal.SIGINT) == 130
+    assert a.said.endswith("netlog: stopped at once\n")
+
+
+def has_relay(tasks: str) -> bool:
+    """Whether a process has the relay's threads."""
+    names = []
+    for task in Path(tasks).iterdir():
+        with contextlib.suppress(OSError):  # it has ended in this moment
+            names.append((task / "comm").read_text())
+    return any(name.startswith(("netlog-tx", "netlog-rx")) for name in names)
+
+
+def refusal(namespace: Namespace, folder: Path, config: str) -> str:
+    """What a gateway that can not start says; its status must be 1, and nothing be left."""
+    links = namespace.ip("-o link").count("\n")
+    with started(namespace, folder, config) as running:
+        assert running.ended() == 1
+        assert running.messages == []
+    assert namespace.ip("-o link").count("\n") == links
+    return running.said
+
+
+def test_a_tun_name_in_use_is_a_clear_error(tmp_path: Path) -> None:
+    """Whether another gateway has it or an interface of another kind."""
+    config = CONFIG.format(me=1, peer=2)
+    with joined() as (left, _):
+        with started(left, tmp_path / "a", config) as a:
+            wait_for(lambda: relays(a), "the gateway is up")
+            said = refusal(left, tmp_path / "b", config.replace("41641", "41642"))
+            assert "netlog: netlog0: Device or resource busy" in said
+            assert "choose another tun.name" in said
+        said = refusal(left, tmp_path / "c", config.replace("netlog0", "lan0"))
+        assert "netlog: lan0: " in said
+        assert "an interface of this name exists" in said
+
+
+def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
+    """The error has the address and the port, and the interface is gone again."""
+    with joined() as (left, _), contextlib.ExitStack() as stack:
+        with left.entered():
+            other = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        other.bind(("192.0.2.1", 41641))
+        said = refusal(left, tmp_path / "a", CONFIG.format(me=1, peer=2))
+    assert "netlog: udp 0.0.0.0:41641: Address already in use" in said
+    assert "choose another port" in said
+
+
+def test_an_address_of_another_machine_is_a_clear_error(tmp_path: Path) -> None:
+    """The socket can only be bound to an address that is here."""
+    config = CONFIG.format(me=1, peer=2).replace("0.0.0.0:41641", "192.0.2.9:41641")
+    with joined() as (left, _):
+        said = refusal(left, tmp_path / "a", config)
+    assert "netlog: udp 192.0.2.9:41641: Cannot assign requested address" in said
+
+
+def test_a_tunnel_through_itself_is_refused(tmp_path: Path) -> None:
+    """A peer's endpoint that its own allowed IPs lead into the tunnel would loop."""
+    config = CONFIG.format(me=1, peer=2).replace('"100.64.0.2/32"', '"192.0.2.2/32"')
+    with joined() as (left, _):
+        said = refusal(left, tmp_path / "a", config)
+    assert "peer 192.0.2.2:41641: the tunnel would carry its own datagrams" in said
+
+
+def test_a_route_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
+    """A prefix that leads elsewhere already is an error, and stays where it leads."""
+    with joined() as (left, _):
+        left.ip("route add 100.64.0.2/32 via 192.0.2.2")
+        said = refusal(left, tmp_path / "a", CONFIG.format(me=1, peer=2))
+        assert "via 192.0.2.2" in left.ip("route get 100.64.0.2")
+    assert "netlog: route 100.64.0.2/32 dev netlog0: File exists" in said
+
+
+def test_an_interface_that_somebody_removes_ends_the_gateway(tmp_path: Path) -> None:
+    """The relay ends by itself; the gateway says why, emits the rest and exits with 1."""
+    with both(tmp_path) as (a, b):
+        ask(a, b, rounds=3)
+        a.namespace.ip("link del netlog0")
+        assert a.ended() == 1
+        assert summed(a.messages, "physical")[0] >= 6
+    assert "netlog: the relay ended by itself: " in a.said
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        pytest.param(
+            ("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+            "CAP_NET_ADMIN",
+            id="no-capability",
+        ),
+        pytest.param(
+            (sys.executable, WITHOUT_TUN),
+            "sudo modprobe tun",
+            id="no-device",
+        ),
+    ],
+)
+def test_a_missing_right_comes_with_how_to_get_it(
+    tmp_path: Path, prefix: tuple[str, ...], said: str
+) -> None:
+    """Without the rights it says which, and what to do."""
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(me=1, peer=2))
+    with Namespace() as namespace, namespace.entered():
+        done = subprocess.run(
+            [*prefix, *COMMAND, "gateway.toml"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
