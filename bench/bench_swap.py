@@ -17,13 +17,13 @@ from bench.harness import Budget, Row, Turns
 from bench.native import ffi, lib
 from bench.packets import SEED, Memory, Meter, Ring, counting
 
-BATCHES = 400_000
+BATCHES = 1_000_000
 REFILLS = 2_000
 PERIOD_NS = 300_000
 
-# The share of batches that is below the "longest" one: what is beyond are the machine's interrupts,
-# which come with and without swaps.
-LONGEST = 0.99
+# "Longest" is the 95th percentile of either kind: what is beyond are interrupts, of which a poller
+# that wakes up causes some itself. All quantiles are in the JSON.
+LONGEST = 0.95
 
 
 class Stall:
@@ -95,7 +95,7 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
             page_faults=swapped.c.page_faults,
             sleeps=swapped.c.sleeps,
             batch_ns_quantiles={
-                name: np.quantile(times, [0.5, 0.99, 0.999, 1]).tolist()
+                name: np.quantile(times, [0.5, 0.95, 0.99, 0.999, 1]).tolist()
                 for name, times in {
                     "first after a swap": first,
                     "with swaps": swapped.undisturbed(),
@@ -105,7 +105,7 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
             },
         )
         Row(
-            f"longest batch at a swap, {size}",
+            f"first batch after a swap, {size}, 95th percentile",
             longest,
             "ns",
             beside,

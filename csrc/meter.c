@@ -377,6 +377,7 @@ ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_
 		sources[n].records = table->records;
 		sources[n].count = table_count(table);
 		sources[n].split = table->header->split;
+		sources[n].index = &table->index;
 		rows += sources[n].count;
 		n++;
 		add_unattributed(unattributed, &table->header->unattributed);

@@ -107,7 +107,7 @@ static bool add(struct bench *bench, uint64_t number, uint64_t hash, uint32_t pa
 static void compare(struct bench *bench, uint64_t row)
 {
 	struct netlog_merge_source source = {bench->table.records, bench->header.count,
-					     bench->header.split != 0};
+					     bench->header.split != 0, NULL};
 	struct netlog_flow *flows = calloc(bench->header.count + 1, sizeof(*flows));
 	ssize_t rows = netlog_merge(&source, 1, &secret, flows);
 
@@ -250,7 +250,7 @@ static void check_split_by_datagrams(struct bench *bench)
 	for (int round = 0; round < 5; round++)
 		netlog_count_datagrams(&bench->table, &datagram, 1, &last);
 	struct netlog_flow flow;
-	struct netlog_merge_source source = {bench->table.records, bench->header.count, true};
+	struct netlog_merge_source source = {bench->table.records, bench->header.count, true, NULL};
 
 	CHECK(netlog_merge(&source, 1, &secret, &flow) == 1);
 	CHECK(flow.tx_packets == 5ull << 31 && flow.tx_bytes == 5ull * UINT32_MAX);
@@ -295,7 +295,7 @@ static void check_passes(struct bench *bench, netlog_count_packets_fn *count_pac
 	for (int round = 0; round < ROUNDS; round++)
 		count_all(bench, count_packets, FLOWS, &last);
 	CHECK(bench->header.count == FLOWS * 2 && bench->header.split);
-	source = (struct netlog_merge_source){bench->table.records, FLOWS * 2, true};
+	source = (struct netlog_merge_source){bench->table.records, FLOWS * 2, true, NULL};
 	CHECK(netlog_merge(&source, 1, &secret, flows) == FLOWS);
 	for (uint32_t i = 0; i < FLOWS; i++) {
 		CHECK_ROW(i, flows[i].tx_packets == UINT32_MAX - 1ull + ROUNDS);

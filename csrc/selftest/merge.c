@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Selftest of merge: several tables, with their indexes lent, kept back, or spoilt. */
+#include "../count.h"
+#include "../merge.h"
+#include "../table.h"
+#include "check.h"
+
+#define NUMBERS     20000u
+#define MOST_TABLES 4u
+
+/* Two tags that agree in one bucket are met every few rounds. */
+#define ROUNDS (20 / SLOWER)
+
+enum lending { LENT, KEPT, SPOILT };
+
+static const char *const lendings[] = {"lent", "kept", "spoilt"};
+
+/* Each table counts `each` random connections out of the first `range`. */
+static const struct {
+	uint32_t tables, range, each;
+} cases[] = {
+	{1, 1, 1},         {1, 100, 50},          {2, 1, 1},          {2, 10, 10},
+	{2, 1000, 3},      {2, 1000, 5000},       {2, NUMBERS, 9000}, {3, NUMBERS, 20000},
+	{4, NUMBERS, 700}, {4, NUMBERS, NUMBERS}, {4, 33, 4000},
+};
+
+struct tables {
+	struct netlog_secret secret; /* another one in each run: other collisions */
+	struct netlog_table_header headers[MOST_TABLES];
+	struct netlog_table tables[MOST_TABLES];
+	uint64_t packets[NUMBERS]; /* of all tables, by connection */
+	uint64_t bytes[NUMBERS];
+};
+
+static void open_table(struct netlog_table *table, struct netlog_table_header *header,
+		       const struct netlog_secret *secret)
+{
+	size_t bytes = netlog_table_index_bytes(NUMBERS);
+
+	*table = (struct netlog_table){.header = header, .capacity = NUMBERS, .secret = secret};
+	memset(header, 0, sizeof(*header));
+	table->index.bucket_mask = index_buckets(NUMBERS) - 1;
+	table->index.position_mask = index_position_mask(NUMBERS);
+	table->index.slots = aligned_alloc(64, bytes);
+	table->records = aligned_alloc(64, NUMBERS * sizeof(struct netlog_record));
+	CHECK(table->index.slots && table->records);
+	memset(table->index.slots, 0, bytes);
+}
+
+static void count(struct tables *tables, uint32_t table, uint32_t number, uint64_t *random)
+{
+	struct netlog_connection connection = {.version = number % 2 ? 4 : 6, .proto = 6};
+	struct netlog_increment increment = {1, number % 3 == 0, next_random(random) % 1500};
+
+	put_32(connection.src + 12, number);
+	struct netlog_key key = key_of(&connection);
+
+	CHECK(netlog_table_add(&tables->tables[table], &key, key_hash(&key, &tables->secret),
+			       &increment));
+	tables->packets[number]++;
+	tables->bytes[number] += increment.bytes;
+}
+
+/* What is left of a table whose writer has lost its mind. */
+static void spoil(struct netlog_index *index, uint64_t *random)
+{
+	size_t slots = ((size_t)index->bucket_mask + 1) * NETLOG_BUCKET_SLOTS;
+
+	for (size_t i = 0; i < slots; i++) {
+		uint64_t word = next_random(random);
+
+		/* Some stay, some point elsewhere or nowhere, some are gone. */
+		if (word % 4 == 0)
+			index->slots[i] = (uint32_t)(word >> 32);
+		else if (word % 4 == 1)
+			index->slots[i] ^= (uint32_t)(word >> 32) & index->position_mask;
+	}
+}
+
+/* Takes the rows off what was counted; nothing may remain, and nothing go below zero. */
+static void compare(struct tables *tables, const struct netlog_flow *flows, size_t n, bool once,
+		    int row)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *bytes = flows[i].connection.src + 12;
+		uint32_t number = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 |
+				  (uint32_t)bytes[2] << 8 | bytes[3];
+
+		CHECK_ROW(row, number < NUMBERS);
+		uint64_t packets = flows[i].tx_packets + flows[i].rx_packets;
+
+		CHECK_ROW(row, packets <= tables->packets[number]);
+		CHECK_ROW(row, !once || packets == tables->packets[number]);
+		CHECK_ROW(row, (number % 3 == 0 ? flows[i].tx_packets : flows[i].rx_packets) == 0);
+		tables->packets[number] -= packets;
+		tables->bytes[number] -= flows[i].tx_bytes + flows[i].rx_bytes;
+	}
+	for (uint32_t number = 0; number < NUMBERS; number++)
+		CHECK_ROW(row, tables->packets[number] == 0 && tables->bytes[number] == 0);
+}
+
+static void run(struct tables *tables, size_t which, enum lending lending, uint64_t *random)
+{
+	struct netlog_merge_source sources[MOST_TABLES];
+	int row = (int)which * 10 + (int)lending;
+	uint32_t n = cases[which].tables;
+	size_t records = 0;
+
+	for (size_t i = 0; i < sizeof(tables->secret.words) / sizeof(uint64_t); i++)
+		tables->secret.words[i] = next_random(random);
+	for (uint32_t i = 0; i < n; i++) {
+		open_table(&tables->tables[i], &tables->headers[i], &tables->secret);
+		for (uint32_t j = 0; j < cases[which].each; j++)
+			count(tables, i, (uint32_t)(next_random(random) % cases[which].range),
+			      random);
+		if (lending == SPOILT)
+			spoil(&tables->tables[i].index, random);
+		sources[i] = (struct netlog_merge_source){
+			.records = tables->tables[i].records,
+			.count = tables->headers[i].count,
+			.index = lending == KEPT ? NULL : &tables->tables[i].index,
+		};
+		records += sources[i].count;
+	}
+	struct netlog_flow *flows = calloc(records, sizeof(*flows));
+
+	CHECK_ROW(row, flows != NULL);
+	ssize_t rows = netlog_merge(sources, n, &tables->secret, flows);
+
+	CHECK_ROW(row, rows >= 0 && (size_t)rows <= records);
+	compare(tables, flows, (size_t)rows, lending != SPOILT, row);
+	free(flows);
+	for (uint32_t i = 0; i < n; i++) {
+		free(tables->tables[i].index.slots);
+		free(tables->tables[i].records);
+	}
+}
+
+int main(void)
+{
+	struct tables *tables = calloc(1, sizeof(*tables));
+	uint64_t random = 7;
+
+	CHECK(tables != NULL);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (size_t which = 0; which < sizeof(cases) / sizeof(cases[0]); which++) {
+			for (enum lending lending = LENT; lending <= SPOILT; lending++)
+				run(tables, which, lending, &random);
+		}
+	}
+	free(tables);
+	printf("merge: %zu cases, indexes %s, %s and %s\n", sizeof(cases) / sizeof(cases[0]),
+	       lendings[LENT], lendings[KEPT], lendings[SPOILT]);
+	return 0;
+}
