@@ -8,9 +8,14 @@
 #include "atomic.h"
 #include "sock.h"
 
-/* A socket has at most one pending error of its own, but each of its datagrams may bring another
- * one while we look. Nobody sends ICMP errors faster than this for long. */
-#define MAX_PENDING_ERRORS 16
+/* Errors taken off a socket at once. With IP_RECVERR they queue up; more than this come again with
+ * the next look. */
+#define MAX_PENDING_ERRORS 64
+
+/* How often a datagram is tried. The first failure is often an earlier datagram's ICMP error. The
+ * next ones can be too: whoever takes an error off the queue meanwhile makes the kernel raise the
+ * one behind it (sock_dequeue_err_skb()). */
+#define MAX_SENDS 4
 
 union remote {
 	struct sockaddr_in6 in6;
@@ -152,7 +157,7 @@ static int send_messages(const struct netlog_sock *sock, struct messages *messag
 			 const struct netlog_outgoing *outgoing, uint32_t n, bool *sent,
 			 struct netlog_outcome *outcome)
 {
-	bool again = false;
+	int failures = 0;
 
 	for (uint32_t i = 0; i < n;) {
 		int taken = sendmmsg(sock->fd, &messages->headers[i], n - i,
@@ -162,7 +167,7 @@ static int send_messages(const struct netlog_sock *sock, struct messages *messag
 		if (taken > 0) {
 			memset(&sent[i], true, (size_t)taken);
 			i += (uint32_t)taken;
-			again = false;
+			failures = 0;
 			continue;
 		}
 		if (error == EINTR)
@@ -172,10 +177,11 @@ static int send_messages(const struct netlog_sock *sock, struct messages *messag
 				refuse(&outgoing[i++], error, outcome);
 			return is_gone(error) ? -error : 0;
 		}
-		/* The first error may be an earlier datagram's; the second one is its own. */
-		if (again)
+		netlog_sock_clear_errors(sock);
+		if (++failures == MAX_SENDS) {
 			refuse(&outgoing[i++], error, outcome);
-		again = !again;
+			failures = 0;
+		}
 	}
 	return 0;
 }
@@ -266,13 +272,13 @@ void netlog_sock_clear_errors(const struct netlog_sock *sock)
 	int error;
 	socklen_t error_bytes = sizeof(error);
 
-	(void)getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, &error, &error_bytes);
-	/* With IP_RECVERR set, by whoever made the socket, each error also waits in a queue. What
-	 * is left after this many makes poll(2) say POLLERR once more. */
+	/* Where IP_RECVERR is set, by whoever made the socket, each error waits in a queue. */
 	for (int i = 0; i < MAX_PENDING_ERRORS; i++) {
 		struct msghdr header = {0};
 
 		if (recvmsg(sock->fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0 && errno != EINTR)
-			return;
+			break;
 	}
+	/* After the queue, which raises the next error as it is emptied. */
+	(void)getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, &error, &error_bytes);
 }

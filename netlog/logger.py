@@ -144,7 +144,7 @@ class Logger:
             raise ValueError(f"exit_traffic: expected one of {EXIT_MODES}, got {exit_traffic!r}")
         if max_bytes < (least := smallest_max_bytes(node_id)):
             raise ValueError(f"max_bytes: expected at least {least}, got {max_bytes}")
-        settings = _Settings(str(node_id), poll_period_s, exit_traffic, max_bytes)
+        settings = _Settings(node_id, poll_period_s, exit_traffic, max_bytes)
         delivery = Delivery(sink)
         with self._lock:
             if self._thread is not None:

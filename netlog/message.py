@@ -37,7 +37,8 @@ class _Period:
 
     def header(self) -> bytes:
         """A message's text from the brace to the last member before the arrays."""
-        node_id = msgspec.json.encode(self.node_id).decode()
+        # A subclass of str is text too, but not to the encoder.
+        node_id = msgspec.json.encode(str(self.node_id)).decode()
         start, end = format_rfc3339(self.start_ns), format_rfc3339(self.end_ns)
         return f'{{"nodeId":{node_id},"start":"{start}","end":"{end}"'.encode()
 

@@ -166,23 +166,24 @@ def inner6(source: str, destination: str, payload: bytes = b"") -> bytes:
 
 
 RX_CASES = [
-    # reason or None, from the peer's port, the datagram
-    (None, True, inner4("100.64.0.2", "100.64.0.1", b"abc")),
-    (None, True, inner6("fd00:64::2", "fd00:64::1", b"abc")),
-    (None, True, inner4("100.64.0.2", "100.64.0.1") + b"behind the packet's end"),
-    ("unknown_endpoint", False, inner4("100.64.0.2", "100.64.0.1")),
-    ("unknown_endpoint", False, b""),
-    ("source_not_allowed", True, inner4("100.64.0.3", "100.64.0.1")),
-    ("source_not_allowed", True, inner4("100.64.0.1", "100.64.0.2")),
-    ("source_not_allowed", True, inner6("fd00:64::3", "fd00:64::1")),
-    ("source_not_allowed", True, inner6("::ffff:100.64.0.2", "fd00:64::1")),
-    ("malformed", True, b""),
-    ("malformed", True, inner4("100.64.0.2", "100.64.0.1")[:19]),
-    ("malformed", True, inner4("100.64.0.2", "100.64.0.1", b"abc")[:22]),
-    ("malformed", True, inner6("fd00:64::2", "fd00:64::1")[:39]),
-    ("malformed", True, inner6("fd00:64::2", "fd00:64::1", b"abc")[:42]),
-    ("not_ip", True, b"\x00" * 40),
-    ("not_ip", True, b"\x75" + b"\x00" * 40),
+    # reason or None, whether from the peer or from another port or address, the datagram
+    (None, "peer", inner4("100.64.0.2", "100.64.0.1", b"abc")),
+    (None, "peer", inner6("fd00:64::2", "fd00:64::1", b"abc")),
+    (None, "peer", inner4("100.64.0.2", "100.64.0.1") + b"behind the packet's end"),
+    ("unknown_endpoint", "port", inner4("100.64.0.2", "100.64.0.1")),
+    ("unknown_endpoint", "address", inner4("100.64.0.2", "100.64.0.1")),
+    ("unknown_endpoint", "port", b""),
+    ("source_not_allowed", "peer", inner4("100.64.0.3", "100.64.0.1")),
+    ("source_not_allowed", "peer", inner4("100.64.0.1", "100.64.0.2")),
+    ("source_not_allowed", "peer", inner6("fd00:64::3", "fd00:64::1")),
+    ("source_not_allowed", "peer", inner6("::ffff:100.64.0.2", "fd00:64::1")),
+    ("malformed", "peer", b""),
+    ("malformed", "peer", inner4("100.64.0.2", "100.64.0.1")[:19]),
+    ("malformed", "peer", inner4("100.64.0.2", "100.64.0.1", b"abc")[:22]),
+    ("malformed", "peer", inner6("fd00:64::2", "fd00:64::1")[:39]),
+    ("malformed", "peer", inner6("fd00:64::2", "fd00:64::1", b"abc")[:42]),
+    ("not_ip", "peer", b"\x00" * 40),
+    ("not_ip", "peer", b"\x75" + b"\x00" * 40),
 ]
 
 
@@ -191,12 +192,17 @@ def test_drops_of_datagrams(gateways: tuple[Gateway, Gateway]) -> None:
     a, b = gateways
     expected: dict[str | None, list[int]] = {}
     at = ("192.0.2.1", PORT)
-    with a.relay() as relay, b.udp("192.0.2.2") as stranger:
-        for reason, known, payload in RX_CASES:
-            if known:
-                b.sock.sendto(payload, at)
-            else:
-                stranger.sendto(payload, at)
+    b.namespace.ip("addr add 192.0.2.22/24 dev lan0")
+    peers = [Peer("192.0.2.2:6000", ("100.64.0.2", "fd00:64::2"))]
+    with (
+        b.udp("192.0.2.2", 6000) as peer,
+        b.udp("192.0.2.2", 6001) as other_port,
+        b.udp("192.0.2.22", 6000) as other_address,
+        Relay(a.tun, a.sock, peers) as relay,
+    ):
+        senders = {"peer": peer, "port": other_port, "address": other_address}
+        for reason, sender, payload in RX_CASES:
+            senders[sender].sendto(payload, at)
             count = expected.setdefault(reason, [0, 0])
             count[0] += 1
             count[1] += len(payload)

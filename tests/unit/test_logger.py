@@ -93,6 +93,23 @@ def test_counts_become_messages() -> None:
     assert counters.unattributed == {"malformed": 0, "not_ip": 1, "table_full": 0}
 
 
+def test_node_id_may_be_a_kind_of_text() -> None:
+    """A subclass of str is a node id like another; anything else is a TypeError."""
+
+    class Name(str):
+        __slots__ = ()
+
+    messages: list[Message] = []
+    logger = netlog.Logger()
+    with netlog.Meter() as meter:
+        logger.startup(Name("node"), tun=MeterDevice(meter), sink=messages.append)
+        meter.update_tx(UDP4)
+        logger.shutdown()
+    assert Message.from_json(messages[0].to_json()).node_id == "node"
+    with pytest.raises(TypeError, match="node_id"):
+        logger.startup(b"node", sink=messages.append)
+
+
 def test_stale_statistics_are_cleared_at_startup() -> None:
     """What was counted before startup is in no message; no traffic makes no message."""
     messages: list[Message] = []
