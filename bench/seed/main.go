@@ -5,10 +5,10 @@
 //
 // It is driven round by round, so that a bench can alternate it with what it measures:
 //
-//	seed VERSION CONNECTIONS SLOTS
+//	seed VERSION CONNECTIONS SLOTS PASSES
 //
 // counts every connection once and prints {"connections": n}. Then, for each line "SEED" on
-// standard input, it makes a ring of that seed, counts it, and prints
+// standard input, it makes a ring of that seed, counts it PASSES times, and prints
 // {"checksum": "hex", "ns": n, "packets": n}. The time is the CPU time of the process, as in
 // bench.h, with the garbage collector's, which is part of the price of a Go map.
 package main
@@ -101,10 +101,12 @@ func checksum(ring []byte) uint64 {
 	return sum
 }
 
-func count(statistics *connstats.Statistics, ring []byte) time.Duration {
+func count(statistics *connstats.Statistics, ring []byte, passes int) time.Duration {
 	start := cpu()
-	for i := 0; i < len(ring); i += slotBytes {
-		statistics.UpdateTxVirtual(ring[i : i+slotBytes])
+	for pass := 0; pass < passes; pass++ {
+		for i := 0; i < len(ring); i += slotBytes {
+			statistics.UpdateTxVirtual(ring[i : i+slotBytes])
+		}
 	}
 	return cpu() - start
 }
@@ -117,21 +119,21 @@ func cpu() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func arguments() (version, connections, slots int) {
-	if len(os.Args) != 4 {
-		log.Fatal("usage: seed VERSION CONNECTIONS SLOTS")
+func arguments() (version, connections, slots, passes int) {
+	if len(os.Args) != 5 {
+		log.Fatal("usage: seed VERSION CONNECTIONS SLOTS PASSES")
 	}
-	for i, value := range []*int{&version, &connections, &slots} {
+	for i, value := range []*int{&version, &connections, &slots, &passes} {
 		var err error
 		if *value, err = strconv.Atoi(os.Args[i+1]); err != nil {
 			log.Fatal(err)
 		}
 	}
-	return version, connections, slots
+	return version, connections, slots, passes
 }
 
 func main() {
-	version, connections, slots := arguments()
+	version, connections, slots, passes := arguments()
 	var statistics connstats.Statistics
 	ring := make([]byte, slots*slotBytes)
 	numbers := make([]uint32, slots)
@@ -141,7 +143,7 @@ func main() {
 			numbers[i] = uint32(first + i)
 		}
 		fill(ring[:n*slotBytes], version, numbers[:n])
-		count(&statistics, ring[:n*slotBytes])
+		count(&statistics, ring[:n*slotBytes], 1)
 	}
 	answer := json.NewEncoder(os.Stdout)
 	answer.Encode(map[string]any{"connections": connections})
@@ -153,11 +155,11 @@ func main() {
 		}
 		uniform(numbers, uint64(connections), seed)
 		fill(ring, version, numbers)
-		elapsed := count(&statistics, ring)
+		elapsed := count(&statistics, ring, passes)
 		answer.Encode(map[string]any{
 			"checksum": fmt.Sprintf("%016x", checksum(ring)),
 			"ns":       elapsed.Nanoseconds(),
-			"packets":  slots,
+			"packets":  slots * passes,
 		})
 	}
 }
