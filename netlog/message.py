@@ -146,6 +146,19 @@ class Message:
         """The datagrams that carried the tunnel; FLOW_DTYPE, shape (n,), read-only."""
         return self._traffic.get(Traffic.PHYSICAL, _NO_FLOWS)
 
+    @property
+    def packets(self) -> int:
+        """Packets of all entries, both ways."""
+        return self._sum("tx_packets") + self._sum("rx_packets")
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all entries, both ways."""
+        return self._sum("tx_bytes") + self._sum("rx_bytes")
+
+    def _sum(self, counter: str) -> int:
+        return sum(int(rows[counter].sum(dtype=np.uint64)) for rows in self._traffic.values())
+
     def to_json(self) -> bytes:
         """Write the message as one JSON object.
 

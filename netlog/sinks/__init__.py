@@ -1,8 +1,17 @@
 """Where messages go: one JSON object a line, to a stream or a file, or to several of them."""
 
-from netlog.sinks.base import Sink
+from netlog.sinks.base import DurableSink, PeriodId, Reports, Sink, SinkCounters
 from netlog.sinks.file import FileSink
-from netlog.sinks.group import SinkCounters, SinkGroup
+from netlog.sinks.group import SinkGroup
 from netlog.sinks.stream import StreamSink
 
-__all__ = ["FileSink", "Sink", "SinkCounters", "SinkGroup", "StreamSink"]
+__all__ = [
+    "DurableSink",
+    "FileSink",
+    "PeriodId",
+    "Reports",
+    "Sink",
+    "SinkCounters",
+    "SinkGroup",
+    "StreamSink",
+]

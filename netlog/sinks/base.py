@@ -1,11 +1,54 @@
 """What the logger asks of a place that messages go to."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from netlog.message import Message
 
-__all__ = ["Sink"]
+__all__ = ["DurableSink", "PeriodId", "Reports", "Sink", "SinkCounters"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodId:
+    """What names a period's counts for ever, also after a crash.
+
+    Attributes:
+        meter_id: 16 random bytes of the meter that counted.
+        epoch: number of the epoch. A later period of the same meter has a greater one.
+    """
+
+    meter_id: bytes
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkCounters:
+    """What became of the messages at one sink.
+
+    Attributes:
+        written: messages that the other side has: in the file, or accepted by the receiver.
+        pending: messages that wait, in memory or in the spool.
+        retried: attempts that were made again after a failure.
+        errors: attempts that failed.
+        dropped: messages given up; `dropped_packets` and `dropped_bytes` is what their entries
+            add up to.
+        spool_bytes: what the spool takes on disk; 0 without one.
+        spool_age_s: how long the oldest message there has waited.
+        last_error: why the last attempt failed; "" since it works.
+    """
+
+    written: int = 0
+    pending: int = 0
+    retried: int = 0
+    errors: int = 0
+    dropped: int = 0
+    dropped_packets: int = 0
+    dropped_bytes: int = 0
+    spool_bytes: int = 0
+    spool_age_s: float = 0.0
+    last_error: str = ""
 
 
 @runtime_checkable
@@ -28,3 +71,40 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give up what the sink holds. Closing twice is fine."""
+
+
+@runtime_checkable
+class DurableSink(Sink, Protocol):
+    """A sink that stores the messages of a period together, once, and knows that it has.
+
+    The logger calls `begin`, `write` for each message, and `commit`; it clears the counts in the
+    meter only after that. If it dies before, its successor offers the same period again, and a sink
+    that has committed it says so.
+
+    Thread safety: as `Sink`.
+    """
+
+    def begin(self, period: PeriodId) -> bool:
+        """Begin to store a period. What an earlier `begin` left uncommitted is forgotten.
+
+        Returns:
+            Whether the sink wants the messages; False: it has this period.
+        """
+
+    def commit(self) -> None:
+        """Make what was written since `begin` durable, all of it or nothing.
+
+        Raises:
+            OSError: nothing of it is stored; the period may be offered again.
+        """
+
+    def abort(self) -> None:
+        """Forget what was written since `begin`."""
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A sink that counts what became of the messages."""
+
+    def counters(self) -> Mapping[str, SinkCounters]:
+        """The counters by the name of the sink. Any thread."""

@@ -1,26 +1,15 @@
 """Several sinks as one: each has every message, whatever becomes of the others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlog.delivery import Delivery
-from netlog.sinks.base import Sink
+from netlog.sinks.base import Sink, SinkCounters
 
 if TYPE_CHECKING:
     from netlog.message import Message
 
-__all__ = ["SinkCounters", "SinkGroup"]
-
-
-@dataclass(frozen=True, slots=True)
-class SinkCounters:
-    """What became of the messages at one sink."""
-
-    written: int
-    pending: int
-    dropped: int
-    errors: int
+__all__ = ["SinkGroup"]
 
 
 class SinkGroup:
