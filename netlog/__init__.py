@@ -2,14 +2,15 @@
 
 from netlog._version import __version__
 from netlog.devices import ENDPOINT_DTYPE, Device, PacketBatch, Refusals, SockDevice, TunDevice
-from netlog.errors import ConfigError, DeviceError, NetlogError, StateError
+from netlog.errors import ConfigError, DeviceError, MeterFileError, NetlogError, StateError
 from netlog.flows import FLOW_DTYPE, flow_array
 from netlog.logger import Logger, LoggerCounters
 from netlog.message import Message, build_messages, iter_messages
-from netlog.meter import DATAGRAM_DTYPE, Meter, Snapshot, Unattributed
+from netlog.meter import DATAGRAM_DTYPE, Meter
 from netlog.relay import Count, Peer, Relay, RelayCounters
 from netlog.routes import RouterConfig
 from netlog.sinks import FileSink, Sink, StreamSink
+from netlog.snapshot import Snapshot, Unattributed
 
 __all__ = [
     "DATAGRAM_DTYPE",
@@ -24,6 +25,7 @@ __all__ = [
     "LoggerCounters",
     "Message",
     "Meter",
+    "MeterFileError",
     "NetlogError",
     "PacketBatch",
     "Peer",

@@ -2,10 +2,13 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from netlog.message import Message
+
+if TYPE_CHECKING:
+    from netlog.sinks.base import PeriodId
 
 __all__ = ["Delivery", "MessageSink"]
 
@@ -48,6 +51,17 @@ class Delivery:
         """Messages that wait for the sink to work again."""
         return len(self._pending)
 
+    def store(self, _period: "PeriodId", messages: Iterable[Message]) -> bool:
+        """Write what is pending, and then the messages of a period.
+
+        Returns:
+            True: what the sink refuses is kept here.
+        """
+        self.flush()
+        for message in messages:
+            self.write(message)
+        return True
+
     def write(self, message: Message) -> None:
         """Write what is pending and then `message`, or let it wait with the others."""
         self._pending.append(message)
@@ -70,6 +84,11 @@ class Delivery:
             if self._failing:
                 self._failing = False
                 _log.warning("sink works again; %d messages were dropped so far", self.dropped)
+
+    def close(self) -> None:
+        """Try once more, and give up on what the sink still refuses."""
+        self.flush()
+        self.abandon()
 
     def abandon(self) -> None:
         """Give up on what is pending: it is dropped and counted."""

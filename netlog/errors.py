@@ -1,6 +1,6 @@
 """The errors that netlog raises beside ValueError and TypeError for wrong arguments."""
 
-__all__ = ["ConfigError", "DeviceError", "NetlogError", "StateError"]
+__all__ = ["ConfigError", "DeviceError", "MeterFileError", "NetlogError", "StateError"]
 
 
 class NetlogError(Exception):
@@ -9,6 +9,10 @@ class NetlogError(Exception):
 
 class DeviceError(NetlogError, OSError):
     """A system call on a device failed; `errno` says how and `filename` names the object."""
+
+
+class MeterFileError(NetlogError, OSError):
+    """A meter's file can not be used; `errno` says why and `filename` names it."""
 
 
 class StateError(NetlogError, RuntimeError):
