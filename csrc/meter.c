@@ -160,9 +160,8 @@ void netlog_meter_close(struct netlog_meter *meter)
 		return;
 	if (meter->region)
 		munmap(meter->region, meter->region_bytes);
-	/* The locks go with the descriptor. */
 	if (meter->fd >= 0)
-		close(meter->fd);
+		netlog_file_close(meter);
 	free(meter->lanes);
 	free(meter);
 }

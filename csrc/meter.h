@@ -49,6 +49,8 @@ int netlog_meter_init_region(struct netlog_meter *meter);
 /* Lays every lane over the region. */
 void netlog_meter_place(struct netlog_meter *meter);
 
+/* Gives up the locks and the descriptor. */
+void netlog_file_close(struct netlog_meter *meter);
 /* Whether this process may have the lane, which it has claimed. Takes the lane's lock, and makes
  * good what a dead owner left. */
 bool netlog_file_lock_lane(struct netlog_meter *meter, struct netlog_lane *lane);

@@ -33,6 +33,17 @@ static off_t lane_byte(const struct netlog_meter *meter, const struct netlog_lan
 	return LANE_BYTE + (lane - meter->lanes);
 }
 
+void netlog_file_close(struct netlog_meter *meter)
+{
+	/* The caller's descriptor is of the same open file description and keeps the locks; so does
+	 * that of a fork, which must not drop those of its parent. */
+	struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	if (getpid() == meter->attached)
+		(void)fcntl(meter->fd, F_OFD_SETLK, &all);
+	close(meter->fd);
+}
+
 /* A dead owner can have left the lane inside a bracket, and a record that is counted and not in the
  * index: the next packet of that connection gets a second one. */
 static void repair_lane(struct netlog_lane *lane)
