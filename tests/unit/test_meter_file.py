@@ -142,7 +142,7 @@ def test_others_files_are_refused(path: Path) -> None:
     os.mkfifo(fifo, 0o600)
     with pytest.raises(MeterFileError, match="regular file"):
         Meter.attach(fifo)
-    path.parent.chmod(0o777)  # noqa: S103 - the mistake that is looked for
+    path.parent.chmod(0o777)
     with pytest.raises(MeterFileError, match="directory"):
         Meter.create(path.with_suffix(".new"))
     with pytest.raises(FileNotFoundError):
