@@ -9,7 +9,6 @@ from typing import Any
 
 from netlog.capture import ByteSource, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.output import say
-from netlog.config import load_config
 from netlog.errors import ConfigError
 from netlog.message import EXIT_MODES
 from netlog.routes import RouterConfig
@@ -111,6 +110,8 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
     node_id, period_s, exit_traffic = os.uname().nodename, PERIOD_S, EXIT_MODES[0]
     routes, local = list(options.route), list(options.local)
     if options.config:
+        from netlog.config import load_config  # noqa: PLC0415 - its import takes as long as that of all else here
+
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
         exit_traffic = config.exit_traffic
