@@ -154,6 +154,7 @@ class _Writer:
             self._text + begin,
             room,
             self._encoded,
+            ffi.NULL,
         )
         encoded: int = self._encoded[0]
         if not encoded:
