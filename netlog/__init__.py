@@ -7,6 +7,7 @@ from netlog.flows import FLOW_DTYPE, flow_array
 from netlog.logger import Logger, LoggerCounters
 from netlog.message import Message, build_messages, iter_messages
 from netlog.meter import DATAGRAM_DTYPE, Meter, Snapshot, Unattributed
+from netlog.nodes import Node, NodeMap, NodeSource, StaticNodes
 from netlog.relay import Count, Peer, Relay, RelayCounters
 from netlog.routes import RouterConfig
 from netlog.sinks import FileSink, Sink, StreamSink
@@ -25,6 +26,9 @@ __all__ = [
     "Message",
     "Meter",
     "NetlogError",
+    "Node",
+    "NodeMap",
+    "NodeSource",
     "PacketBatch",
     "Peer",
     "Refusals",
@@ -35,6 +39,7 @@ __all__ = [
     "Snapshot",
     "SockDevice",
     "StateError",
+    "StaticNodes",
     "StreamSink",
     "TunDevice",
     "Unattributed",
