@@ -7,6 +7,7 @@ from netlog.flows import FLOW_DTYPE, flow_array
 from netlog.logger import Logger, LoggerCounters
 from netlog.message import Message, build_messages, iter_messages
 from netlog.meter import DATAGRAM_DTYPE, Meter, Snapshot, Unattributed
+from netlog.node_file import NodeFile
 from netlog.nodes import Node, NodeMap, NodeSource, StaticNodes
 from netlog.relay import Count, Peer, Relay, RelayCounters
 from netlog.routes import RouterConfig
@@ -27,6 +28,7 @@ __all__ = [
     "Meter",
     "NetlogError",
     "Node",
+    "NodeFile",
     "NodeMap",
     "NodeSource",
     "PacketBatch",
