@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from netlog.logger import Logger, LoggerCounters
     from netlog.message import Message, build_messages, iter_messages
     from netlog.meter import DATAGRAM_DTYPE, Meter
+    from netlog.node_file import NodeFile
+    from netlog.nodes import Node, NodeMap, NodeSource, StaticNodes
     from netlog.relay import Count, Peer, Relay, RelayCounters
     from netlog.routes import RouterConfig
     from netlog.sinks import FileSink, Sink, StreamSink
@@ -34,6 +36,10 @@ else:  # mypy would take every name for one of the package
             "Meter": "meter",
             "MeterFileError": "errors",
             "NetlogError": "errors",
+            "Node": "nodes",
+            "NodeFile": "node_file",
+            "NodeMap": "nodes",
+            "NodeSource": "nodes",
             "PacketBatch": "devices",
             "Peer": "relay",
             "Refusals": "devices",
@@ -44,6 +50,7 @@ else:  # mypy would take every name for one of the package
             "Snapshot": "snapshot",
             "SockDevice": "devices",
             "StateError": "errors",
+            "StaticNodes": "nodes",
             "StreamSink": "sinks",
             "TunDevice": "devices",
             "Unattributed": "snapshot",
@@ -68,6 +75,10 @@ __all__ = [
     "Meter",
     "MeterFileError",
     "NetlogError",
+    "Node",
+    "NodeFile",
+    "NodeMap",
+    "NodeSource",
     "PacketBatch",
     "Peer",
     "Refusals",
@@ -78,6 +89,7 @@ __all__ = [
     "Snapshot",
     "SockDevice",
     "StateError",
+    "StaticNodes",
     "StreamSink",
     "TunDevice",
     "Unattributed",

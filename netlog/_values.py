@@ -6,12 +6,26 @@ Each is a string that has been read once and found right; `decode` is msgspec's 
 import ipaddress
 from collections.abc import Callable
 
-__all__ = ["InterfaceAddress", "InterfaceName", "Prefix", "SocketAddress", "Text", "decode"]
+__all__ = [
+    "Address",
+    "InterfaceAddress",
+    "InterfaceName",
+    "Prefix",
+    "SocketAddress",
+    "Text",
+    "decode",
+]
 
 MAX_NAME_BYTES = 15
 """Linux IFNAMSIZ, less the byte that ends the name."""
 MAX_PORT = 65535
 """RFC 768: a port is 16 bits."""
+
+
+class Address(str):
+    """An IP address without a zone."""
+
+    __slots__ = ()
 
 
 class Prefix(str):
@@ -89,6 +103,17 @@ def decode(kind: type, value: object) -> object:
     return _PARSERS[kind](value)
 
 
+def _address(text: str) -> Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"expected an IP address, such as 100.64.0.1, got {text!r}") from error
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise ValueError(f"expected an address without a zone, got {text!r}")
+    # One that is IPv4 written as IPv6 is IPv4.
+    return Address(getattr(address, "ipv4_mapped", None) or address)
+
+
 def _prefix(text: str) -> Prefix:
     try:
         return Prefix(ipaddress.ip_network(text))
@@ -145,6 +170,7 @@ def _text(text: str) -> Text:
 
 
 _PARSERS: dict[type, Callable[[str], object]] = {
+    Address: _address,
     Prefix: _prefix,
     InterfaceAddress: _interface_address,
     SocketAddress: _socket_address,

@@ -5,7 +5,6 @@ a key that netlog does not know is an error too, so that a misspelt one can not 
 """
 
 import ipaddress
-import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from netlog._values import InterfaceAddress, InterfaceName, Prefix, SocketAddress, Text, decode
+from netlog._strict import convert, read_text
+from netlog._values import InterfaceAddress, InterfaceName, Prefix, SocketAddress, Text
 from netlog.errors import ConfigError
 
 __all__ = [
@@ -123,13 +123,7 @@ def load_config(path: str | Path) -> Config:
 
     Thread safety: any thread.
     """
-    try:
-        text = Path(path).read_bytes().decode()
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a readable file: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8, byte {error.start} is not") from error
-    return parse_config(text, str(path))
+    return parse_config(read_text(path), str(path))
 
 
 def parse_config(text: str, origin: str) -> Config:
@@ -148,11 +142,10 @@ def parse_config(text: str, origin: str) -> Config:
     Thread safety: any thread.
     """
     try:
-        config = msgspec.convert(tomllib.loads(text), Config, dec_hook=decode)
+        tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: expected TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error))}") from error
+    config = convert(tree, Config, origin, _known_keys, _choices)
     for wrong in _contradictions(config):
         raise ConfigError(f"{origin}: {wrong}")
     return config
@@ -195,33 +188,9 @@ def _doubles(key: str, values: Sequence[str], member: str = "") -> Iterator[str]
             yield f"{key}[{i}]{member}: expected a value of its own, {value!r} is in {first} too"
 
 
-_WORDS = {
-    "`object`": "a table",
-    "`array` of length >= 1": "a list with at least one entry",
-    "`array`": "a list",
-    "`str`": "a string",
-    "`bool`": "true or false",
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "enum value": "value",
-}
-
-
-def _explain(error: str) -> str:
-    """Say msgspec's error in the words of the file: the key, then what was expected."""
-    text, _, path = error.partition(" - at `$")
-    path = path.strip("`.")
-    if match := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", text):
-        key = f"{path}.{match[2]}".strip(".")
-        if match[1] == "missing required":
-            return f"{key}: expected a value, the key is missing"
-        return f"{key}: no such key; expected {', '.join(_known_keys(path))}"
-    if match := re.fullmatch(r"Invalid (?:enum )?value ('.*')", text):
-        modes = get_args(ExitTraffic) if path == "exit_traffic" else ("stdout", "file")
-        return f"{path}: expected {' or '.join(map(repr, modes))}, got {match[1]}"
-    for name, word in _WORDS.items():
-        text = text.replace(name, word)
-    return f"{path or 'file'}: {text[:1].lower()}{text[1:]}"
+def _choices(path: str) -> tuple[str, ...]:
+    """What the key at a path can be."""
+    return get_args(ExitTraffic) if path == "exit_traffic" else ("stdout", "file")
 
 
 def _known_keys(path: str) -> list[str]:
