@@ -113,7 +113,7 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
     if options.config:
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
-        exit_traffic = config.exit_traffic
+        exit_traffic = config.exit_traffic or "aggregate"
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
         subnets = [str(prefix) for prefix in config.routes.subnets]

@@ -241,7 +241,7 @@ def test_a_sink_that_hangs_is_named_at_the_end(tmp_path: Path) -> None:
         group.write(message(count))
         count += 1
         wait_for(lambda: group.counters()["file"].pending == 0, "the file is not behind")
-    with pytest.raises(TimeoutError, match="^pipe: took longer than 1 s"):
+    with pytest.raises(TimeoutError, match=r"^pipe: took longer than 1 s"):
         group.close(1.0)
     FileSink(path).close()
     assert len(path.read_bytes().splitlines()) == count
