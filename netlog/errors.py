@@ -1,6 +1,13 @@
 """The errors that netlog raises beside ValueError and TypeError for wrong arguments."""
 
-__all__ = ["ConfigError", "DeviceError", "MeterFileError", "NetlogError", "StateError"]
+__all__ = [
+    "ConfigError",
+    "DeviceError",
+    "MeterFileError",
+    "MissingExtraError",
+    "NetlogError",
+    "StateError",
+]
 
 
 class NetlogError(Exception):
@@ -21,3 +28,10 @@ class StateError(NetlogError, RuntimeError):
 
 class ConfigError(NetlogError, ValueError):
     """A configuration is wrong; the text names the file, the key and what was expected."""
+
+
+class MissingExtraError(NetlogError, ImportError):
+    """A package that is optional is not there; the text names the extra that brings it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs another package: pip install 'netlog[{extra}]'")

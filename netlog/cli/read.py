@@ -51,7 +51,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         help="addresses of this node's side: a packet from there is tx, else one to there is rx, "
-        "else tx. Default: those of --config or of the own node of --nodes; else what a cooked capture says; else all is tx",
+        "else tx. Default: those of --config or of the own node of --nodes; else what a cooked "
+        "capture says; else all is tx",
     )
     add(
         "--route",
@@ -130,7 +131,7 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
 
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
-        exit_traffic = config.exit_traffic
+        exit_traffic = config.exit_traffic or "aggregate"
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
         subnets = [str(prefix) for prefix in config.routes.subnets]
