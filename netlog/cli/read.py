@@ -52,7 +52,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         help="addresses of this node's side: a packet from there is tx, else one to there is rx, "
-        "else tx. Default: those of --config or of the own node of --nodes; else what a cooked capture says; else all is tx",
+        "else tx. Default: those of --config, or of the own node of --nodes; else what a cooked "
+        "capture says; else all is tx",
     )
     add(
         "--route",
