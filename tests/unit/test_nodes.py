@@ -255,7 +255,7 @@ OWN = '[self]\nnode_id = "n1"\naddresses = ["::1"]\n'
         ),
         (
             OWN + '[[peers]]\nnode_id = "a"\naddresses = ["0::1"]',
-            "peers[0].addresses[0]: expected an address of this node alone, '::1' is in self.addres",
+            "peers[0].addresses[0]: expected an address of this node alone, '::1' is in self",
         ),
         (
             OWN + f'[[peers]]\nnode_id = "a"\nname = "{"x" * 9000}"',
