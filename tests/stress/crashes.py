@@ -123,7 +123,7 @@ class Killer:
 
 
 def poll_and_die(setup: Setup, line: int) -> str:
-    """Poll in a child that is killed at its `line`-th line; where that was, "" if it came through."""
+    """Poll in a child that is killed at its `line`-th line; where: "" if it came through."""
     with mmap.mmap(-1, PLACE_BYTES) as place:
         child = os.fork()
         if not child:
