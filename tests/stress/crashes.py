@@ -21,6 +21,8 @@ from netlog.sinks import Sink
 PLACE_BYTES = 200
 POLLS = 3
 PERIOD_S = 0.002
+HANG_S = 60
+"""Not a measure of anything: a poller that hangs should end."""
 
 WRITER = """
 import sys, threading, numpy, netlog
@@ -89,7 +91,9 @@ def poll(setup: Setup, polls: int) -> None:
             routes=netlog.RouterConfig(routes=["100.64.0.0/10"]),
             poll_period_s=PERIOD_S,
         )
+        due_s = time.monotonic() + HANG_S
         while logger.counters().polls < polls:
+            assert time.monotonic() < due_s, logger.counters()
             time.sleep(PERIOD_S)
         logger.shutdown()
         sink.close()
