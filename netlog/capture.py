@@ -13,9 +13,10 @@ from netlog._native import check, ffi, lib
 from netlog.classify import PrefixMap
 from netlog.errors import NetlogError
 from netlog.message import LeftOut, Message, iter_messages
-from netlog.meter import Meter, Unattributed
+from netlog.meter import Meter
 from netlog.nodes import NodeSource
 from netlog.routes import NetworkLike, RouterConfig, prefix_array
+from netlog.snapshot import Unattributed
 
 __all__ = ["CaptureCounters", "CaptureError", "CaptureReader"]
 

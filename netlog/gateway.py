@@ -110,7 +110,8 @@ class Gateway:
                 poll_period_s=config.poll_period_s,
                 routes=router_of(config),
                 peers=peers_of(config),
-                exit_traffic=config.exit_traffic,
+                exit_traffic=config.exit_traffic or "aggregate",
+                max_bytes=config.max_message_bytes,
             )
             self._relay, self._links = relay, links
             relay.start()

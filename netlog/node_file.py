@@ -117,7 +117,7 @@ def _read(path: Path) -> NodeMap:
             tree = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: expected TOML: {error}") from error
-    file = convert(tree, _File, str(path), _known_keys)
+    file = convert(tree, _File, str(path))
     for wrong in _contradictions(file):
         raise ConfigError(f"{path}: {wrong}")
     nodes = []
@@ -152,9 +152,3 @@ def _contradictions(file: _File) -> Iterator[str]:
                     f"{key}.addresses[{i}]: expected an address of this node alone, {address!r} "
                     f"is in {first}.addresses too"
                 )
-
-
-def _known_keys(path: str) -> list[str]:
-    """The keys of the table at a path such as `peers[0]`."""
-    table = _Node if path else _File
-    return [field.encode_name for field in msgspec.structs.fields(table)]
