@@ -492,7 +492,7 @@ def test_size(tun: Any, sock: Any, nodes: StaticNodes, mode: str, extra: int) ->
     """No message is over the bound, each names just its nodes, and together they are all."""
     options: dict[str, Any] = {"nodes": nodes, "exit_traffic": mode, "node_id": "\ud800\x01"}
     options["routes"] = RouterConfig(subnet_routes=["ffff::/16", "255.0.0.0/8"])
-    whole = build(tun, sock, max_bytes=1 << 30, **options)
+    whole = build(tun, sock, max_bytes=1 << 80, **options)
     max_bytes = smallest_max_bytes("\ud800\x01", nodes) + extra
     parts = build(tun, sock, max_bytes=max_bytes, **options)
     assert len(whole) <= 1
