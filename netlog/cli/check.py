@@ -15,8 +15,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "check",
         help="check a configuration without touching the system",
-        description="Read a gateway's configuration, and its file of nodes, and say what is wrong with it, without making "
-        "an interface, a socket or a file.",
+        description="Read a gateway's configuration, and its file of nodes, and say what is wrong "
+        "with it, without making an interface, a socket or a file.",
         epilog="exit status: 0 if it is right, 2 if not. "
         "example: netlog check /etc/netlog/gateway.toml",
     )
