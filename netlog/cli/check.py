@@ -5,6 +5,7 @@ from typing import Any
 
 from netlog.cli.output import say
 from netlog.config import load_config
+from netlog.node_file import NodeFile
 
 __all__ = ["add_parser"]
 
@@ -14,8 +15,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "check",
         help="check a configuration without touching the system",
-        description="Read a gateway's configuration and say what is wrong with it, without making "
-        "an interface, a socket or a file.",
+        description="Read a gateway's configuration, and its file of nodes, and say what is wrong "
+        "with it, without making an interface, a socket or a file.",
         epilog="exit status: 0 if it is right, 2 if not. "
         "example: netlog check /etc/netlog/gateway.toml",
     )
@@ -25,6 +26,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Check the configuration; a wrong one raises ConfigError, which is exit status 2."""
-    load_config(options.config)
+    config = load_config(options.config)
+    if config.nodes is not None:
+        NodeFile(config.nodes.file)
     say(f"{options.config}: right")
     return 0
