@@ -36,6 +36,7 @@ from captures import (  # noqa: E402
     Packet,
     Totals,
     block,
+    frame,
     pcap,
     pcapng,
     totals_of,
@@ -331,6 +332,53 @@ def test_no_damage_does_harm(text: bytes, rng: random.Random, changes: int, cut:
     assert frames.packets + frames.snapped == sum(
         n for (_, name), n in read.totals.items() if name in ("txPkts", "rxPkts")
     )
+
+
+HOPS = bytes(IPv6(src=A6, dst=B6) / IPv6ExtHdrHopByHop() / UDP(sport=5, dport=6) / bytes(30))
+PLAIN = [udp(A, B, 40), udp(B, A, 40), udp(A6, B6, 40), udp(B6, A6, 1200), HOPS]
+
+
+def mostly(usual: int, others: st.SearchStrategy[int]) -> st.SearchStrategy[int]:
+    """The usual value three times of four."""
+    return st.just(usual) | st.just(usual) | st.just(usual) | others
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[int, list[tuple[int, int, int, bytes]]]:
+    """A link, and seconds, fraction, length on the wire and bytes of frames, mostly sound."""
+    link = draw(st.sampled_from((ETHERNET, RAW)))
+    made = []
+    for _ in range(draw(st.integers(1, 6))):
+        data = bytearray(frame(Packet(draw(st.sampled_from(PLAIN))), link))
+        length = len(data) + draw(mostly(0, st.sampled_from((1, -1, 4000))))
+        data += bytes(draw(mostly(0, st.just(4))))
+        for _ in range(draw(mostly(0, st.integers(1, 2)))):
+            at = draw(st.integers(0, 60) | st.integers(10, 20))
+            data[at] = draw(st.integers(0, 255) | st.sampled_from((0, 4, 8, 0x45, 0x60)))
+        kept = data[: draw(mostly(len(data), st.integers(0, 68) | st.integers(40, 66)))]
+        second = BASE_S + draw(mostly(0, st.integers(-2, 12)))
+        made.append((second, draw(st.integers(0, 1 << 20)), length, bytes(kept)))
+    return link, made
+
+
+@settings(max_examples=500, deadline=None)
+@given(records(), st.booleans(), st.sampled_from(((), LOCAL)))
+def test_byte_order_makes_no_difference(
+    capture: tuple[int, list[tuple[int, int, int, bytes]]],
+    nano: bool,  # noqa: FBT001
+    local: tuple[str, ...],
+) -> None:
+    """What is taken in one go in this machine's byte order is taken one by one in the other."""
+    (link, made), texts = capture, []
+    for order in "<>":
+        magic = 0xA1B23C4D if nano else 0xA1B2C3D4
+        text = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, link)
+        for second, fraction, length, kept in made:
+            text += struct.pack(order + "IIII", second, fraction, len(kept), length) + kept
+        texts.append(text)
+    little, big = (Read([text], local=local) for text in texts)
+    assert (little.messages, little.error) == (big.messages, big.error)
+    assert little.counters == big.counters
 
 
 @pytest.mark.parametrize(
