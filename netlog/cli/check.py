@@ -5,6 +5,7 @@ from typing import Any
 
 from netlog.cli.output import say
 from netlog.config import load_config
+from netlog.credentials import read_credentials
 
 __all__ = ["add_parser"]
 
@@ -15,7 +16,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "check",
         help="check a configuration without touching the system",
         description="Read a gateway's configuration and say what is wrong with it, without making "
-        "an interface, a socket or a file.",
+        "an interface, a socket or a file. The files of secrets that it names are read.",
         epilog="exit status: 0 if it is right, 2 if not. "
         "example: netlog check /etc/netlog/gateway.toml",
     )
@@ -25,6 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Check the configuration; a wrong one raises ConfigError, which is exit status 2."""
-    load_config(options.config)
+    config = load_config(options.config)
+    read_credentials(config, options.config)
     say(f"{options.config}: right")
     return 0
