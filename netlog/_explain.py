@@ -55,7 +55,7 @@ def _found(path: str, raw: Any, table: type[msgspec.Struct]) -> inspect.Type:  #
     for step in re.findall(r"[^.\[\]]+", path):
         kind = _one_of(kind, raw)
         if isinstance(kind, inspect.StructType):
-            kind = next(field.type for field in kind.fields if field.name == step)
+            kind = next(field.type for field in kind.fields if field.encode_name == step)
             raw = raw[step]
         elif isinstance(kind, inspect.VarTupleType):
             kind = kind.item_type
@@ -75,7 +75,7 @@ def _one_of(kind: inspect.Type, raw: Any) -> inspect.Type:  # noqa: ANN401 - TOM
 def _keys(kind: inspect.Type) -> list[str]:
     if not isinstance(kind, inspect.StructType):
         return []
-    return [*(["type"] if kind.tag else []), *(field.name for field in kind.fields)]
+    return [*(["type"] if kind.tag else []), *(field.encode_name for field in kind.fields)]
 
 
 def _choices(path: str, raw: object, table: type[msgspec.Struct]) -> list[object]:

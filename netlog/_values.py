@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 __all__ = [
     "AbsolutePath",
+    "Address",
     "EnvironmentName",
     "InterfaceAddress",
     "InterfaceName",
@@ -28,6 +29,12 @@ MAX_PORT = 65535
 SHIFTS = {None: 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 MAX_SIZE = 1 << 52
 """Beyond any disk, and well within a file's offset."""
+
+
+class Address(str):
+    """An IP address without a zone."""
+
+    __slots__ = ()
 
 
 class Prefix(str):
@@ -131,6 +138,17 @@ def decode(kind: type, value: object) -> object:
     return _PARSERS[kind](value)
 
 
+def _address(text: str) -> Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"expected an IP address, such as 100.64.0.1, got {text!r}") from error
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise ValueError(f"expected an address without a zone, got {text!r}")
+    # One that is IPv4 written as IPv6 is IPv4.
+    return Address(getattr(address, "ipv4_mapped", None) or address)
+
+
 def _prefix(text: str) -> Prefix:
     try:
         return Prefix(ipaddress.ip_network(text))
@@ -226,6 +244,7 @@ def _size(value: object) -> Size:
 
 
 _PARSERS: dict[type, Callable[[str], object]] = {
+    Address: _address,
     Prefix: _prefix,
     InterfaceAddress: _interface_address,
     SocketAddress: _socket_address,

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from netlog._explain import explain
+from netlog._strict import convert, read_text
 from netlog._values import (
     AbsolutePath,
     InterfaceAddress,
@@ -20,7 +20,6 @@ from netlog._values import (
     Prefix,
     SocketAddress,
     Text,
-    decode,
 )
 from netlog.errors import ConfigError
 from netlog.sink_config import (
@@ -138,13 +137,7 @@ def load_config(path: str | Path) -> Config:
 
     Thread safety: any thread.
     """
-    try:
-        text = Path(path).read_bytes().decode()
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a readable file: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8, byte {error.start} is not") from error
-    return parse_config(text, str(path))
+    return parse_config(read_text(path), str(path))
 
 
 def parse_config(text: str, origin: str) -> Config:
@@ -163,13 +156,10 @@ def parse_config(text: str, origin: str) -> Config:
     Thread safety: any thread.
     """
     try:
-        raw = tomllib.loads(text)
+        tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: expected TOML: {error}") from error
-    try:
-        config = msgspec.convert(raw, Config, dec_hook=decode)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {explain(str(error), raw, Config)}") from error
+    config = convert(tree, Config, origin)
     for wrong in _contradictions(config):
         raise ConfigError(f"{origin}: {wrong}")
     return config

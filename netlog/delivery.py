@@ -3,11 +3,14 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from netlog.loss import Loss
 from netlog.message import Message
+
+if TYPE_CHECKING:
+    from netlog.sinks.base import PeriodId
 
 __all__ = ["Delivery", "MessageSink"]
 
@@ -78,6 +81,17 @@ class Delivery:
             self._pending.append(message)
             self._shed()
 
+    def store(self, _period: "PeriodId", messages: Iterable[Message]) -> bool:
+        """Write what is pending, and then the messages of a period.
+
+        Returns:
+            True: what the sink refuses is kept here.
+        """
+        self.flush()
+        for message in messages:
+            self.write(message)
+        return True
+
     def write(self, message: Message) -> None:
         """Write what is pending and then `message`, or let it wait with the others."""
         self.put(message)
@@ -104,6 +118,11 @@ class Delivery:
                 return False
             self._done(message)
         return True
+
+    def close(self) -> None:
+        """Try once more, and give up on what the sink still refuses."""
+        self.flush()
+        self.abandon()
 
     def abandon(self) -> None:
         """Give up on what is pending: it is dropped and counted, also what a sink has in hand."""

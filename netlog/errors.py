@@ -1,6 +1,13 @@
 """The errors that netlog raises beside ValueError and TypeError for wrong arguments."""
 
-__all__ = ["ConfigError", "DeviceError", "MissingExtraError", "NetlogError", "StateError"]
+__all__ = [
+    "ConfigError",
+    "DeviceError",
+    "MeterFileError",
+    "MissingExtraError",
+    "NetlogError",
+    "StateError",
+]
 
 
 class NetlogError(Exception):
@@ -9,6 +16,10 @@ class NetlogError(Exception):
 
 class DeviceError(NetlogError, OSError):
     """A system call on a device failed; `errno` says how and `filename` names the object."""
+
+
+class MeterFileError(NetlogError, OSError):
+    """A meter's file can not be used; `errno` says why and `filename` names it."""
 
 
 class StateError(NetlogError, RuntimeError):

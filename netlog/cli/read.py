@@ -9,9 +9,9 @@ from typing import Any
 
 from netlog.capture import ByteSource, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.output import say
-from netlog.config import load_config
 from netlog.errors import ConfigError
 from netlog.message import EXIT_MODES
+from netlog.node_file import NodeFile
 from netlog.routes import RouterConfig
 from netlog.sinks import StreamSink
 
@@ -51,7 +51,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         help="addresses of this node's side: a packet from there is tx, else one to there is rx, "
-        "else tx. Default: those of --config; else what a cooked capture says; else all is tx",
+        "else tx. Default: those of --config or of the own node of --nodes; else what a cooked "
+        "capture says; else all is tx",
     )
     add(
         "--route",
@@ -62,14 +63,28 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "gateway would",
     )
     add("--config", metavar="FILE", help="a gateway's TOML: node, routes, period, exit traffic")
-    add("--node-id", metavar="ID", help="who reports (default: of --config, or the host's name)")
+    add(
+        "--nodes",
+        metavar="FILE",
+        help="the nodes of the overlay, TOML or JSON (see netlog.NodeFile): classify by them, and "
+        "show who they are",
+    )
+    add(
+        "--node-id",
+        metavar="ID",
+        help="who reports (default: of --config, --nodes, or the host's name)",
+    )
     add(
         "--period",
         metavar="SECONDS",
         type=_period,
         help=f"length of a period (default: of --config, or {PERIOD_S:g})",
     )
-    add("--exit-traffic", choices=EXIT_MODES, help="default: of --config, or aggregate")
+    add(
+        "--exit-traffic",
+        choices=EXIT_MODES,
+        help="default: of --config, or anonymize with --nodes, else aggregate",
+    )
     parser.set_defaults(execute=read)
 
 
@@ -108,9 +123,12 @@ def read(options: argparse.Namespace) -> int:
 
 def _reader(options: argparse.Namespace) -> CaptureReader:
     """A reader as the configuration says, and the options in its place."""
-    node_id, period_s, exit_traffic = os.uname().nodename, PERIOD_S, EXIT_MODES[0]
+    node_id, period_s, exit_traffic = os.uname().nodename, PERIOD_S, None
     routes, local = list(options.route), list(options.local)
+    nodes = NodeFile(options.nodes) if options.nodes else None
     if options.config:
+        from netlog.config import load_config  # noqa: PLC0415 - its import takes as long as that of all else here
+
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
         exit_traffic = config.exit_traffic or "aggregate"
@@ -120,11 +138,14 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
         routes += own + subnets
         routes += [str(prefix) for peer in config.peers for prefix in peer.allowed_ips]
         local = local or own + subnets
+    elif nodes is not None and (own_node := nodes.snapshot().self_node) is not None:
+        node_id, local = own_node.node_id, local or list(own_node.addresses)
     return CaptureReader(
         node_id=options.node_id or node_id,
         period_s=options.period or period_s,
         local=tuple(local),
         routes=RouterConfig(routes=routes),
+        nodes=nodes,
         exit_traffic=options.exit_traffic or exit_traffic,
     )
 
@@ -153,6 +174,7 @@ def _report(counters: CaptureCounters) -> Iterator[str]:
         (counters.not_ip, "frames are not IP: left out"),
         (counters.cut, "frames end in their link header: left out"),
         (counters.unknown_link, f"frames of unknown link types ({links}): left out"),
+        (counters.services, "packets to the overlay's own services: left out"),
         (counters.late, "packets are older than their period: counted in it"),
     ):
         if count:

@@ -1,0 +1,89 @@
+"""The cursor's file: how far the reader came, durable on each change.
+
+Two slots are overwritten in turn, in place: it never needs room on the disk, so a full one does not
+keep the reader from removing what was shipped; and a write that a crash cuts short hurts only the
+older of the two.
+"""
+
+import os
+import struct
+import zlib
+
+from netlog.spool.directory import SpoolDirectory, write_at
+from netlog.spool.place import Position, Totals
+
+__all__ = ["CURSOR_BYTES", "MAX_NOTE_BYTES", "CursorFile"]
+
+MAX_NOTE_BYTES = 64
+SLOT = struct.Struct("<8sI4xQQQ7Q7QB64s")
+"""MAGIC, crc32, sequence, segment, offset, totals, skipped, bytes of the note, note."""
+MAGIC = b"nlcursr1"
+CHECKED_FROM = 16
+SLOT_BYTES = 4096
+"""Apart by a page, so that no sector holds both."""
+CURSOR_BYTES = 2 * SLOT_BYTES
+
+
+class CursorFile:
+    """The position of a spool's reader, and a note that rides with it.
+
+    Attributes:
+        position: the last one saved; None: the file had none that is whole.
+        note: likewise.
+
+    Raises:
+        OSError: the file can not be opened or made.
+
+    Thread safety: one thread.
+    """
+
+    def __init__(self, directory: SpoolDirectory) -> None:
+        self.position: Position | None = None
+        self.note = b""
+        self._sequence = 0
+        self._fd = directory.open_cursor()
+        try:
+            for slot in (0, 1):
+                self._load(os.pread(self._fd, SLOT.size, slot * SLOT_BYTES))
+            if os.fstat(self._fd).st_size < CURSOR_BYTES:
+                # Takes the room now that overwriting will need.
+                size = os.fstat(self._fd).st_size
+                write_at(self._fd, bytes(CURSOR_BYTES - size), size)
+                os.fdatasync(self._fd)
+                directory.sync()
+        except BaseException:
+            self.close()
+            raise
+
+    def save(self, position: Position, note: bytes) -> None:
+        """Make it the position, durably.
+
+        Raises:
+            OSError: the one before is kept; it may be tried again.
+        """
+        sequence = self._sequence + 1
+        place = (position.segment, position.offset, *position.totals, *position.skipped)
+        fields = (sequence, *place, len(note), note)
+        crc = zlib.crc32(SLOT.pack(MAGIC, 0, *fields)[CHECKED_FROM:])
+        # The slot that is not overwritten holds the position before, until this one is durable.
+        write_at(self._fd, SLOT.pack(MAGIC, crc, *fields), sequence % 2 * SLOT_BYTES)
+        os.fdatasync(self._fd)
+        self._sequence, self.position, self.note = sequence, position, note
+
+    def close(self) -> None:
+        """Close the file. Closing twice is fine."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _load(self, slot: bytes) -> None:
+        """Take the slot's position if it is whole and later."""
+        if len(slot) < SLOT.size:
+            return
+        magic, crc, sequence, segment, offset, *rest = SLOT.unpack(slot)
+        if magic != MAGIC or crc != zlib.crc32(slot[CHECKED_FROM:]) or sequence <= self._sequence:
+            return
+        totals, skipped, (note_bytes, note) = Totals(*rest[:7]), Totals(*rest[7:14]), rest[14:]
+        self._sequence = sequence
+        self.position = Position(segment, offset, totals, skipped)
+        self.note = note[:note_bytes]

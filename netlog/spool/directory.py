@@ -1,0 +1,141 @@
+"""The directory of a spool: private, locked, and no way out of it by a symbolic link."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+from pathlib import Path
+
+__all__ = ["SpoolDirectory"]
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+"""Who talked to whom is nobody's business but the owner's."""
+CURSOR = "cursor"
+UNFINISHED = "unfinished"
+"""A segment whose header is not all there has this name."""
+SEGMENT = re.compile(r"(\d{20})\.segment", re.ASCII)
+
+
+class SpoolDirectory:
+    """Opens, makes and removes the files of a spool by name, relative to its open directory.
+
+    Args:
+        path: of the directory; it is made if it is not there, its parent not.
+
+    Raises:
+        OSError: it can not be had; EBUSY: another spool has it; EPERM: it is another user's, or
+            others may enter it.
+
+    Thread safety: any thread, except `close`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        with contextlib.suppress(FileExistsError):
+            Path(self.path).mkdir(DIRECTORY_MODE)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(self.path, flags)
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        status = os.fstat(self._fd)
+        if status.st_uid != os.geteuid():
+            raise OSError(errno.EPERM, "the spool belongs to another user", self.path)
+        if status.st_mode & 0o077:
+            raise OSError(errno.EPERM, "others may enter the spool; chmod 0700", self.path)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(errno.EBUSY, "another process has the spool", self.path) from error
+
+    def segments(self) -> list[int]:
+        """The numbers of the segments, in order; what a crash left unfinished is removed."""
+        with os.scandir(self._fd) as entries:
+            names = [entry.name for entry in entries]
+        if UNFINISHED in names:
+            self._unlink(UNFINISHED)
+        found = (SEGMENT.fullmatch(name) for name in names)
+        return sorted(int(match[1]) for match in found if match)
+
+    def open_cursor(self) -> int:
+        """Open the cursor's file for reading and writing; it is made if it is not there."""
+        return self._open(CURSOR, os.O_RDWR | os.O_CREAT)
+
+    def open_segment(self, number: int) -> int:
+        """Open a segment for reading and writing."""
+        return self._open(_name(number), os.O_RDWR)
+
+    def create_segment(self, number: int, header: bytes) -> int:
+        """Make a segment that has its whole header, durably, or none.
+
+        Returns:
+            The descriptor.
+
+        Raises:
+            OSError: it is not there.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self._unlink(UNFINISHED)
+        fd = self._open(UNFINISHED, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            write_at(fd, header, 0)
+            os.fdatasync(fd)
+            self._rename(UNFINISHED, _name(number))
+            self.sync()
+        except BaseException:
+            os.close(fd)
+            for name in (UNFINISHED, _name(number)):
+                with contextlib.suppress(OSError):
+                    self._unlink(name)
+            raise
+        return fd
+
+    def remove_segment(self, number: int) -> None:
+        """Remove a segment; that it is gone already is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            self._unlink(_name(number))
+
+    def sync(self) -> None:
+        """Make the names durable."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Give up the lock. Closing twice is fine."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self, name: str, flags: int) -> int:
+        # O_NONBLOCK: a pipe in the place of a file must not make the opening wait.
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        fd = os.open(name, flags, FILE_MODE, dir_fd=self._fd)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            os.close(fd)
+            path = Path(self.path, name)
+            raise OSError(errno.EPERM, "not a regular file of this user", str(path))
+        return fd
+
+    def _unlink(self, name: str) -> None:
+        os.unlink(name, dir_fd=self._fd)
+
+    def _rename(self, old: str, new: str) -> None:
+        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of it there, or raise OSError."""
+    written = os.pwrite(fd, data, offset)
+    if written < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _name(number: int) -> str:
+    return f"{number:020d}.segment"

@@ -1,0 +1,139 @@
+"""The reading side of a spool: from the cursor on, past what is damaged or gone."""
+
+import contextlib
+import errno
+import logging
+import os
+
+from netlog.spool.cursor import MAX_NOTE_BYTES, CursorFile
+from netlog.spool.directory import SpoolDirectory
+from netlog.spool.ledger import Ledger
+from netlog.spool.place import Position
+from netlog.spool.record import Kind, Raw, Record, read_raw
+from netlog.spool.segment import Segment
+
+__all__ = ["Reader"]
+
+_log = logging.getLogger("netlog")
+
+UNREADABLE = (errno.EIO, errno.ENOENT)
+"""A segment with a bad sector, or that somebody removed, is damaged; other errors pass."""
+
+
+class Reader:
+    """Reads committed records, and removes the segments that were read.
+
+    Args:
+        directory: of the spool.
+        ledger: of the spool.
+        cursor: its file.
+
+    Thread safety: one thread.
+    """
+
+    def __init__(self, directory: SpoolDirectory, ledger: Ledger, cursor: CursorFile) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._cursor = cursor
+        self._fd = -1
+        self._opened = 0
+
+    @property
+    def note(self) -> bytes:
+        """See `Spool.note`."""
+        return self._cursor.note
+
+    def read(self, max_records: int, max_bytes: int) -> list[Record]:
+        """See `Spool.read`."""
+        records: list[Record] = []
+        at: Position | None = self._ledger.cursor
+        n_bytes = 0
+        while at is not None and len(records) < max_records:
+            at = self._enter(at)
+            if at is None:
+                break
+            raw = self._read_one(at)
+            if raw is None:
+                continue
+            totals = at.totals.plus(raw.adds())
+            at = Position(at.segment, raw.end_offset, totals, at.skipped)
+            if raw.kind == Kind.COMMIT:
+                continue
+            record = Record.of(raw, at)
+            n_bytes += len(record.payload)
+            if records and n_bytes > max_bytes:
+                break
+            records.append(record)
+        if records:
+            with self._ledger.changed:
+                self._ledger.oldest_ns = records[0].client_time_ns
+        return records
+
+    def advance(self, position: Position, note: bytes) -> None:
+        """See `Spool.advance`."""
+        if len(note) > MAX_NOTE_BYTES:
+            raise ValueError(f"note: at most {MAX_NOTE_BYTES} bytes, got {len(note)}")
+        position = self._enter(position) or position
+        self._cursor.save(position, note)
+        # From here on the segments before are nobody's; a crash leaves them for the recovery.
+        with self._ledger.changed:
+            self._ledger.cursor = position
+            self._ledger.oldest_ns = None
+            numbers = [found.number for found in self._ledger.readable()]
+            done = [number for number in numbers if number < position.segment]
+            for number in done:
+                del self._ledger.segments[number]
+            self._ledger.changed.notify_all()
+        for number in done:
+            # What can not be removed now goes when the spool is opened again.
+            with contextlib.suppress(OSError):
+                self._directory.remove_segment(number)
+
+    def close(self) -> None:
+        """Close the file that is being read."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._opened = -1, 0
+
+    def _enter(self, at: Position) -> Position | None:
+        """Where the next record lies, at or behind a position; None: there is none yet."""
+        with self._ledger.changed:
+            for segment in self._ledger.readable():
+                if segment.number < at.segment:
+                    continue
+                if segment.number > at.segment:
+                    # What lies between was lost.
+                    skipped = at.skipped.plus(segment.start.since(at.totals))
+                    totals = at.totals.later(segment.start)
+                    at = Position(segment.number, segment.first_offset, totals, skipped)
+                if at.offset < segment.end_offset:
+                    return at
+        return None
+
+    def _read_one(self, at: Position) -> Raw | None:
+        """The record there; None: it is damaged, and the rest of its segment given up."""
+        segment = self._ledger.segments.get(at.segment)
+        if segment is None:
+            return None
+        try:
+            raw = read_raw(self._file(at.segment), at.segment, at.offset, segment.end_offset)
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            raw = None
+        if raw is None:
+            self._give_up(segment, at)
+        return raw
+
+    def _give_up(self, segment: Segment, at: Position) -> None:
+        with self._ledger.changed:
+            if segment.number not in self._ledger.segments:
+                return  # It was dropped meanwhile.
+            segment.end_offset, segment.end, segment.damaged = at.offset, at.totals, True
+        _log.warning("spool %s: segment %d is damaged", self._directory.path, segment.number)
+
+    def _file(self, number: int) -> int:
+        if self._opened != number:
+            self.close()
+            self._fd, self._opened = self._directory.open_segment(number), number
+        return self._fd

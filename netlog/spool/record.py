@@ -1,0 +1,211 @@
+"""Records as they lie in a segment: a header of fixed size, then the payload."""
+
+import enum
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from netlog.loss import Loss
+from netlog.sinks.base import PeriodId
+from netlog.spool.place import Position, Totals
+
+__all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]
+
+MAGIC = b"\x91nR\x1a"
+"""Begins a record. JSON has no bytes like these, so no payload looks like it."""
+HEADER = struct.Struct("<4sIIBxxxIQQQQ")
+"""MAGIC, crc32, payload bytes, kind, proc_id, proc_seq, client_time_ns, packets, bytes."""
+HEADER_BYTES = HEADER.size
+CHECKED_FROM = 8
+"""The checksum covers the header from here on, and the payload."""
+PLACE = struct.Struct("<QQ")
+"""Segment and offset, checked too: bytes that strayed to another place are no record there."""
+COMMIT = struct.Struct("<16sQ7Q")
+"""meter_id, epoch, and the totals with what the commit makes visible."""
+MESSAGES = struct.Struct("<Q")
+"""How many messages a LOSS is about, before the JSON; packets and bytes stand in the header."""
+MAX_U64 = (1 << 64) - 1
+
+
+class Kind(enum.IntEnum):
+    """What a record is."""
+
+    MESSAGE = 1
+    LOSS = 2
+    COMMIT = 3
+
+
+class Raw(NamedTuple):
+    """A record whose checksum is right, and the offset behind it."""
+
+    kind: int
+    payload: bytes
+    proc_id: int
+    proc_seq: int
+    client_time_ns: int
+    packets: int
+    n_bytes: int
+    end_offset: int
+
+    def loss(self) -> Loss:
+        """What a LOSS tells of."""
+        (messages,) = MESSAGES.unpack_from(self.payload)
+        return Loss(messages, self.packets, self.n_bytes)
+
+    def commit(self) -> tuple[PeriodId, Totals]:
+        """What a COMMIT says."""
+        meter_id, epoch, *totals = COMMIT.unpack(self.payload)
+        return PeriodId(meter_id, epoch), Totals(*totals)
+
+    def adds(self) -> Totals:
+        """What the record adds to the totals."""
+        if self.kind == Kind.MESSAGE:
+            return Totals(1, 1, self.packets, self.n_bytes)
+        if self.kind == Kind.LOSS:
+            loss = self.loss()
+            return Totals(1, 0, 0, 0, loss.messages, loss.packets, loss.n_bytes)
+        return Totals()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a spool hands out to be shipped.
+
+    A record that comes again, after a crash or a failure, has the same `proc_id` and `proc_seq`:
+    with the node they identify it for ever.
+
+    Attributes:
+        payload: a message, or an object that tells of a loss; JSON.
+        proc_id: random number of the opening of the spool that took it in.
+        proc_seq: from 1, without gaps, per opening.
+        client_time_ns: when it was taken in, since the epoch.
+        packets: of all entries of the message; 0 for a loss.
+        n_bytes: likewise.
+        loss: what was lost, if it tells of that.
+        position: behind it, for `Spool.advance`.
+    """
+
+    payload: bytes
+    proc_id: int
+    proc_seq: int
+    client_time_ns: int
+    packets: int
+    n_bytes: int
+    loss: Loss
+    position: Position
+
+    @classmethod
+    def of(cls, raw: Raw, position: Position) -> "Record":
+        """Make one of what was read."""
+        ids = (raw.proc_id, raw.proc_seq, raw.client_time_ns)
+        if raw.kind == Kind.LOSS:
+            return cls(raw.payload[MESSAGES.size :], *ids, 0, 0, raw.loss(), position)
+        return cls(raw.payload, *ids, raw.packets, raw.n_bytes, Loss(), position)
+
+
+def encode(raw: Raw, segment: int, offset: int) -> bytes:
+    """The bytes of a record that is to lie there.
+
+    Args:
+        raw: its fields; counts beyond 2^64-1 are written as that. `end_offset` is not used.
+        segment: number of the segment.
+        offset: of its first byte.
+
+    Returns:
+        Header and payload.
+    """
+    fields = (
+        len(raw.payload),
+        raw.kind,
+        raw.proc_id,
+        raw.proc_seq,
+        raw.client_time_ns,
+        min(raw.packets, MAX_U64),
+        min(raw.n_bytes, MAX_U64),
+    )
+    header = HEADER.pack(MAGIC, 0, *fields)
+    crc = _crc(segment, offset, header, raw.payload)
+    return HEADER.pack(MAGIC, crc, *fields) + raw.payload
+
+
+def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
+    """Read the record that lies there.
+
+    Args:
+        fd: of the segment.
+        segment: its number.
+        offset: where the record begins.
+        end_offset: where it must end at the latest.
+
+    Returns:
+        The record, or None: these bytes are none.
+
+    Raises:
+        OSError: they can not be read.
+    """
+    if end_offset - offset < HEADER_BYTES:
+        return None
+    header = os.pread(fd, HEADER_BYTES, offset)
+    if len(header) < HEADER_BYTES:
+        return None
+    magic, crc, length, kind, *rest = HEADER.unpack(header)
+    proc_id, proc_seq, client_time_ns, packets, n_bytes = rest
+    at = offset + HEADER_BYTES
+    if magic != MAGIC or length > end_offset - at:
+        return None
+    payload = os.pread(fd, length, at)
+    if len(payload) < length or crc != _crc(segment, offset, header, payload):
+        return None
+    if not _has_shape(kind, length):
+        return None
+    end = at + length
+    return Raw(kind, payload, proc_id, proc_seq, client_time_ns, packets, n_bytes, end)
+
+
+def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Raw]:
+    """The commits that lie somewhere behind damage, in order.
+
+    Args:
+        fd: of the segment.
+        segment: its number.
+        offset: where the damage begins.
+        end_offset: the segment's size.
+
+    Returns:
+        Each is where it was written; what lies between them is not looked at.
+
+    Raises:
+        OSError: they can not be read.
+    """
+    data = os.pread(fd, end_offset - offset, offset)
+    commits = []
+    at = data.find(MAGIC)
+    while at >= 0:
+        raw = read_raw(fd, segment, offset + at, end_offset)
+        if raw is not None and raw.kind == Kind.COMMIT:
+            commits.append(raw)
+        at = data.find(MAGIC, at + 1)
+    return commits
+
+
+def commit_payload(period: PeriodId, totals: Totals) -> bytes:
+    """The payload of a COMMIT."""
+    return COMMIT.pack(period.meter_id, period.epoch, *totals)
+
+
+def loss_payload(loss: Loss, node_id: str) -> bytes:
+    """The payload of a LOSS."""
+    return MESSAGES.pack(loss.messages) + loss.to_json(node_id)
+
+
+def _crc(segment: int, offset: int, header: bytes, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(header[CHECKED_FROM:] + PLACE.pack(segment, offset)))
+
+
+def _has_shape(kind: int, length: int) -> bool:
+    """Whether a payload of that length can be of that kind."""
+    if kind == Kind.COMMIT:
+        return length == COMMIT.size
+    return kind == Kind.MESSAGE or (kind == Kind.LOSS and length >= MESSAGES.size)

@@ -1,0 +1,162 @@
+"""What a spool finds when it is opened, and how it is made whole."""
+
+import logging
+import os
+from dataclasses import dataclass, field
+
+from netlog.spool.cursor import CursorFile
+from netlog.spool.directory import SpoolDirectory
+from netlog.spool.ledger import Ledger
+from netlog.spool.place import NOTHING, Position, Totals
+from netlog.spool.segment import Scan, Segment, remember, scan
+
+__all__ = ["Found", "recover"]
+
+_log = logging.getLogger("netlog")
+
+
+@dataclass(slots=True)
+class Found:
+    """Where the writer goes on.
+
+    Attributes:
+        active: number of the segment that takes more; 0: a new one must be made.
+        meters: the last committed epoch by meter id.
+    """
+
+    active: int = 0
+    meters: dict[bytes, int] = field(default_factory=dict)
+
+
+def recover(directory: SpoolDirectory, cursor: CursorFile, ledger: Ledger) -> Found:
+    """Fill the ledger from the files; cut off what was not committed.
+
+    Each step leaves the files so that doing all of them again comes to the same.
+
+    Args:
+        directory: of the spool.
+        cursor: of its reader.
+        ledger: an empty one.
+
+    Returns:
+        Where the writer goes on.
+
+    Raises:
+        OSError: a file can not be read or cut.
+        ValueError: a segment is of another version.
+    """
+    scans = {number: _scan(directory, number) for number in directory.segments()}
+    _drop_uncommitted(directory, scans)
+    ledger.cursor = cursor.position or _begin_cursor(cursor, scans)
+    found = Found()
+    at = ledger.cursor.totals
+    for number, seen in scans.items():
+        segment = _segment(number, seen, at)
+        ledger.segments[number] = segment
+        at = at.later(segment.end)
+        for meter in seen.meters.items():
+            remember(found.meters, *meter)
+    _find_end(directory, scans, ledger, found)
+    _remove_done(directory, ledger)
+    if damaged := [segment.number for segment in ledger.segments.values() if segment.damaged]:
+        _log.warning("spool %s: damaged segments: %s", directory.path, damaged)
+    return found
+
+
+def _scan(directory: SpoolDirectory, number: int) -> Scan:
+    fd = directory.open_segment(number)
+    try:
+        return scan(fd, number)
+    except ValueError as error:
+        raise ValueError(f"{directory.path}: segment {number}: {error}") from None
+    finally:
+        os.close(fd)
+
+
+def _drop_uncommitted(directory: SpoolDirectory, scans: dict[int, Scan]) -> None:
+    """Remove the segments behind the last commit, the last one first."""
+    for number in reversed(list(scans)):
+        seen = scans[number]
+        if seen.beyond is not None or seen.commit_offset >= 0:
+            return
+        directory.remove_segment(number)
+        del scans[number]
+
+
+def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan]) -> Position:
+    """Save the first position that a reader can have, where the file has none."""
+    position = Position()
+    if scans:
+        # A spool has a cursor before it has a segment.
+        _log.warning("spool: the cursor was damaged; what was shipped may come again")
+        first, last = next(iter(scans)), scans[max(scans)]
+        start = next((seen.head.start for seen in scans.values() if seen.head), NOTHING)
+        # What was lost before is not known any more: as much as was told.
+        told = last.commit.told if last.beyond is None else last.beyond.told
+        lost = Totals(0, told.messages, told.packets, told.n_bytes)
+        position = Position(first, 0, start, lost)
+    cursor.save(position, b"")
+    return position
+
+
+def _segment(number: int, seen: Scan, at: Totals) -> Segment:
+    """The segment as far as it can be read; without a head nothing of it can."""
+    start, created_ns = (seen.head.start, seen.head.created_ns) if seen.head else (at, 0)
+    end = seen.end if seen.head else at
+    damaged = seen.end_offset < seen.size_bytes
+    return Segment(
+        number,
+        seen.first_offset,
+        start,
+        seen.end_offset,
+        end,
+        seen.size_bytes,
+        created_ns,
+        damaged,
+    )
+
+
+def _find_end(
+    directory: SpoolDirectory, scans: dict[int, Scan], ledger: Ledger, found: Found
+) -> None:
+    """Find the last commit, and cut off what lies behind it."""
+    position = ledger.cursor
+    if not scans:
+        # Somebody removed them, or there were none yet. What was lost counts as told.
+        skipped = position.skipped.data + position.skipped.told
+        told = Totals(0, 0, 0, 0, skipped.messages, skipped.packets, skipped.n_bytes)
+        ledger.end = position.totals.later(told)
+        return
+    number = max(scans)
+    seen, segment = scans[number], ledger.segments[number]
+    ledger.committed = number
+    if seen.beyond is not None:
+        ledger.end = seen.beyond
+    else:
+        _cut(directory, number, seen)
+        segment.size_bytes = segment.end_offset = seen.commit_offset
+        segment.end = ledger.end = seen.commit
+        segment.damaged = False
+        found.active = number
+    if ledger.end.later(position.totals) != ledger.end or number < position.segment:
+        # The reader saw more than there is now: what comes must not lie before its position.
+        ledger.end = ledger.end.later(position.totals)
+        found.active = 0
+
+
+def _cut(directory: SpoolDirectory, number: int, seen: Scan) -> None:
+    if seen.size_bytes == seen.commit_offset:
+        return
+    fd = directory.open_segment(number)
+    try:
+        os.ftruncate(fd, seen.commit_offset)
+    finally:
+        os.close(fd)
+
+
+def _remove_done(directory: SpoolDirectory, ledger: Ledger) -> None:
+    """Remove what the reader was done with; never the last segment, which knows the meters."""
+    for number in list(ledger.segments)[:-1]:
+        if number < ledger.cursor.segment:
+            directory.remove_segment(number)
+            del ledger.segments[number]

@@ -1,0 +1,297 @@
+"""The writing side of a spool: transactions, room, and the telling of losses."""
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netlog.errors import StateError
+from netlog.sinks.base import PeriodId
+from netlog.spool.cursor import CURSOR_BYTES
+from netlog.spool.directory import SpoolDirectory, write_at
+from netlog.spool.ledger import Ledger
+from netlog.spool.place import Totals
+from netlog.spool.record import HEADER_BYTES, Kind, Raw, commit_payload, encode, loss_payload
+from netlog.spool.recovery import Found
+from netlog.spool.segment import Head, Segment, remember
+
+__all__ = ["MIN_BYTES", "Writer"]
+
+SEGMENTS = 8
+"""A full spool is so many segments: the oldest of them is what goes at once."""
+MAX_SEGMENT_BYTES = 8 * 1024 * 1024
+RESERVE_BYTES = 4096
+"""For a telling of loss, a commit and the head of a segment."""
+MIN_BYTES = 64 * 1024
+"""The smallest bound that makes sense: the cursor, the reserve, and some messages."""
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """What `begin` found, to come back to."""
+
+    period: PeriodId
+    segment: int
+    offset: int
+    proc_seq: int
+    totals: Totals
+    first_ns: int = 0
+    lost: Totals | None = None
+    failed: OSError | None = None
+
+
+class Writer:
+    """Appends to the last segment, and sees to it that the spool stays within its bound.
+
+    Args:
+        directory: of the spool.
+        ledger: of the spool.
+        found: where to go on.
+        max_bytes: of all files together.
+
+    Thread safety: one thread.
+    """
+
+    def __init__(
+        self, directory: SpoolDirectory, ledger: Ledger, found: Found, max_bytes: int
+    ) -> None:
+        self.node_id = ""
+        self._directory = directory
+        self._ledger = ledger
+        self._meters = found.meters
+        self._max_bytes = max_bytes - CURSOR_BYTES - RESERVE_BYTES
+        self._segment_bytes = min(self._max_bytes // SEGMENTS, MAX_SEGMENT_BYTES)
+        self._proc_id = secrets.randbits(32)
+        self._proc_seq = 0
+        self._totals = ledger.end
+        self._fd = directory.open_segment(found.active) if found.active else -1
+        self._active: Segment | None = ledger.segments.get(found.active)
+        self._transaction: _Transaction | None = None
+        self._uncut: _Transaction | None = None
+
+    def begin(self, period: PeriodId) -> bool:
+        """See `Spool.begin`."""
+        self.abort()
+        if self._uncut is not None:
+            self._take_back(self._uncut)
+            self._uncut = None
+        if self._meters.get(period.meter_id, -1) >= period.epoch:
+            return False
+        if self._active is not None and self._active.damaged:
+            self._close_active()
+        active = self._active
+        number, offset = (active.number, active.size_bytes) if active else (self._next_number(), 0)
+        self._transaction = _Transaction(period, number, offset, self._proc_seq, self._totals)
+        return True
+
+    def append(self, payload: bytes, packets: int, n_bytes: int) -> None:
+        """See `Spool.append`."""
+        transaction = self._ongoing()
+        raw = self._make(Kind.MESSAGE, payload, packets, n_bytes)
+        with self._failing(transaction):
+            if transaction.lost is None and not self._make_room(transaction, len(payload)):
+                # All that could go has gone: the transaction is greater than the spool.
+                transaction.lost = self._totals.since(transaction.totals)
+                self._take_back(transaction)
+            if transaction.lost is not None:
+                transaction.lost = transaction.lost.plus(raw.adds())
+            else:
+                self._write(transaction, raw)
+
+    def commit(self) -> None:
+        """See `Spool.commit`."""
+        transaction = self._ongoing()
+        with self._failing(transaction):
+            if transaction.lost is not None:
+                self._pass_over(transaction, transaction.lost)
+            with self._ledger.changed:
+                untold = self._ledger.untold()
+            if untold:
+                payload = loss_payload(untold, self.node_id)
+                raw = self._make(Kind.LOSS, payload, untold.packets, untold.n_bytes)
+                self._write(transaction, raw)
+            payload = commit_payload(transaction.period, self._totals)
+            self._write(transaction, self._make(Kind.COMMIT, payload, 0, 0))
+            os.fdatasync(self._fd)
+            if os.fstat(self._fd).st_nlink == 0:
+                raise OSError(errno.ENOENT, "a segment of the spool was removed")
+        self._publish(transaction)
+        self._transaction = None
+
+    def abort(self) -> None:
+        """See `Spool.abort`."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None and transaction.failed is None:
+            self._give_up(transaction)
+
+    def close(self) -> None:
+        """Forget what is not committed, and close the file."""
+        self.abort()
+        self._close_active()
+
+    # -- what a transaction does -------------------------------------------------------------------
+
+    def _ongoing(self) -> _Transaction:
+        if self._transaction is None:
+            raise StateError(f"{self._directory.path}: no period was begun")
+        if self._transaction.failed is not None:
+            number = self._transaction.failed.errno
+            raise OSError(number, "the period failed before", self._directory.path)
+        return self._transaction
+
+    @contextlib.contextmanager
+    def _failing(self, transaction: _Transaction) -> Iterator[None]:
+        """Give up the transaction if what is done in here fails."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or self._directory.path
+            transaction.failed = error
+            self._give_up(transaction)
+            raise
+
+    def _make(self, kind: Kind, payload: bytes, packets: int, n_bytes: int) -> Raw:
+        proc_seq = 0 if kind == Kind.COMMIT else self._proc_seq + 1
+        return Raw(kind, payload, self._proc_id, proc_seq, time.time_ns(), packets, n_bytes, 0)
+
+    def _write(self, transaction: _Transaction, raw: Raw) -> None:
+        active = self._active or self._roll(transaction)
+        data = encode(raw, active.number, active.size_bytes)
+        write_at(self._fd, data, active.size_bytes)
+        active.size_bytes += len(data)
+        self._totals = self._totals.plus(raw.adds())
+        if raw.proc_seq:
+            self._proc_seq = raw.proc_seq
+        if transaction.first_ns == 0:
+            transaction.first_ns = raw.client_time_ns
+
+    def _make_room(self, transaction: _Transaction, payload_bytes: int) -> bool:
+        """Make room for a record; False: there is none that this transaction does not take."""
+        needed = HEADER_BYTES + payload_bytes
+        active = self._active
+        full = active is not None and active.size_bytes + needed > self._segment_bytes
+        if active is None or (full and active.size_bytes > active.first_offset):
+            # Before anything goes: there is always a segment that knows the meters.
+            self._roll(transaction)
+        while self._ledger.size_bytes() + needed > self._max_bytes:
+            with self._ledger.changed:
+                oldest = next(iter(self._ledger.segments.values()))
+            if oldest.number >= transaction.segment or needed > self._max_bytes:
+                return False
+            self._remove(oldest)
+        return True
+
+    def _remove(self, oldest: Segment) -> None:
+        """Remove a segment; from now on the ledger counts what was in it as lost."""
+        ledger = self._ledger
+        with ledger.changed:
+            ledger.segments.pop(oldest.number, None)
+            ledger.oldest_ns = None
+        try:
+            self._directory.remove_segment(oldest.number)
+        except OSError:
+            with ledger.changed:
+                ledger.segments = {oldest.number: oldest, **ledger.segments}
+            raise
+
+    def _roll(self, transaction: _Transaction) -> Segment:
+        """Go on in a new segment."""
+        clean = self._totals == transaction.totals
+        if self._active is not None and not clean:
+            # The commit that will make it count is synced in another file.
+            os.fdatasync(self._fd)
+        self._close_active()
+        segment = self._create(self._totals, clean=clean)
+        if clean:
+            transaction.segment, transaction.offset = segment.number, segment.first_offset
+        return segment
+
+    def _create(self, start: Totals, *, clean: bool) -> Segment:
+        number, now_ns = self._next_number(), time.time_ns()
+        head = Head(number, now_ns, start, clean, self._meters).encode()
+        self._fd = self._directory.create_segment(number, head)
+        segment = Segment(number, len(head), start, len(head), start, len(head), now_ns)
+        with self._ledger.changed:
+            self._ledger.segments[number] = segment
+        self._active = segment
+        return segment
+
+    def _pass_over(self, transaction: _Transaction, lost: Totals) -> None:
+        """Store the period without its messages: a gap in the totals, before a new segment."""
+        period, before = transaction.period, self._meters
+        self._close_active()
+        self._meters = dict(before)
+        remember(self._meters, period.meter_id, period.epoch)
+        try:
+            segment = self._create(self._totals.plus(lost), clean=True)
+        except OSError:
+            self._meters = before
+            raise
+        self._totals = segment.start
+        with self._ledger.changed:
+            self._ledger.committed, self._ledger.end = segment.number, segment.start
+        # What follows fails for itself: the period is stored.
+        transaction.segment, transaction.offset = segment.number, segment.first_offset
+        transaction.totals, transaction.lost = segment.start, None
+
+    def _publish(self, transaction: _Transaction) -> None:
+        """Let the reader see what was committed."""
+        period, ledger = transaction.period, self._ledger
+        remember(self._meters, period.meter_id, period.epoch)
+        with ledger.changed:
+            if not ledger.pending():
+                ledger.oldest_ns = transaction.first_ns
+            numbers = [number for number in ledger.segments if number >= transaction.segment]
+            ends = [ledger.segments[number].start for number in numbers[1:]]
+            for number, end in zip(numbers, [*ends, self._totals], strict=True):
+                segment = ledger.segments[number]
+                if not segment.damaged:
+                    segment.end_offset, segment.end = segment.size_bytes, end
+            ledger.committed, ledger.end = numbers[-1], self._totals
+            ledger.changed.notify_all()
+
+    # -- how a transaction is taken back -----------------------------------------------------------
+
+    def _give_up(self, transaction: _Transaction) -> None:
+        """Take back what was written; what can not be cut now is cut before the next period."""
+        try:
+            self._take_back(transaction)
+        except OSError:
+            self._uncut = transaction
+
+    def _take_back(self, transaction: _Transaction) -> None:
+        """Cut off what was written since `begin`: the last segment first, as recovery does."""
+        first, offset = transaction.segment, transaction.offset
+        self._totals, self._proc_seq = transaction.totals, transaction.proc_seq
+        with self._ledger.changed:
+            numbers = [number for number in self._ledger.segments if number >= first]
+        for number in reversed(numbers):
+            if number == first and offset:
+                self._cut(number, offset)
+                continue
+            if self._active is not None and self._active.number == number:
+                self._close_active()
+            self._directory.remove_segment(number)
+            with self._ledger.changed:
+                del self._ledger.segments[number]
+
+    def _cut(self, number: int, offset: int) -> None:
+        """Shorten the segment that the transaction began in, and go on there."""
+        segment = self._ledger.segments[number]
+        if self._active is not segment:
+            self._fd, self._active = self._directory.open_segment(number), segment
+        if segment.size_bytes > offset:
+            os.ftruncate(self._fd, offset)
+            segment.size_bytes = offset
+
+    def _next_number(self) -> int:
+        return max(self._ledger.cursor.segment, *self._ledger.segments, 0) + 1
+
+    def _close_active(self) -> None:
+        self._active = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
