@@ -47,13 +47,17 @@ def _logger_lines(logger: LoggerCounters) -> Iterator[str]:
     }
     yield f"unattributed: {_by_reason(unattributed)}"
     yield f"connections: {logger.connections}, endpoints: {logger.endpoints}"
+    split = f", {logger.split} of them split off" if logger.split else ""
+    yield f"messages: {logger.messages} of {logger.polls} periods{split}"
     troubles = {
-        "late polls": logger.late_polls,
-        "late lanes": logger.late_lanes,
-        "failed periods": logger.failed_periods,
+        "late": logger.late_polls,
+        "with a late lane": logger.late_lanes,
+        "that could not read the counts": logger.failed_polls,
+        "that no sink could store": logger.held_polls,
+        "whose messages could not be made": logger.failed_periods,
     }
-    said = "".join(f", {count} {what}" for what, count in troubles.items() if count)
-    yield f"messages: {logger.messages} of {logger.polls} periods{said}"
+    said = [f"{count} {what}" for what, count in troubles.items() if count]
+    yield f"polls: {', '.join(said) or 'all in time'}"
 
 
 def sink_line(counters: SinkCounters) -> str:
