@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netlog.logger import Logger, LoggerCounters
     from netlog.message import Message, build_messages, iter_messages
     from netlog.meter import DATAGRAM_DTYPE, Meter
+    from netlog.meter_device import MeterDevice
     from netlog.node_file import NodeFile
     from netlog.nodes import Node, NodeMap, NodeSource, StaticNodes
     from netlog.relay import Count, Peer, Relay, RelayCounters
@@ -34,6 +35,7 @@ else:  # mypy would take every name for one of the package
             "LoggerCounters": "logger",
             "Message": "message",
             "Meter": "meter",
+            "MeterDevice": "meter_device",
             "MeterFileError": "errors",
             "NetlogError": "errors",
             "Node": "nodes",
@@ -73,6 +75,7 @@ __all__ = [
     "LoggerCounters",
     "Message",
     "Meter",
+    "MeterDevice",
     "MeterFileError",
     "NetlogError",
     "Node",

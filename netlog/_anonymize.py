@@ -34,7 +34,7 @@ def anonymize(flows: FlowArray, keeps: npt.NDArray[np.bool_]) -> FlowArray:
     rows = _scrub(flows, keeps)
     rows = rows[_sorted(rows)]
     # neighbours that are the same connection, as the five words that csrc/flow.h compares
-    words = rows.view(np.uint64).reshape(len(rows), -1)[:, :5]
+    words = rows.view(np.uint64).reshape(-1, FLOW_DTYPE.itemsize // 8)[:, :5]
     starts = np.flatnonzero(np.append(True, np.any(words[1:] != words[:-1], axis=1))[: len(rows)])
     together = rows[starts]
     for name in _COUNTERS:

@@ -86,6 +86,12 @@ class MeterHandle:
         return self._path
 
     @property
+    def max_flows(self) -> int:
+        """Connections per lane and bank at the TUN."""
+        self._check_open()
+        return int(lib.netlog_meter_options_of(self._meter).max_flows)
+
+    @property
     def region_bytes(self) -> int:
         """Bytes of address space that the meter holds, touched or not."""
         self._check_open()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from netlog._protocols import protocol_number
+from netlog._wire_node import WireNode
 from netlog.classify import Traffic
 from netlog.flows import FlowArray, flow_array
 from netlog.nodes import Node
@@ -71,21 +72,12 @@ class _Entry(msgspec.Struct, rename="camel", gc=False):
     rx_bytes: int = 0
 
 
-class _Node(msgspec.Struct, rename="camel"):
-    node_id: str | None = ""
-    name: str | None = ""
-    addresses: list[str] | None = None
-    os: str | None = ""
-    user: str | None = ""
-    tags: list[str] | None = None
-
-
 class _Wire(msgspec.Struct, rename="camel"):
     start: str
     end: str
     node_id: str = ""  # the seed's messages had none
-    src_node: _Node | None = None
-    dst_nodes: list[_Node] | None = None
+    src_node: WireNode | None = None
+    dst_nodes: list[WireNode] | None = None
     virtual_traffic: list[_Entry] | None = None
     subnet_traffic: list[_Entry] | None = None
     exit_traffic: list[_Entry] | None = None
@@ -114,7 +106,7 @@ def _protocol(entry: _Entry) -> int:
     return number
 
 
-def _read_nodes(member: str, nodes: Iterable[_Node | None]) -> tuple[Node, ...]:
+def _read_nodes(member: str, nodes: Iterable[WireNode | None]) -> tuple[Node, ...]:
     try:
         return tuple(
             Node(

@@ -9,6 +9,7 @@ from netlog.errors import StateError
 from netlog.in_force import InForce
 from netlog.logger_counters import LoggerCounters
 from netlog.message import EXIT_MODES, smallest_max_bytes
+from netlog.nodes import NodeSource
 from netlog.observation import Observation
 from netlog.peer_map import Peer
 from netlog.poller import Poller, Settings
@@ -48,11 +49,11 @@ class Logger:
         tun: Device | None = None,
         sock: Device | None = None,
         sink: MessageSink,
-        nodes: None = None,
+        nodes: NodeSource | None = None,
         poll_period_s: float = 5.0,
         routes: RouterConfig | None = None,
         peers: Iterable[Peer] = (),
-        exit_traffic: str = "aggregate",
+        exit_traffic: str | None = None,
         max_bytes: int = 262144,
     ) -> None:
         """Clear stale statistics, enable the devices' statistics and begin to poll.
@@ -67,12 +68,14 @@ class Logger:
             sink: an object with `write(message)`, or a callable of one message. Of a `DurableSink`
                 it is known what it has: the counts of a period are cleared when that has stored it,
                 and offered again until then.
-            nodes: None; a source of nodes is not supported yet.
+            nodes: who has which address; asked now and at the end of each period. With it traffic
+                is classified by node, and messages tell of the nodes.
             poll_period_s: seconds between two polls, more than 0. A table that is nearly full
                 makes a poll come early.
             routes: the router configuration at start.
             peers: who is behind which endpoint; fills the source of physical traffic.
-            exit_traffic: `aggregate`, `log` or `drop`.
+            exit_traffic: `anonymize` (the default with nodes), `aggregate` (the default without),
+                `log` or `drop`; see `build_messages`.
             max_bytes: the size that a message never exceeds; more traffic makes more messages.
 
         Raises:
@@ -81,13 +84,13 @@ class Logger:
         """
         if not isinstance(node_id, str):
             raise TypeError(f"node_id: expected a str, got {type(node_id).__name__}")
-        if nodes is not None:
-            raise ValueError("nodes: a source of nodes is not supported yet")
         if not poll_period_s > 0:
             raise ValueError(f"poll_period_s: expected more than 0, got {poll_period_s}")
-        if exit_traffic not in EXIT_MODES:
+        if nodes is not None and not isinstance(nodes, NodeSource):
+            raise TypeError("nodes: expected a source of nodes")
+        if exit_traffic is not None and exit_traffic not in EXIT_MODES:
             raise ValueError(f"exit_traffic: expected one of {EXIT_MODES}, got {exit_traffic!r}")
-        if max_bytes < (least := smallest_max_bytes(node_id)):
+        if max_bytes < (least := smallest_max_bytes(node_id, nodes)):
             raise ValueError(f"max_bytes: expected at least {least}, got {max_bytes}")
         settings = Settings(node_id, poll_period_s, exit_traffic, max_bytes)
         with self._lock:
@@ -98,6 +101,7 @@ class Logger:
             if routes is not None:
                 self._in_force.set_routes(routes)
             self._in_force.set_peers(tuple(peers))
+            self._in_force.set_nodes(nodes)
             observation.enable(enabled=True)
             if not observation.inherits:
                 observation.discard()

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from netlog.flows import FlowArray
+from netlog.message import LeftOut
 from netlog.observation import Reading
 from netlog.sinks.base import SinkCounters
 from netlog.snapshot import REASONS
@@ -30,6 +32,11 @@ class LoggerCounters:
             meter.
         failed_periods: periods whose messages could not be made: a defect, see the log.
         messages: messages made; `split` of them because one was not enough for its period.
+        left_out: what no message shows, as was asked for: traffic to the overlay's own services,
+            and exit traffic that is dropped.
+        lost_packets, lost_bytes: what no sink had taken when the logger was shut down; not so with
+            a meter in a file, which keeps it.
+        node_errors: times that the source of nodes failed.
         written, pending, dropped: what became of them, if the sink does not count that itself.
         sink_errors: times that the sink raised.
         sinks: what became of the messages at each sink, if the sink counts that.
@@ -50,6 +57,10 @@ class LoggerCounters:
     failed_periods: int = 0
     messages: int = 0
     split: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
+    lost_packets: int = 0
+    lost_bytes: int = 0
+    node_errors: int = 0
     written: int = 0
     pending: int = 0
     dropped: int = 0
@@ -70,9 +81,20 @@ class LoggerCounters:
             self.unattributed[reason] += reading.tun_unattributed[reason]
             self.sock_unattributed[reason] += reading.sock_unattributed[reason]
 
+    def add_lost(self, rows: FlowArray) -> None:
+        """Add rows that no message will show."""
+        for packets, n_bytes in (("tx_packets", "tx_bytes"), ("rx_packets", "rx_bytes")):
+            self.lost_packets += int(rows[packets].sum(dtype=np.uint64))
+            self.lost_bytes += int(rows[n_bytes].sum(dtype=np.uint64))
+
+    def add_left_out(self, left_out: LeftOut) -> None:
+        """Add what the messages of a period do not show."""
+        for name in LeftOut.__slots__:
+            setattr(self.left_out, name, getattr(self.left_out, name) + getattr(left_out, name))
+
     def copy(self) -> "LoggerCounters":
         """A copy that stays as it is."""
-        copied = replace(self)
+        copied = replace(self, left_out=replace(self.left_out))
         for name in ("tun", "sock", "unattributed", "sock_unattributed"):
             setattr(copied, name, dict(getattr(self, name)))
         return copied

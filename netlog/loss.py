@@ -5,6 +5,8 @@ from typing import Self
 
 import msgspec
 
+from netlog.nodes import well_formed
+
 __all__ = ["Loss", "LossNotice"]
 
 
@@ -34,13 +36,13 @@ class Loss:
         """The object that tells of the loss.
 
         Args:
-            node_id: whose messages they were.
+            node_id: whose messages they were; lone surrogates become U+FFFD.
 
         Returns:
             UTF-8 without insignificant white space.
         """
         counts = {"messages": self.messages, "packets": self.packets, "bytes": self.n_bytes}
-        return msgspec.json.encode({"nodeId": node_id, "dropped": counts})
+        return msgspec.json.encode({"nodeId": well_formed(node_id), "dropped": counts})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from netlog.durable import DurableDelivery, MessageFault
 from netlog.errors import MeterFileError, StateError
 from netlog.in_force import InForce, PeriodConfig
 from netlog.logger_counters import LoggerCounters
-from netlog.message import Message, iter_messages
+from netlog.message import LeftOut, Message, iter_messages
 from netlog.observation import Observation, Reading
 from netlog.period import Period
 from netlog.physical import fill_sources
@@ -35,7 +35,7 @@ class Settings:
 
     node_id: str
     poll_period_s: float
-    exit_traffic: str
+    exit_traffic: str | None
     max_bytes: int
 
 
@@ -113,7 +113,21 @@ class Poller:
         except StateError:
             _log.exception("a meter was closed under its logger: what it held is lost")
         self._delivery.close()
+        self._give_up_held()
         self._account_delivery()
+
+    def _give_up_held(self) -> None:
+        """What no sink took stays in a meter's file for a successor; a private meter has none."""
+        held = self._held
+        if held is None or held.stored or self._observation.inherits:
+            return
+        held.reading.clear()
+        rest = self._observation.extract()
+        rest.clear()
+        self._counters.add_reading(rest)
+        for rows in (held.reading.tun, held.reading.sock, rest.tun, rest.sock):
+            self._counters.add_lost(rows)
+        _log.error("no sink took the last messages: %d packets", self._counters.lost_packets)
 
     def _poll_periods(self) -> None:
         period_s = self._settings.poll_period_s
@@ -168,11 +182,12 @@ class Poller:
 
     def _store(self, drained: _Drained) -> bool:
         made = 0
+        left_out = LeftOut()
 
         def messages() -> Iterator[Message]:
             nonlocal made
             try:
-                for message in self._messages(drained):
+                for message in self._messages(drained, left_out):
                     made += 1
                     yield message
             except Exception as error:
@@ -188,9 +203,10 @@ class Poller:
         if stored:
             self._counters.messages += made
             self._counters.split += max(made - 1, 0)
+            self._counters.add_left_out(left_out)
         return stored
 
-    def _messages(self, drained: _Drained) -> Iterator[Message]:
+    def _messages(self, drained: _Drained, left_out: LeftOut) -> Iterator[Message]:
         return iter_messages(
             node_id=self._settings.node_id,
             start=drained.period.start_ns,
@@ -198,8 +214,10 @@ class Poller:
             tun=drained.reading.tun,
             sock=fill_sources(drained.reading.sock, drained.config.peers),
             routes=drained.config.routes,
+            nodes=drained.config.nodes,
             exit_traffic=self._settings.exit_traffic,
             max_bytes=self._settings.max_bytes,
+            left_out=left_out,
         )
 
     def _account_delivery(self) -> None:
@@ -208,3 +226,4 @@ class Poller:
         counters.pending = delivery.pending
         counters.dropped = delivery.dropped
         counters.sink_errors = delivery.errors
+        counters.node_errors = self._in_force.node_errors

@@ -9,6 +9,7 @@ from typing import Any
 
 from netlog.capture import ByteSource, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.output import say
+from netlog.config import load_config
 from netlog.errors import ConfigError
 from netlog.message import EXIT_MODES
 from netlog.node_file import NodeFile
@@ -51,7 +52,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         help="addresses of this node's side: a packet from there is tx, else one to there is rx, "
-        "else tx. Default: those of --config or of the own node of --nodes; else what a cooked "
+        "else tx. Default: those of --config, or of the own node of --nodes; else what a cooked "
         "capture says; else all is tx",
     )
     add(
@@ -127,11 +128,9 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
     routes, local = list(options.route), list(options.local)
     nodes = NodeFile(options.nodes) if options.nodes else None
     if options.config:
-        from netlog.config import load_config  # noqa: PLC0415 - its import takes as long as that of all else here
-
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
-        exit_traffic = config.exit_traffic or "aggregate"
+        exit_traffic = config.exit_traffic
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
         subnets = [str(prefix) for prefix in config.routes.subnets]

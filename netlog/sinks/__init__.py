@@ -1,21 +1,28 @@
-"""Where messages go: one JSON object a line, to a stream or a file, or to several of them."""
+"""Where messages go: a stream, a file, over the network; to several of them at once."""
 
+from netlog.sinks.backoff import Backoff
 from netlog.sinks.base import DurableSink, PeriodId, Reports, Sink, SinkCounters
 from netlog.sinks.file import FileSink
 from netlog.sinks.group import SinkGroup
 from netlog.sinks.queued import QueuedSink
 from netlog.sinks.rotation import Rotation
+from netlog.sinks.shipper import NotTaken, Shipper
+from netlog.sinks.spooled import SpooledSink
 from netlog.sinks.stream import StreamSink
 
 __all__ = [
+    "Backoff",
     "DurableSink",
     "FileSink",
+    "NotTaken",
     "PeriodId",
     "QueuedSink",
     "Reports",
     "Rotation",
+    "Shipper",
     "Sink",
     "SinkCounters",
     "SinkGroup",
+    "SpooledSink",
     "StreamSink",
 ]

@@ -64,8 +64,7 @@ class Raw(NamedTuple):
         if self.kind == Kind.MESSAGE:
             return Totals(1, 1, self.packets, self.n_bytes)
         if self.kind == Kind.LOSS:
-            loss = self.loss()
-            return Totals(1, 0, 0, 0, loss.messages, loss.packets, loss.n_bytes)
+            return _telling(self.loss())
         return Totals()
 
 
@@ -103,6 +102,12 @@ class Record:
         if raw.kind == Kind.LOSS:
             return cls(raw.payload[MESSAGES.size :], *ids, 0, 0, raw.loss(), position)
         return cls(raw.payload, *ids, raw.packets, raw.n_bytes, Loss(), position)
+
+    def adds(self) -> Totals:
+        """What the record adds to the totals."""
+        if self.loss:
+            return _telling(self.loss)
+        return Totals(1, 1, self.packets, self.n_bytes)
 
 
 def encode(raw: Raw, segment: int, offset: int) -> bytes:
@@ -198,6 +203,10 @@ def commit_payload(period: PeriodId, totals: Totals) -> bytes:
 def loss_payload(loss: Loss, node_id: str) -> bytes:
     """The payload of a LOSS."""
     return MESSAGES.pack(loss.messages) + loss.to_json(node_id)
+
+
+def _telling(loss: Loss) -> Totals:
+    return Totals(1, 0, 0, 0, loss.messages, loss.packets, loss.n_bytes)
 
 
 def _crc(segment: int, offset: int, header: bytes, payload: bytes) -> int:

@@ -94,7 +94,7 @@ def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan]) -> Position:
         # What was lost before is not known any more: as much as was told.
         told = last.commit.told if last.beyond is None else last.beyond.told
         lost = Totals(0, told.messages, told.packets, told.n_bytes)
-        position = Position(first, 0, start, lost)
+        position = Position(first - 1, 0, start, lost)
     cursor.save(position, b"")
     return position
 

@@ -1,7 +1,8 @@
 """The spool: what the rest of netlog sees of it."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from netlog.loss import Loss
 from netlog.sinks.base import PeriodId
@@ -163,18 +164,25 @@ class Spool:
         """
         return self._reader.read(max_records, max_bytes)
 
-    def advance(self, to: Record | Position, note: bytes = b"") -> None:
+    def advance(
+        self, to: Record | Position, note: bytes = b"", *, given_up: Iterable[Record] = ()
+    ) -> None:
         """Make what was read up to there done with: durable before it returns.
 
         Args:
             to: the last record that is done with, or a position.
             note: at most 64 bytes that are stored with it, in one.
+            given_up: those of these records that nobody will have: they count as lost.
 
         Raises:
             OSError: the cursor is where it was; it may be tried again.
             ValueError: the note is too long.
         """
-        self._reader.advance(to if isinstance(to, Position) else to.position, note)
+        position = to if isinstance(to, Position) else to.position
+        for record in given_up:
+            skipped = position.skipped.plus(record.adds())
+            position = replace(position, skipped=skipped)
+        self._reader.advance(position, note)
 
     @property
     def position(self) -> Position:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netlog import Logger, Message, Meter, MeterFileError, StateError
+from netlog import Logger, Message, Meter, MeterDevice, MeterFileError, StateError
 from netlog.period import Period
 
 PACKET = bytes.fromhex("4500001c0000000040110000644000016440000203e8003500080000")
@@ -235,26 +235,12 @@ def test_count_beyond_the_table_is_an_error(path: Path) -> None:
             meter.snapshot()
 
 
-class _Device:
-    """A device that counts into a meter which somebody else feeds."""
-
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
-
-    def set_statistics_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - Device's signature
-        """Nothing to switch."""
-
-    def extract_statistics(self) -> np.ndarray:
-        """The logger polls the meter itself."""
-        raise AssertionError
-
-
 def test_periods_tile_over_a_restart(path: Path) -> None:
     """The successor's first period begins a nanosecond after the predecessor's last one."""
     messages: list[Message] = []
     with Meter.create(path, max_lanes=2) as meter:
         logger = Logger()
-        logger.startup("a", tun=_Device(meter), sink=messages.append, poll_period_s=3600)
+        logger.startup("a", tun=MeterDevice(meter), sink=messages.append, poll_period_s=3600)
         meter.update_tx(PACKET)
         logger.shutdown()
         # What comes now is the successor's to find.
@@ -262,7 +248,7 @@ def test_periods_tile_over_a_restart(path: Path) -> None:
     with Meter.attach(path, poll=True) as meter:
         last, _ = meter.period
         logger = Logger()
-        logger.startup("a", tun=_Device(meter), sink=messages.append, poll_period_s=3600)
+        logger.startup("a", tun=MeterDevice(meter), sink=messages.append, poll_period_s=3600)
         logger.shutdown()
     assert [message.packets for message in messages] == [1, 1]
     assert messages[0].end_ns <= last.end_ns

@@ -1,0 +1,208 @@
+"""netlog.spool: SIGKILL between any two lines loses nothing, doubles nothing and wedges nothing."""
+
+import itertools
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import pytest
+
+import netlog.spool
+from netlog.loss import Loss
+from netlog.sinks.base import PeriodId
+from netlog.spool import Record, Spool
+
+WATCHED = str(Path(netlog.spool.__file__).parent)
+PURE = str(Path(WATCHED, "place.py"))
+"""Arithmetic: to be killed there is to be killed in the line that calls it."""
+METER = b"0123456789abcdef"
+MAX_BYTES = 65536
+"""Of which the spool makes segments of 6.5 KiB."""
+
+
+@pytest.fixture
+def fast_dir() -> Iterator[Path]:
+    """A directory in memory, if there is one: each try syncs a dozen times."""
+    shm = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
+    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
+        yield Path(made)
+
+
+class Diary:
+    """What a process that will be killed has done, told through a pipe."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+
+    def tell(self, *what: object) -> None:
+        """Told when this returns, whatever comes next."""
+        os.write(self.writer, msgspec.json.encode(what) + b"\n")
+
+    def read(self) -> list[list[Any]]:
+        """All that was told, after the process has ended."""
+        os.close(self.writer)
+        with os.fdopen(self.reader, "rb") as stream:
+            return [msgspec.json.decode(line) for line in stream]
+
+
+def store(spool: Spool, diary: Diary, epoch: int, n_messages: int, n_bytes: int) -> None:
+    """Store a period of that many messages."""
+    if not spool.begin(PeriodId(METER, epoch)):
+        diary.tell("had", epoch)
+        return
+    for number in range(n_messages):
+        payload = b'{"id":%d,"x":"%s"}' % (100 * epoch + number, b"x" * n_bytes)
+        spool.append(payload, epoch, 1000 * epoch + number)
+    diary.tell("committing", epoch, n_messages)
+    spool.commit()
+    diary.tell("committed", epoch)
+
+
+def told(record: Record) -> list[object]:
+    """A record as the diary has it."""
+    loss = record.loss
+    name = 0 if loss else msgspec.json.decode(record.payload)["id"]
+    return [
+        record.proc_id,
+        record.proc_seq,
+        name,
+        [loss.messages, loss.packets, loss.n_bytes],
+    ]
+
+
+def ship(spool: Spool, diary: Diary, max_records: int) -> bool:
+    """Ship a batch: from the moment that the diary has it the other side does."""
+    records = spool.read(max_records, 1 << 20)
+    if not records:
+        return False
+    diary.tell("shipped", [told(record) for record in records])
+    spool.advance(records[-1], b"%d" % records[-1].proc_seq)
+    diary.tell("advanced", records[-1].proc_seq)
+    return True
+
+
+def work(path: Path, diary: Diary) -> None:
+    """Something of all: small and great periods, one given up, a crash, a full spool."""
+    spool = Spool(path, max_bytes=MAX_BYTES, node_id="n")
+    store(spool, diary, 1, 2, 100)
+    ship(spool, diary, 1)
+    spool.begin(PeriodId(METER, 2))
+    spool.append(b"{}", 1, 1)
+    spool.append(b"x" * 8000, 1, 1)
+    spool.abort()
+    spool.begin(PeriodId(METER, 3))
+    for _ in range(3):
+        spool.append(b"x" * 4000, 1, 1)
+    # As after a crash: what was begun lies there, and nobody holds the directory.
+    spool._directory.close()  # noqa: SLF001 - a crash has no name in the public surface
+    spool = Spool(path, max_bytes=MAX_BYTES, node_id="n")
+    store(spool, diary, 3, 2, 22000)
+    store(spool, diary, 3, 1, 10)
+    store(spool, diary, 4, 1, 22000)  # the first goes
+    ship(spool, diary, 1)
+    store(spool, diary, 5, 3, 22000)  # more than there is room for
+    store(spool, diary, 6, 1, 9000)
+    while ship(spool, diary, 4):
+        pass
+    spool.close()
+
+
+def killed_at(line: int, act: Callable[[], None]) -> bool:
+    """Run it in a process that is killed before it executes that line; False: it came through."""
+    pid = os.fork()
+    if pid == 0:
+        left = [line]
+
+        def watch(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - as settrace has it
+            file = frame.f_code.co_filename
+            if not file.startswith(WATCHED) or file == PURE:
+                return None
+            if event == "line":
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return watch
+
+        status = 1
+        try:
+            sys.settrace(watch)
+            act()
+            status = 0
+        finally:
+            sys.settrace(None)
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0
+    return False
+
+
+def check(path: Path, events: list[list[Any]]) -> None:
+    """Open what was left, empty it, and see whether everything is accounted for."""
+    sizes = {epoch: n for kind, epoch, *rest in events if kind == "committing" for n in rest}
+    sure = {epoch for kind, epoch, *_ in events if kind == "committed"}
+    shipped = [entry for kind, entries, *_ in events if kind == "shipped" for entry in entries]
+    advanced = {entry for kind, entry, *_ in events if kind == "advanced"}
+    spool = Spool(path, max_bytes=MAX_BYTES, node_id="n")
+    for epoch in sizes:
+        wanted = spool.begin(PeriodId(METER, epoch))
+        assert not (wanted and epoch in sure), f"epoch {epoch} was committed"
+        if not wanted:
+            sure.add(epoch)
+        spool.abort()
+    if advanced:
+        assert int(spool.note) >= 1
+    later: list[list[Any]] = []
+    after = Diary()
+    while ship(spool, after, 5):
+        pass
+    store(spool, after, 1000, 1, 10)
+    while ship(spool, after, 5):
+        pass
+    counters = spool.counters()
+    spool.close()
+    assert counters.pending == 0
+    later = [entry for kind, entries, *_ in after.read() if kind == "shipped" for entry in entries]
+    names = [entry[2] for entry in later if entry[2]]
+    assert names == sorted(set(names)), "in order, each once"
+    account({**{epoch: sizes[epoch] for epoch in sure}, 1000: 1}, shipped, later)
+    assert not list(path.glob("unfinished"))
+    assert sum(found.stat().st_size for found in path.iterdir()) <= MAX_BYTES
+
+
+def account(sizes: dict[int, int], shipped: list[list[Any]], later: list[list[Any]]) -> None:
+    """What was shipped and what was told as lost is what was committed; twice only the same."""
+    seen: dict[tuple[int, int], list[Any]] = {}
+    for entry in shipped + later:
+        identity = (entry[0], entry[1])
+        assert seen.setdefault(identity, entry) == entry, "one identity, two records"
+    names = [entry[2] for entry in seen.values() if entry[2]]
+    assert len(names) == len(set(names)), "stored twice"
+    total = Loss()
+    for entry in seen.values():
+        name, loss = entry[2], Loss(*entry[3])
+        total += Loss(1, name // 100, 10 * (name // 100) * 100 + name % 100) if name else loss
+    wanted = Loss()
+    for epoch, n_messages in sizes.items():
+        for number in range(n_messages):
+            wanted += Loss(1, epoch, 1000 * epoch + number)
+    assert total == wanted
+
+
+def test_killed_at_any_line_nothing_is_lost_or_doubled(fast_dir: Path) -> None:
+    """At each line of the spool in turn: what was committed is shipped or told as lost, once."""
+    for line in itertools.count(1):
+        path, diary = fast_dir / str(line), Diary()
+        came_through = not killed_at(line, lambda path=path, diary=diary: work(path, diary))
+        check(path, diary.read())
+        if came_through:
+            break
+    assert line > 500
