@@ -28,6 +28,7 @@ class Gate:
         self.entered = threading.Event()
         self.refuses = False
         self.taken: list[str] = []
+        self.told: list[bytes] = []
         self.closed = 0
 
     def write(self, message: Message) -> None:
@@ -37,6 +38,10 @@ class Gate:
         if self.refuses:
             raise OSError(28, "No space left on device", "full")
         self.taken.append(message.node_id)
+
+    def write_line(self, line: bytes) -> None:
+        """Take what is told of a loss."""
+        self.told.append(line)
 
     def close(self) -> None:
         """Count."""
@@ -139,7 +144,7 @@ def test_a_sink_that_hangs_does_not_keep_close() -> None:
     wait_for(lambda: not sink.hangs, "it has returned")
     counters = sink.counters()["gate"]
     assert (counters.written, counters.pending, counters.dropped) == (0, 0, 2)
-    assert gate.closed == 1
+    assert (gate.closed, gate.told) == (1, [])
 
 
 def test_a_pipe_that_nobody_reads_is_told_of_its_gap() -> None:
