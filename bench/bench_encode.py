@@ -157,7 +157,9 @@ def test_steps(benchmark: Any, version: int) -> None:  # noqa: ANN401
         done = 0
         while done < CONNECTIONS:
             left = CONNECTIONS - done
-            lib.netlog_encode_flows(rows, permutation + done, left, text, MAX_BYTES, encoded)
+            lib.netlog_encode_flows(
+                rows, permutation + done, left, text, MAX_BYTES, encoded, ffi.NULL
+            )
             assert encoded[0] > 0
             done += encoded[0]
         marks.append(bench_lib.bench_cpu_ns())

@@ -43,6 +43,12 @@ static inline void store_seq_cst(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
+/* Orders nothing but the compiler: for what a killed process leaves behind. */
+static inline void atomic_compiler_barrier(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Returns whether *word was expected and now is desired. acq_rel. */
 static inline bool compare_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {

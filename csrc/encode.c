@@ -236,7 +236,7 @@ static inline char *append_entry(char *start, const struct netlog_flow *flow)
 }
 
 size_t netlog_encode_flows(const struct netlog_flow *flows, const uint32_t *order, size_t n,
-			   char *text, size_t capacity, size_t *encoded)
+			   char *text, size_t capacity, size_t *encoded, uint64_t *ends)
 {
 	size_t used = 0, i;
 
@@ -253,6 +253,8 @@ size_t netlog_encode_flows(const struct netlog_flow *flows, const uint32_t *orde
 		if (capacity - used >= MAX_ENTRY_BYTES + SLACK_BYTES) {
 			text[used] = ',';
 			used = (size_t)(append_entry(text + used + comma, flow) - text);
+			if (ends)
+				ends[i] = used;
 			continue;
 		}
 		char entry[MAX_ENTRY_BYTES + SLACK_BYTES];
@@ -264,6 +266,8 @@ size_t netlog_encode_flows(const struct netlog_flow *flows, const uint32_t *orde
 			text[used++] = ',';
 		memcpy(text + used, entry, length);
 		used += length;
+		if (ends)
+			ends[i] = used;
 	}
 	*encoded = i;
 	return used;

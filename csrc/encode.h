@@ -15,8 +15,9 @@ extern const size_t netlog_encode_max_entry_bytes;
 
 /* Writes the entries of flows[order[0..n-1]] (order NULL: flows[0..n-1]), separated by commas, no
  * brackets, until the next one would not fit in capacity. Writes never go beyond capacity.
- * Returns the bytes written; *encoded is the number of entries in them. */
+ * Returns the bytes written; *encoded is the number of entries in them; ends[i] (n of them; NULL:
+ * not wanted) becomes the bytes up to the end of entry i. */
 size_t netlog_encode_flows(const struct netlog_flow *flows, const uint32_t *order, size_t n,
-			   char *text, size_t capacity, size_t *encoded);
+			   char *text, size_t capacity, size_t *encoded, uint64_t *ends);
 
 #endif

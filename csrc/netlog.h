@@ -14,7 +14,7 @@
  * Threads		lane_*	swap	drain	clear	wait	wake	close
  *   lane_* (same lane)	X	-	-	-	-	-	X
  *   lane_* (other lane)	-	-	-	-	-	-	X
- *   swap/drain/clear	-	X	X	X	-	-	X
+ *   swap/drain/clear/date	-	X	X	X	-	-	X
  *   wait		-	-	-	-	X	-	X
  *   wake		-	-	-	-	-	-	X
  * X = the caller keeps these two apart.
@@ -22,7 +22,8 @@
  * Progress: every lane call is wait-free, whatever the poller does. swap waits, within its limit,
  * for writers that are inside a batch; the other poller calls never wait for a writer.
  * Errors: 0 or a negative errno. Nothing prints, exits, or allocates after open, but for
- * netlog_meter_drain(), which works in memory of the poller's own.
+ * netlog_meter_drain(), which works in memory of the poller's own. (Lanes of a file get their pages
+ * when they are acquired.)
  */
 #ifndef NETLOG_H
 #define NETLOG_H
@@ -48,6 +49,13 @@ struct netlog_meter_options {
 	uint32_t max_endpoints; /* sock connections per lane and bank, 1..NETLOG_MAX_FLOWS */
 	uint32_t max_lanes;     /* threads that count at once, 1..NETLOG_MAX_LANES */
 	uint32_t shared;        /* 1: a forked child counts into, or polls, the same tables */
+};
+
+/* When a period was, by the poller's clocks. */
+struct netlog_period {
+	uint64_t start_ns; /* its first nanosecond, since the epoch of the wall clock */
+	uint64_t end_ns;   /* its last one */
+	uint64_t ended_ns; /* when it ended, in nanoseconds of CLOCK_BOOTTIME */
 };
 
 /* One IP packet, or a super-packet as IFF_VNET_HDR hands it over. */
@@ -88,10 +96,35 @@ NETLOG_API int netlog_meter_open(const struct netlog_meter_options *options,
 				 struct netlog_meter **meter);
 /* No lane may be in use. NULL is fine. */
 NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
+
+/* A meter in a file (or memfd), for writers and a poller in processes of their own.
+ *
+ * create: makes an empty regular file, open for reading and writing, the region of a new meter; the
+ * caller polls it. attach: maps a file that is one already. Of all who attach, one at a time may
+ * poll, after netlog_meter_take_poll(). The descriptor is duplicated. Locks (fcntl(2), open file
+ * description) on the file say who is alive, so a descriptor must not be shared between processes
+ * that count: after fork(2) open the file anew and attach.
+ *
+ * A writer trusts the file; a poller does not: -EIO if it is shorter than it must be, -EBADMSG if
+ * it holds what no meter does. No process may shorten the file while it is in use.
+ *
+ * create: -EINVAL, -ENOMEM, -ENOSPC, or the errno of a system call. attach: also -EBADMSG. */
+NETLOG_API int netlog_meter_create(int fd, const struct netlog_meter_options *options,
+				   struct netlog_meter **meter);
+NETLOG_API int netlog_meter_attach(int fd, struct netlog_meter **meter);
+/* Become the poller, and make good what dead writers and a dead poller left. -EBUSY: there is one.
+ */
+NETLOG_API int netlog_meter_take_poll(struct netlog_meter *meter);
+NETLOG_API const struct netlog_meter_options *netlog_meter_options_of(
+	const struct netlog_meter *meter);
+/* 16 random bytes. With the number of an epoch they name a period's counts for ever. */
+NETLOG_API const uint8_t *netlog_meter_id(const struct netlog_meter *meter);
+
 /* Bytes of the whole region, touched or not. */
 NETLOG_API size_t netlog_meter_region_bytes(const struct netlog_meter *meter);
 
-/* Any thread. The lane belongs to the caller until released; -EAGAIN when all are taken. */
+/* Any thread. The lane belongs to the caller until released; -EAGAIN when all are taken. In a file:
+ * -ENOSPC when there is no room for its pages, -EPERM after a fork. */
 NETLOG_API int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **lane);
 /* Outside enter/leave. What the lane counted stays for the poller. NULL is fine. */
 NETLOG_API void netlog_lane_release(struct netlog_lane *lane);
@@ -108,9 +141,12 @@ NETLOG_API void netlog_lane_count_datagrams(struct netlog_lane *lane,
  *
  * swap: one store retires the live bank of every lane and observation point. Then waits at most
  * timeout_ns until the writers that were inside a batch have left; returns how many had not. Such a
- * lane keeps its counts, and they come with a later swap. -EBUSY while a retired bank is not clear.
+ * lane keeps its counts, and they come with a later swap. -EBUSY while a retired bank is not clear;
+ * but if a poller died in the middle of a swap, this one finishes it. -EPERM: not the poller.
  */
 NETLOG_API int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns);
+/* Whether a bank is retired and not clear. */
+NETLOG_API bool netlog_meter_retired(const struct netlog_meter *meter);
 /* Number of the epoch that is live. */
 NETLOG_API uint64_t netlog_meter_epoch(const struct netlog_meter *meter);
 /* Upper bound of the rows that drain of this point will write. */
@@ -120,8 +156,12 @@ NETLOG_API size_t netlog_meter_retired_rows(const struct netlog_meter *meter, in
 NETLOG_API ssize_t netlog_meter_drain(struct netlog_meter *meter, int point,
 				      struct netlog_flow *flows, size_t capacity,
 				      struct netlog_unattributed *unattributed);
-/* Empties the banks that drain could read. Only after this may the next swap come. */
-NETLOG_API void netlog_meter_clear(struct netlog_meter *meter);
+/* Empties the banks that drain could read. Only after this may the next swap come. 0 or -errno. */
+NETLOG_API int netlog_meter_clear(struct netlog_meter *meter);
+/* When the period of the retired bank was, for a successor; date says it, after swap. period tells
+ * the last one that was said, and returns whether it is that of a retired bank. */
+NETLOG_API void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *period);
+NETLOG_API bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period);
 /* Sleeps until a table is nearly full, netlog_meter_wake() is called, or timeout_ns have passed.
  * Returns 1 if woken, 0 after the time-out. */
 NETLOG_API int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns);

@@ -370,25 +370,44 @@ static void find_any(const struct netlog_prefixes *map, const struct netlog_flow
 	}
 }
 
+/* Finds both ends of the first of n flows, at most BLOCK_FLOWS. Returns how many. */
+static size_t find_block(const struct netlog_prefixes *map, const struct netlog_flow *flows,
+			 size_t n, struct block *block)
+{
+	size_t count = n < BLOCK_FLOWS ? n : BLOCK_FLOWS;
+
+	prefetch_block(flows + count, n - count);
+	if (is_plain(flows, count, 4))
+		find_plain_v4(&map->v4, flows, count, block);
+	else if (is_plain(flows, count, 6))
+		find_plain_v6(&map->v6, flows, count, block);
+	else
+		find_any(map, flows, count, block);
+	return count;
+}
+
 void netlog_prefixes_classify(const struct netlog_prefixes *map, const struct netlog_flow *flows,
 			      size_t n, const uint8_t *rule, uint8_t *classes)
 {
 	struct block block = {0};
 
-	for (size_t start = 0; start < n; start += BLOCK_FLOWS) {
-		size_t count = n - start < BLOCK_FLOWS ? n - start : BLOCK_FLOWS;
-
-		prefetch_block(flows + start + count, n - start - count);
-		if (is_plain(flows + start, count, 4))
-			find_plain_v4(&map->v4, flows + start, count, &block);
-		else if (is_plain(flows + start, count, 6))
-			find_plain_v6(&map->v6, flows + start, count, &block);
-		else
-			find_any(map, flows + start, count, &block);
+	for (size_t start = 0, count; start < n; start += count) {
+		count = find_block(map, flows + start, n - start, &block);
 		for (size_t i = 0; i < count; i++) {
 			uint32_t src = block.found[2 * i] & 15, dst = block.found[2 * i + 1] & 15;
 
 			classes[start + i] = rule[src | dst << 4];
 		}
+	}
+}
+
+void netlog_prefixes_find_ends(const struct netlog_prefixes *map, const struct netlog_flow *flows,
+			       size_t n, uint32_t *values)
+{
+	struct block block = {0};
+
+	for (size_t start = 0, count; start < n; start += count) {
+		count = find_block(map, flows + start, n - start, &block);
+		memcpy(values + 2 * start, block.found, 2 * count * sizeof(*values));
 	}
 }

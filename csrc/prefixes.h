@@ -41,4 +41,9 @@ uint32_t netlog_prefixes_find(const struct netlog_prefixes *map, const uint8_t a
 void netlog_prefixes_classify(const struct netlog_prefixes *map, const struct netlog_flow *flows,
 			      size_t n, const uint8_t *rule, uint8_t *classes);
 
+/* values[2 * i] and values[2 * i + 1] become the whole values of flow i's source and destination; 0
+ * for one that is not there. */
+void netlog_prefixes_find_ends(const struct netlog_prefixes *map, const struct netlog_flow *flows,
+			       size_t n, uint32_t *values);
+
 #endif

@@ -18,7 +18,25 @@
 #define NETLOG_BANKS 2
 
 #define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
-#define NETLOG_REGION_VERSION 1u
+#define NETLOG_REGION_VERSION 2u
+
+/* How far the poller has come; a successor goes on from there. Each word is the number of epochs
+ * that have taken the step. writer: the poller; reader: its successor, after it is dead.
+ *
+ *	cleared <= stored <= settled <= epoch, and epoch - cleared is 1 while a bank is retired
+ *
+ * A word is stored after all that it speaks of, so a poller that dies between two stores has done
+ * the step or has not; every step may be done again until its word says that it is done. (A dead
+ * process has executed all instructions before a point and none after it, so the compiler's order
+ * is all that counts.) */
+struct netlog_progress {
+	uint64_t settled; /* `quiesced` holds the lanes of the retired bank that may be drained */
+	uint64_t stored;  /* its messages are durable: it is not drained again */
+	uint64_t cleared;
+	uint64_t dated;            /* periods[(dated - 1) % 2] is that of the retired bank */
+	uint8_t quiesced[256 / 8]; /* a bit a lane */
+	struct netlog_period periods[NETLOG_BANKS]; /* by epoch, so that one stays whole */
+};
 
 struct netlog_region {
 	uint64_t magic;
@@ -34,6 +52,8 @@ struct netlog_region {
 
 	/* writers: any lane's leave, netlog_meter_wake(); reader: netlog_meter_wait(). A futex. */
 	_Alignas(NETLOG_LINE) uint32_t wakes;
+
+	_Alignas(NETLOG_LINE) struct netlog_progress progress;
 };
 
 struct netlog_lane_header {
@@ -77,9 +97,14 @@ static inline size_t region_lane_bytes(const struct netlog_meter_options *option
 	return NETLOG_PAGE + NETLOG_BANKS * region_bank_bytes(options);
 }
 
+static inline size_t region_lane_offset(const struct netlog_meter_options *options, uint32_t number)
+{
+	return NETLOG_PAGE + number * region_lane_bytes(options);
+}
+
 static inline size_t region_bytes(const struct netlog_meter_options *options)
 {
-	return NETLOG_PAGE + options->max_lanes * region_lane_bytes(options);
+	return region_lane_offset(options, options->max_lanes);
 }
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "table.h"
 
+#include "atomic.h"
+
 /* New connections come in crowds, above all after a swap, when the bank has left the cache: so many
  * records further on are asked for. */
 #define APPEND_AHEAD 16
@@ -39,8 +41,10 @@ static struct netlog_record *append(struct netlog_table *table, const struct net
 	record->bytes[NETLOG_TX] = record->bytes[NETLOG_RX] = 0;
 	record->packets[increment->direction] = increment->packets;
 	record->bytes[increment->direction] = increment->bytes;
+	/* release, for the compiler alone: a process that is killed leaves whole records, and none
+	 * that the index knows and the count does not. */
+	store_release(&table->header->count, position + 1);
 	*slot = slot_make(tag, (uint32_t)position);
-	table->header->count = position + 1;
 	return record;
 }
 
@@ -82,11 +86,12 @@ void netlog_table_clear(struct netlog_table *table)
 {
 	struct netlog_table_header *header = table->header;
 	uint64_t buckets = (uint64_t)table->index.bucket_mask + 1;
+	uint64_t count = load_relaxed(&header->count);
 
 	/* A few records: visit their buckets only, so that a table which sees little traffic never
 	 * touches the pages of a large index. */
-	if (header->count < buckets / 4 && !header->overflowed) {
-		for (uint64_t i = 0; i < header->count; i++) {
+	if (count < buckets / 4 && count <= table->capacity && !header->overflowed) {
+		for (uint64_t i = 0; i < count; i++) {
 			struct netlog_key key = key_of(&table->records[i].connection);
 
 			memset(index_bucket(&table->index, key_hash(&key, table->secret)), 0,
@@ -95,5 +100,8 @@ void netlog_table_clear(struct netlog_table *table)
 	} else {
 		memset(table->index.slots, 0, buckets * NETLOG_BUCKET_SLOTS * sizeof(uint32_t));
 	}
+	/* Last, and all of it after the index: whoever is killed before has cleared nothing, and
+	 * clears again. */
+	atomic_compiler_barrier();
 	memset(header, 0, sizeof(*header));
 }

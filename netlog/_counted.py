@@ -14,7 +14,8 @@ from netlog._gate import Gate
 from netlog._native import check, ffi, lib
 from netlog.batch import PacketBatch
 from netlog.errors import StateError
-from netlog.meter import FlowArray, Meter
+from netlog.flows import FlowArray
+from netlog.meter import Meter
 
 __all__ = ["CountedDevice", "Refusals"]
 

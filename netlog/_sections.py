@@ -1,20 +1,64 @@
 """Which entries the messages of a period show, and in which order."""
 
-import numpy as np
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from netlog._anonymize import anonymize
 from netlog._cut import Section
 from netlog._native import check, ffi, lib
-from netlog.classify import ClassifiedFlows, Traffic
-from netlog.flows import flow_array
+from netlog.classify import (
+    NODE,
+    NODE_NUMBER_SHIFT,
+    OVERLAY_ROUTE,
+    TO_SERVICE,
+    ClassifiedFlows,
+    PrefixMap,
+    Tally,
+    Traffic,
+    find_ends,
+)
+from netlog.flows import FlowArray, flow_array
 
-__all__ = ["EXIT_MODES", "make_sections"]
+__all__ = ["EXIT_MODES", "Inside", "LeftOut", "make_sections"]
 
-EXIT_MODES = ("aggregate", "log", "drop")
-"""Exit traffic as one entry that has only counts; in full; not at all."""
+EXIT_MODES = ("aggregate", "anonymize", "log", "drop")
+"""Exit traffic as one entry that has only counts; as one entry for each overlay address; in full;
+not at all."""
+
+_NONE = np.array([[0, 0]], np.uint32)
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What was counted at the tun and no message shows; a caller may sum several periods in it.
+
+    Attributes:
+        service_packets, service_bytes: to the overlay's own services, both ways.
+        dropped_packets, dropped_bytes: exit traffic that is dropped, both ways.
+    """
+
+    service_packets: int = 0
+    service_bytes: int = 0
+    dropped_packets: int = 0
+    dropped_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The rows of the tun with all that decides on what is shown of them.
+
+    `prefix_map` is the map by which they were classified; `by_nodes`: it knows the nodes.
+    """
+
+    classified: ClassifiedFlows
+    prefix_map: PrefixMap
+    by_nodes: bool
 
 
 def make_sections(
-    inside: ClassifiedFlows, outside: ClassifiedFlows, exit_traffic: str
+    inside: Inside, outside: ClassifiedFlows, exit_traffic: str, left_out: LeftOut
 ) -> list[Section]:
     """Make the arrays of a period's messages.
 
@@ -22,6 +66,7 @@ def make_sections(
         inside: the rows of the tun. Their classes are changed.
         outside: the rows of the sock.
         exit_traffic: one of EXIT_MODES.
+        left_out: what is not shown is added to it.
 
     Returns:
         Sorted sections, in the order of their members; none if nothing was counted.
@@ -29,26 +74,75 @@ def make_sections(
     Raises:
         MemoryError: there is none for sorting.
     """
-    shown = [inside.tallies[Traffic.VIRTUAL], inside.tallies[Traffic.SUBNET]]
-    shown.append(outside.tallies[Traffic.PHYSICAL])
-    exits = inside.tallies[Traffic.EXIT]
-    if exit_traffic != "drop":
+    flows, classes = inside.classified.flows, inside.classified.classes
+    tallies = inside.classified.tallies
+    _leave_out_services(flows, classes, left_out)
+    shown = [tallies[Traffic.VIRTUAL], tallies[Traffic.SUBNET], outside.tallies[Traffic.PHYSICAL]]
+    exits = tallies[Traffic.EXIT]
+    if exit_traffic == "drop":
+        left_out.dropped_packets += exits.tx_packets + exits.rx_packets
+        left_out.dropped_bytes += exits.tx_bytes + exits.rx_bytes
+    else:
         shown.append(exits)
     if not any(any(tally.counts) for tally in shown):
         return []
-    classes = [Traffic.VIRTUAL, Traffic.SUBNET]
+    numbers = _numbers(inside, flows)
+    order = [Traffic.VIRTUAL, Traffic.SUBNET]
+    exit_sections: list[Section] = []
     if exit_traffic == "log":
-        classes.append(Traffic.EXIT)
+        order.append(Traffic.EXIT)
     else:
-        inside.classes[inside.classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
-    sections = _sort(inside, classes)
-    if exit_traffic == "aggregate" and any(exits.counts):
-        total = flow_array([(0, "", "", *exits.counts)])
-        sections.append(Section(Traffic.EXIT, total, np.zeros(1, np.uint32)))
-    return sections + _sort(outside, [Traffic.PHYSICAL])
+        if exit_traffic == "anonymize":
+            exit_sections = _anonymized(inside)
+        elif exit_traffic == "aggregate":
+            exit_sections = _aggregated(exits)
+        classes[classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
+    sections = _sort(inside.classified, order, numbers) + exit_sections
+    peers = _numbers(inside, outside.flows)
+    if peers is not None:
+        peers[:, 1] = 0  # where a peer is, is no address of a node
+    return sections + _sort(outside, [Traffic.PHYSICAL], peers)
 
 
-def _sort(flows: ClassifiedFlows, shown: list[Traffic]) -> list[Section]:
+def _leave_out_services(
+    flows: FlowArray, classes: npt.NDArray[np.uint8], left_out: LeftOut
+) -> None:
+    to_services = classes == TO_SERVICE
+    if not to_services.any():
+        return
+    rows = flows[to_services]
+    classes[to_services] = lib.NETLOG_LEFT_OUT
+    for direction in ("tx", "rx"):
+        left_out.service_packets += int(rows[f"{direction}_packets"].sum(dtype=np.uint64))
+        left_out.service_bytes += int(rows[f"{direction}_bytes"].sum(dtype=np.uint64))
+
+
+def _numbers(inside: Inside, flows: FlowArray) -> npt.NDArray[np.uint32] | None:
+    """The nodes at both ends of each row."""
+    if not inside.by_nodes:
+        return None
+    return find_ends(inside.prefix_map, flows) >> np.uint32(NODE_NUMBER_SHIFT)
+
+
+def _aggregated(exits: Tally) -> list[Section]:
+    if not any(exits.counts):
+        return []
+    total = flow_array([(0, "", "", *exits.counts)])
+    return [Section(Traffic.EXIT, total, np.zeros(1, np.uint32), _NONE)]
+
+
+def _anonymized(inside: Inside) -> list[Section]:
+    exits = inside.classified.flows[inside.classified.classes == Traffic.EXIT]
+    keeps = NODE if inside.by_nodes else OVERLAY_ROUTE
+    ends = find_ends(inside.prefix_map, exits)
+    rows = anonymize(exits, ends & keeps == keeps)
+    order = np.arange(len(rows), dtype=np.uint32)
+    return [Section(Traffic.EXIT, rows, order, _numbers(inside, rows))]
+
+
+def _sort(
+    flows: ClassifiedFlows, shown: list[Traffic], numbers: npt.NDArray[np.uint32] | None
+) -> list[Section]:
     """Sort all rows at once and cut the order into sections."""
     n = len(flows.flows)
     order = np.empty(n, np.uint32)
@@ -63,6 +157,6 @@ def _sort(flows: ClassifiedFlows, shown: list[Traffic]) -> list[Section]:
     start = 0
     for traffic in shown:
         stop = start + flows.tallies[traffic].rows
-        sections.append(Section(traffic, flows.flows, order[start:stop]))
+        sections.append(Section(traffic, flows.flows, order[start:stop], numbers))
         start = stop
     return sections

@@ -4,14 +4,37 @@ Each is a string that has been read once and found right; `decode` is msgspec's 
 """
 
 import ipaddress
+import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-__all__ = ["InterfaceAddress", "InterfaceName", "Prefix", "SocketAddress", "Text", "decode"]
+__all__ = [
+    "AbsolutePath",
+    "Address",
+    "EnvironmentName",
+    "InterfaceAddress",
+    "InterfaceName",
+    "Prefix",
+    "Size",
+    "SocketAddress",
+    "Text",
+    "Url",
+    "decode",
+]
 
 MAX_NAME_BYTES = 15
 """Linux IFNAMSIZ, less the byte that ends the name."""
 MAX_PORT = 65535
 """RFC 768: a port is 16 bits."""
+SHIFTS = {None: 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
+MAX_SIZE = 1 << 52
+"""Beyond any disk, and well within a file's offset."""
+
+
+class Address(str):
+    """An IP address without a zone."""
+
+    __slots__ = ()
 
 
 class Prefix(str):
@@ -69,12 +92,36 @@ class Text(str):
     __slots__ = ()
 
 
+class AbsolutePath(str):
+    """A path from the root."""
+
+    __slots__ = ()
+
+
+class EnvironmentName(str):
+    """The name of an environment variable."""
+
+    __slots__ = ()
+
+
+class Url(str):
+    """An http or https URL without credentials, and without the slash at its end."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """A number of bytes, at least 1."""
+
+    __slots__ = ()
+
+
 def decode(kind: type, value: object) -> object:
     """Read a value of the types above.
 
     Args:
         kind: one of the types above.
-        value: what the file has; anything but a string is wrong.
+        value: what the file has; anything but a string is wrong, or but a whole number for `Size`.
 
     Returns:
         The value, an instance of `kind`.
@@ -84,9 +131,22 @@ def decode(kind: type, value: object) -> object:
 
     Thread safety: any thread.
     """
+    if kind is Size:
+        return _size(value)
     if not isinstance(value, str):
         raise ValueError(f"expected a string, got {value!r}")  # noqa: TRY004 - the hook's contract
     return _PARSERS[kind](value)
+
+
+def _address(text: str) -> Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"expected an IP address, such as 100.64.0.1, got {text!r}") from error
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise ValueError(f"expected an address without a zone, got {text!r}")
+    # One that is IPv4 written as IPv6 is IPv4.
+    return Address(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _prefix(text: str) -> Prefix:
@@ -144,10 +204,53 @@ def _text(text: str) -> Text:
     return Text(text)
 
 
+def _absolute_path(text: str) -> AbsolutePath:
+    if not text.startswith("/") or "\0" in text or text.endswith("/"):
+        raise ValueError(f"expected an absolute path of a file, got {text!r}")
+    return AbsolutePath(text)
+
+
+def _environment_name(text: str) -> EnvironmentName:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", text):
+        # Not quoted: it may be the secret that should be in the variable.
+        raise ValueError("expected the name of an environment variable, such as LOG_TOKEN")
+    return EnvironmentName(text)
+
+
+def _url(text: str) -> Url:
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not text.isascii() or not text.isprintable() or " " in text or parts.fragment:
+        raise ValueError("expected a URL such as https://logs.example.com")
+    if "@" in parts.netloc:
+        # Not quoted: it may be one.
+        raise ValueError("expected a URL without user name and password; they belong in a file")
+    return Url(text.rstrip("/"))
+
+
+def _size(value: object) -> Size:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,15}) ?([KMGT]i)?B", value)):
+        size = int(match[1]) << SHIFTS[match[2]]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    else:
+        raise ValueError(f"expected a number of bytes, or text such as '64MiB', got {value!r}")
+    if not 1 <= size <= MAX_SIZE:
+        raise ValueError(f"expected at least 1 byte and at most 4096 TiB, got {value!r}")
+    return Size(size)
+
+
 _PARSERS: dict[type, Callable[[str], object]] = {
+    Address: _address,
     Prefix: _prefix,
     InterfaceAddress: _interface_address,
     SocketAddress: _socket_address,
     InterfaceName: _interface_name,
     Text: _text,
+    AbsolutePath: _absolute_path,
+    EnvironmentName: _environment_name,
+    Url: _url,
 }

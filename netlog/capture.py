@@ -12,15 +12,18 @@ import numpy as np
 from netlog._native import check, ffi, lib
 from netlog.classify import PrefixMap
 from netlog.errors import NetlogError
-from netlog.message import Message, iter_messages
-from netlog.meter import Meter, Unattributed
+from netlog.message import LeftOut, Message, iter_messages
+from netlog.meter import Meter
+from netlog.nodes import NodeSource
 from netlog.routes import NetworkLike, RouterConfig, prefix_array
+from netlog.snapshot import Unattributed
 
 __all__ = ["CaptureCounters", "CaptureError", "CaptureReader"]
 
-CHUNK_BYTES = 1 << 20
-"""Read at once: few calls, and the second-level cache still holds it when it is counted. Files are
-read and not mapped: a file that shrinks under a mapping kills the process, and pipes come free."""
+CHUNK_BYTES = 1 << 19
+"""Read at once: few calls, and the second-level cache still holds it, beside a part of the table,
+when it is counted. Files are read and not mapped: counting from a mapping takes twice as long, a
+file that shrinks under one kills the process, and pipes come free."""
 
 MAX_FLOWS = 1 << 18
 """Connections of one message. When three quarters are taken what is there is emitted, and a call
@@ -61,6 +64,7 @@ class CaptureCounters:
         cut: frames of which not even the link layer's header was captured; left out.
         unknown_link: frames of a link type that netlog does not know; left out.
         late: packets that are older than the period in which they were counted.
+        services: packets to the overlay's own services, left out as nodes are known.
         link_types: the numbers of the unknown link types.
     """
 
@@ -70,6 +74,7 @@ class CaptureCounters:
     cut: int = 0
     unknown_link: int = 0
     late: int = 0
+    services: int = 0
     link_types: set[int] = field(default_factory=set)
 
 
@@ -87,7 +92,8 @@ class CaptureReader:
             else tx. Without any, a cooked capture says which packets were outgoing, and all
             others are tx.
         routes: by which connections are classified.
-        exit_traffic: one of `EXIT_MODES`.
+        nodes: who has which address, asked at the end of each period; None: not known.
+        exit_traffic: one of `EXIT_MODES`, or None for what `iter_messages` does then.
         max_flows: connections of one message, at least four times NETLOG_CAPTURE_MAX_RECORDS.
 
     Raises:
@@ -96,14 +102,15 @@ class CaptureReader:
     Thread safety: one thread at a time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a gateway has in its configuration
         self,
         *,
         node_id: str,
         period_s: float = 5.0,
         local: tuple[NetworkLike, ...] = (),
         routes: RouterConfig | None = None,
-        exit_traffic: str = "aggregate",
+        nodes: NodeSource | None = None,
+        exit_traffic: str | None = None,
         max_flows: int = MAX_FLOWS,
     ) -> None:
         self._period_ns = round(period_s * _NS)
@@ -114,7 +121,9 @@ class CaptureReader:
             raise ValueError(f"max_flows: expected {least} or more, got {max_flows}")
         self._node_id = node_id
         self._routes = routes or RouterConfig()
+        self._nodes = nodes
         self._exit_traffic = exit_traffic
+        self._left_out = LeftOut()
         prefixes = prefix_array(local)
         prefixes["set"] = 1
         self._locals = PrefixMap(prefixes) if local else None
@@ -166,6 +175,7 @@ class CaptureReader:
         counters.cut = step.frames[lib.NETLOG_FRAME_CUT]
         counters.unknown_link = step.frames[lib.NETLOG_FRAME_LINK]
         counters.late = step.late
+        counters.services = self._left_out.service_packets
         return counters
 
     def close(self) -> None:
@@ -245,7 +255,9 @@ class CaptureReader:
             tun=rows,
             sock=None,
             routes=self._routes,
+            nodes=self._nodes,
             exit_traffic=self._exit_traffic,
+            left_out=self._left_out,
         )
 
 

@@ -17,19 +17,44 @@ from netlog.routes import NetworkLike, PrefixArray, RouterConfig, prefix_array
 
 __all__ = [
     "DEFAULT_OVERLAY",
+    "DEFAULT_SERVICES",
+    "IN_ROUTE",
+    "NODE",
+    "NODE_NUMBER_SHIFT",
+    "NODE_RULE",
+    "OVERLAY_ROUTE",
     "SEED_RULE",
+    "SELF",
+    "TO_SERVICE",
+    "VALUE_BITS",
     "ClassifiedFlows",
     "OverlayRanges",
     "PrefixMap",
     "Tally",
     "Traffic",
     "classify_flows",
+    "find_ends",
+    "node_map",
     "route_map",
 ]
 
-_IN_ROUTE = 1
+# An address has 4 bits. Without knowledge of nodes they are:
+IN_ROUTE = 1
 _IN_OVERLAY = 2
-_VALUES = 16  # an address has 4 bits, of which two are used
+OVERLAY_ROUTE = IN_ROUTE | _IN_OVERLAY
+# With it: in a route, and
+SELF = 2
+NODE = 4  # also of the own node
+_SERVICE = 8
+NODE_NUMBER_SHIFT = 4  # above them stands the number of the node
+VALUE_BITS = 0xFFFFFFFF & ~IN_ROUTE  # of all that a node's address says of itself
+_VALUES = 16
+
+TO_SERVICE = 254
+"""The class of a row whose destination is one of the overlay's own services."""
+
+DEFAULT_SERVICES = ("100.100.100.100", "fd7a:115c:a1e0::53")
+"""Where the overlay's own services are (DNS among them). Source: net/tsaddr of Tailscale."""
 
 # Rows at a time: what classifying has brought into the cache, the tally still finds there.
 _CHUNK_ROWS = 8192
@@ -50,6 +75,8 @@ class OverlayRanges:
     Args:
         included: prefixes whose addresses are overlay addresses.
         excluded: prefixes within them whose addresses are not.
+        services: the overlay's own service addresses, prefixes too. Traffic to them is left out
+            where nodes are known.
 
     Raises:
         ValueError: something is no prefix.
@@ -57,10 +84,13 @@ class OverlayRanges:
     Thread safety: immutable.
     """
 
-    __slots__ = ("prefixes",)
+    __slots__ = ("prefixes", "services")
 
     def __init__(
-        self, included: Iterable[NetworkLike], excluded: Iterable[NetworkLike] = ()
+        self,
+        included: Iterable[NetworkLike],
+        excluded: Iterable[NetworkLike] = (),
+        services: Iterable[NetworkLike] = DEFAULT_SERVICES,
     ) -> None:
         inside = prefix_array(included)
         inside["set"] = _IN_OVERLAY
@@ -68,6 +98,9 @@ class OverlayRanges:
         outside["clear"] = _IN_OVERLAY
         self.prefixes: PrefixArray = np.concatenate([inside, outside])
         self.prefixes.flags.writeable = False
+        self.services = prefix_array(services)
+        self.services["set"] = _SERVICE
+        self.services.flags.writeable = False
 
 
 DEFAULT_OVERLAY = OverlayRanges(
@@ -160,8 +193,8 @@ class Tally:
 class ClassifiedFlows:
     """Flow rows with their classes.
 
-    `flows`: FLOW_DTYPE, shape (n,). `classes`: uint8, shape (n,): a `Traffic`, or NETLOG_LEFT_OUT
-    for a row without address, protocol and counts. `tallies`: by `Traffic`.
+    `flows`: FLOW_DTYPE, shape (n,). `classes`: uint8, shape (n,): a `Traffic`, TO_SERVICE, or
+    NETLOG_LEFT_OUT for a row without address, protocol and counts. `tallies`: by `Traffic`.
     """
 
     flows: FlowArray
@@ -171,13 +204,12 @@ class ClassifiedFlows:
 
 def _make_seed_rule() -> npt.NDArray[np.uint8]:
     """Class by the values of source + 16 * destination."""
-    overlay = _IN_ROUTE | _IN_OVERLAY
     rule = np.full(_VALUES * _VALUES, Traffic.EXIT, np.uint8)
     for index in range(len(rule)):
         ends = index % _VALUES, index // _VALUES
-        if all(end == overlay for end in ends):
+        if all(end == OVERLAY_ROUTE for end in ends):
             rule[index] = Traffic.VIRTUAL
-        elif any(end == _IN_ROUTE for end in ends):
+        elif any(end == IN_ROUTE for end in ends):
             rule[index] = Traffic.SUBNET
     rule.flags.writeable = False
     return rule
@@ -186,6 +218,27 @@ def _make_seed_rule() -> npt.NDArray[np.uint8]:
 SEED_RULE = _make_seed_rule()
 """Both ends are overlay addresses in a route: virtual. Else one of them is another address in a
 route: subnet. Else: exit. Source: wgengine/netlog of Tailscale at commit a1a43ed266."""
+
+
+def _make_node_rule() -> npt.NDArray[np.uint8]:
+    """Class by the values of source + 16 * destination."""
+    rule = np.full(_VALUES * _VALUES, Traffic.EXIT, np.uint8)
+    for index in range(len(rule)):
+        src, dst = index % _VALUES, index // _VALUES
+        if dst & _SERVICE:
+            rule[index] = TO_SERVICE
+        elif src & SELF and dst & NODE:
+            rule[index] = Traffic.VIRTUAL
+        elif (src & SELF and dst & IN_ROUTE) or (dst & NODE and src & IN_ROUTE):
+            rule[index] = Traffic.SUBNET
+    rule.flags.writeable = False
+    return rule
+
+
+NODE_RULE = _make_node_rule()
+"""The own node to a known one: virtual. The own node to anything else, or anything else to a known
+node: subnet if the other end lies in a route, else exit. All the rest: exit.
+Source: wgengine/netlog of Tailscale since commit 478342a64."""
 
 
 def route_map(
@@ -201,11 +254,58 @@ def route_map(
     Returns:
         A map to be closed by the caller.
     """
+    return PrefixMap(np.concatenate([_routes(configs), overlay.prefixes]))
+
+
+def node_map(
+    configs: Iterable[RouterConfig], nodes: PrefixArray, overlay: OverlayRanges = DEFAULT_OVERLAY
+) -> PrefixMap:
+    """Make the map that `NODE_RULE` goes by.
+
+    Args:
+        configs: as for `route_map`.
+        nodes: the addresses of nodes, of `NodeTable.prefixes`.
+        overlay: where its service addresses are.
+
+    Returns:
+        A map to be closed by the caller. The value of a node's address has the number of the node
+        from NODE_NUMBER_SHIFT on.
+    """
+    return PrefixMap(np.concatenate([_routes(configs), nodes, overlay.services]))
+
+
+def _routes(configs: Iterable[RouterConfig]) -> PrefixArray:
+    """All prefixes that count as a route, with that bit."""
     parts = [config.prefixes for config in configs]
     routes = np.concatenate(parts) if parts else prefix_array(())
     routes = routes[routes["length"] > 0]
-    routes["set"] = _IN_ROUTE
-    return PrefixMap(np.concatenate([routes, overlay.prefixes]))
+    routes["set"] = IN_ROUTE
+    return routes
+
+
+def find_ends(prefix_map: PrefixMap, flows: FlowArray) -> npt.NDArray[np.uint32]:
+    """Find the value of both ends of each row.
+
+    Args:
+        prefix_map: the values of addresses; an absent address has 0.
+        flows: FLOW_DTYPE, shape (n,), C-contiguous.
+
+    Returns:
+        Source and destination, shape (n, 2).
+
+    Raises:
+        StateError: the map is closed.
+
+    Thread safety: any thread.
+    """
+    values = np.zeros((len(flows), 2), np.uint32)
+    lib.netlog_prefixes_find_ends(
+        prefix_map.handle,
+        ffi.from_buffer("struct netlog_flow[]", flows),
+        len(flows),
+        ffi.from_buffer("uint32_t[]", values),
+    )
+    return values
 
 
 def classify_flows(

@@ -5,23 +5,40 @@ a key that netlog does not know is an error too, so that a misspelt one can not 
 """
 
 import ipaddress
-import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 
-from netlog._values import InterfaceAddress, InterfaceName, Prefix, SocketAddress, Text, decode
+from netlog._strict import convert, read_text
+from netlog._values import (
+    AbsolutePath,
+    InterfaceAddress,
+    InterfaceName,
+    Prefix,
+    SocketAddress,
+    Text,
+)
 from netlog.errors import ConfigError
+from netlog.sink_config import (
+    FileSinkConfig,
+    SinkConfig,
+    StdoutSinkConfig,
+    Table,
+    doubles,
+    sink_contradictions,
+)
 
 __all__ = [
     "Config",
     "FileSinkConfig",
     "NodeConfig",
+    "NodesConfig",
     "PeerConfig",
     "RoutesConfig",
+    "SinkConfig",
     "SockConfig",
     "StdoutSinkConfig",
     "TunConfig",
@@ -40,20 +57,21 @@ MIN_PERIOD_S = 0.1
 MAX_PERIOD_S = 3600.0
 """Above this a crash would cost more than an hour of counts."""
 
-ExitTraffic = Literal["aggregate", "log", "drop"]
+MAX_MESSAGE_BYTES = 262144
+"""Source: maxLogSize of Tailscale's wgengine/netlog."""
+MAX_LIMIT_BYTES = 1 << 24
+"""64 messages that wait for a sink are kept in memory."""
+
+ExitTraffic = Literal["aggregate", "anonymize", "log", "drop"]
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every table of the file has in common."""
-
-
-class NodeConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NodeConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[node]`: who this gateway is in its messages."""
 
     id: Text
 
 
-class TunConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TunConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[tun]`: the interface that the gateway makes."""
 
     name: InterfaceName
@@ -61,13 +79,13 @@ class TunConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mtu: Annotated[int, msgspec.Meta(ge=MIN_MTU, le=MAX_MTU)] = MIN_MTU
 
 
-class SockConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SockConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sock]`: the UDP socket that carries the overlay's packets."""
 
     listen: SocketAddress
 
 
-class PeerConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PeerConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[[peers]]`: another gateway, and the addresses behind it."""
 
     endpoint: SocketAddress
@@ -75,27 +93,20 @@ class PeerConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str = ""
 
 
-class RoutesConfig(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RoutesConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[routes]`: the subnets behind this gateway, and whether a peer is its way out."""
 
     subnets: tuple[Prefix, ...] = ()
     default: bool = False
 
 
-class StdoutSinkConfig(_Table, frozen=True, forbid_unknown_fields=True, tag="stdout"):
-    """`[[sinks]]` of type `stdout`: JSON lines on standard output."""
+class NodesConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[nodes]`: who is who in the overlay."""
+
+    file: Text
 
 
-class FileSinkConfig(_Table, frozen=True, forbid_unknown_fields=True, tag="file", kw_only=True):
-    """`[[sinks]]` of type `file`: JSON lines, appended to a file."""
-
-    path: Text
-
-
-SinkConfig = StdoutSinkConfig | FileSinkConfig
-
-
-class Config(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Config(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole gateway, as `netlog run` takes it."""
 
     node: NodeConfig
@@ -105,8 +116,11 @@ class Config(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     routes: RoutesConfig = RoutesConfig()
     sinks: Annotated[tuple[SinkConfig, ...], msgspec.Meta(min_length=1)] = (StdoutSinkConfig(),)
     poll_period_s: Annotated[float, msgspec.Meta(ge=MIN_PERIOD_S, le=MAX_PERIOD_S)] = 5.0
-    exit_traffic: ExitTraffic = "aggregate"
+    exit_traffic: ExitTraffic | None = None
     max_flows: Annotated[int, msgspec.Meta(ge=1, le=MAX_FLOWS)] = 65536
+    max_message_bytes: Annotated[int, msgspec.Meta(le=MAX_LIMIT_BYTES)] = MAX_MESSAGE_BYTES
+    meter: AbsolutePath | None = None
+    nodes: NodesConfig | None = None
 
 
 def load_config(path: str | Path) -> Config:
@@ -123,13 +137,7 @@ def load_config(path: str | Path) -> Config:
 
     Thread safety: any thread.
     """
-    try:
-        text = Path(path).read_bytes().decode()
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a readable file: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8, byte {error.start} is not") from error
-    return parse_config(text, str(path))
+    return parse_config(read_text(path), str(path))
 
 
 def parse_config(text: str, origin: str) -> Config:
@@ -148,22 +156,32 @@ def parse_config(text: str, origin: str) -> Config:
     Thread safety: any thread.
     """
     try:
-        config = msgspec.convert(tomllib.loads(text), Config, dec_hook=decode)
+        tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: expected TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error))}") from error
+    config = convert(tree, Config, origin)
     for wrong in _contradictions(config):
         raise ConfigError(f"{origin}: {wrong}")
     return config
 
 
+def _too_small(config: Config) -> Iterator[str]:
+    # Imported here, as it brings numpy, and few say how long a message may be.
+    from netlog.message import smallest_max_bytes  # noqa: PLC0415
+
+    least = smallest_max_bytes(config.node.id)
+    if config.max_message_bytes < least:
+        yield f"max_message_bytes: expected a whole number >= {least}"
+
+
 def _contradictions(config: Config) -> Iterator[str]:
     """Keys that are right each, but not together."""
-    yield from _doubles("tun.addresses", [address.host for address in config.tun.addresses])
-    yield from _doubles("peers", [peer.endpoint for peer in config.peers], ".endpoint")
-    yield from _doubles("peers", [peer.name for peer in config.peers], ".name")
-    yield from _doubles("sinks", [getattr(sink, "path", "stdout") for sink in config.sinks])
+    yield from doubles("tun.addresses", [address.host for address in config.tun.addresses])
+    yield from doubles("peers", [peer.endpoint for peer in config.peers], ".endpoint")
+    yield from doubles("peers", [peer.name for peer in config.peers], ".name")
+    yield from sink_contradictions(config.sinks)
+    if config.max_message_bytes != MAX_MESSAGE_BYTES:
+        yield from _too_small(config)
     listen = config.sock.listen
     owners: dict[str, int] = {
         str(ipaddress.ip_network(address.host)): -1 for address in config.tun.addresses
@@ -185,56 +203,3 @@ def _contradictions(config: Config) -> Iterator[str]:
                     f"peers[{i}].allowed_ips[{j}]: expected a prefix of this peer alone, "
                     f"{prefix!r} is in {whose} too"
                 )
-
-
-def _doubles(key: str, values: Sequence[str], member: str = "") -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for i, value in enumerate(values):
-        if value and seen.setdefault(value, i) != i:
-            first = f"{key}[{seen[value]}]{member}"
-            yield f"{key}[{i}]{member}: expected a value of its own, {value!r} is in {first} too"
-
-
-_WORDS = {
-    "`object`": "a table",
-    "`array` of length >= 1": "a list with at least one entry",
-    "`array`": "a list",
-    "`str`": "a string",
-    "`bool`": "true or false",
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "enum value": "value",
-}
-
-
-def _explain(error: str) -> str:
-    """Say msgspec's error in the words of the file: the key, then what was expected."""
-    text, _, path = error.partition(" - at `$")
-    path = path.strip("`.")
-    if match := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", text):
-        key = f"{path}.{match[2]}".strip(".")
-        if match[1] == "missing required":
-            return f"{key}: expected a value, the key is missing"
-        return f"{key}: no such key; expected {', '.join(_known_keys(path))}"
-    if match := re.fullmatch(r"Invalid (?:enum )?value ('.*')", text):
-        modes = get_args(ExitTraffic) if path == "exit_traffic" else ("stdout", "file")
-        return f"{path}: expected {' or '.join(map(repr, modes))}, got {match[1]}"
-    for name, word in _WORDS.items():
-        text = text.replace(name, word)
-    return f"{path or 'file'}: {text[:1].lower()}{text[1:]}"
-
-
-def _known_keys(path: str) -> list[str]:
-    """The keys of the table at a path such as `peers[0]`."""
-    tables: dict[str, list[type[msgspec.Struct]]] = {
-        "": [Config],
-        "node": [NodeConfig],
-        "tun": [TunConfig],
-        "sock": [SockConfig],
-        "peers": [PeerConfig],
-        "routes": [RoutesConfig],
-        "sinks": [StdoutSinkConfig, FileSinkConfig],
-    }
-    name = path.partition("[")[0]
-    fields = [field.name for table in tables[name] for field in msgspec.structs.fields(table)]
-    return [*(["type"] if name == "sinks" else []), *fields]

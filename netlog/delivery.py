@@ -1,11 +1,16 @@
 """Hand messages to a sink; keep what it refuses, within a bound, for the next try."""
 
 import logging
+import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from netlog.loss import Loss
 from netlog.message import Message
+
+if TYPE_CHECKING:
+    from netlog.sinks.base import PeriodId
 
 __all__ = ["Delivery", "MessageSink"]
 
@@ -27,63 +32,171 @@ class Delivery:
     """Writes messages in order to one sink that may fail for a while.
 
     A sink that raises is tried again with the next period's messages. What it refused waits, at
-    most `MAX_PENDING` messages; beyond that the oldest is dropped and counted.
+    most `MAX_PENDING` messages; beyond that the oldest is dropped and counted. A sink that has
+    `write_line` is told of it in the stream, before the message that follows the gap.
 
-    Thread safety: one thread; the counters may be read from any.
+    Args:
+        sink: where the messages go.
+        name: what the log calls it; "" for the only one.
+
+    Raises:
+        TypeError: it is no sink.
+
+    Thread safety: `put`, `abandon` and the counters from any thread, `write` and `flush` from one.
     """
 
-    def __init__(self, sink: MessageSink) -> None:
+    def __init__(self, sink: MessageSink, name: str = "") -> None:
         write = getattr(sink, "write", sink)
         if not callable(write):
             raise TypeError("sink: expected an object with write(message), or a callable")
         self._write: Callable[[Message], object] = write
+        self._write_line: Callable[[bytes], object] | None = getattr(sink, "write_line", None)
+        self._called = f"{name}: " if name else ""
+        self._lock = threading.Condition()
         self._pending: deque[Message] = deque()
-        self._failing = False
+        self._current: Message | None = None
+        self._failing = self._abandoned = False
+        self._untold = Loss()
+        self._node_id = ""
+        self.loss = Loss()
         self.written = 0
+        self.retried = 0
         self.errors = 0
-        self.dropped = 0
+        self.last_error = ""
 
     @property
     def pending(self) -> int:
-        """Messages that wait for the sink to work again."""
-        return len(self._pending)
+        """Messages that wait for the sink to take them, with the one that it has in hand."""
+        with self._lock:
+            return len(self._pending) + (self._current is not None)
+
+    @property
+    def dropped(self) -> int:
+        """Messages given up."""
+        return self.loss.messages
+
+    def put(self, message: Message) -> None:
+        """Let a message wait for the next `flush`."""
+        with self._lock:
+            self._pending.append(message)
+            self._shed()
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until a message more would not push out the oldest, unless the sink fails.
+
+        Args:
+            timeout_s: at most so long.
+        """
+        with self._lock:
+            self._lock.wait_for(
+                lambda: len(self._pending) < MAX_PENDING or self._failing or self._abandoned,
+                timeout_s,
+            )
+
+    def store(self, _period: "PeriodId", messages: Iterable[Message]) -> bool:
+        """Write what is pending, and then the messages of a period.
+
+        Returns:
+            True: what the sink refuses is kept here.
+        """
+        self.flush()
+        for message in messages:
+            self.write(message)
+        return True
 
     def write(self, message: Message) -> None:
         """Write what is pending and then `message`, or let it wait with the others."""
-        self._pending.append(message)
-        if self._failing and len(self._pending) > 1:
-            # The sink failed for an older message of this period already.
-            self._shed()
-            return
-        self.flush()
+        self.put(message)
+        # A sink that failed for an older message of this period is not asked again.
+        if not self._failing or self.pending == 1:
+            self.flush()
 
-    def flush(self) -> None:
-        """Try the sink again with what is pending; it never raises."""
-        while self._pending:
+    def flush(self) -> bool:
+        """Try the sink again with what is pending; it never raises.
+
+        Returns:
+            Whether nothing waits any more.
+        """
+        self.retried += self._failing and self.pending > 0
+        while (step := self._next()) is not None:
+            loss, message = step
             try:
-                self._write(self._pending[0])
+                if message is not None:
+                    self._write(message)
+                elif self._write_line is not None:
+                    self._write_line(loss.to_json(self._node_id))
             except Exception as error:  # noqa: BLE001 - a user's sink must not end the polling
-                self._failed(error)
-                return
-            self._pending.popleft()
-            self.written += 1
-            if self._failing:
-                self._failing = False
-                _log.warning("sink works again; %d messages were dropped so far", self.dropped)
+                self._failed(error, loss)
+                return False
+            self._done(message)
+        return True
+
+    def close(self) -> None:
+        """Try once more, and give up on what the sink still refuses."""
+        self.flush()
+        self.abandon()
 
     def abandon(self) -> None:
-        """Give up on what is pending: it is dropped and counted."""
-        self.dropped += len(self._pending)
-        self._pending.clear()
+        """Give up on what is pending: it is dropped and counted, also what a sink has in hand."""
+        with self._lock:
+            self._abandoned = self._current is not None
+            waiting = [] if self._current is None else [self._current]
+            for message in (*waiting, *self._pending):
+                self._drop(message)
+            self._current = None
+            self._pending.clear()
 
-    def _failed(self, error: Exception) -> None:
-        self.errors += 1
-        if not self._failing:
-            _log.warning("sink failed, will try again: %s: %s", type(error).__name__, error)
-        self._failing = True
-        self._shed()
+    # -- with what waits, and the lock for it ------------------------------------------------------
+
+    def _next(self) -> tuple[Loss, Message | None] | None:
+        """Take what comes next: a loss to tell of, or the oldest message; None if all is done."""
+        with self._lock:
+            if self._abandoned:
+                return None
+            if self._write_line is not None and self._untold:
+                loss, self._untold = self._untold, Loss()
+                return loss, None
+            if not self._pending:
+                return None
+            self._current = self._pending.popleft()
+            return Loss(), self._current
+
+    def _done(self, message: Message | None) -> None:
+        """Account for what the sink has taken."""
+        with self._lock:
+            if message is not None and not self._abandoned:
+                self.written += 1
+            self._current = None
+            self._lock.notify_all()
+            works_again, self._failing = self._failing, False
+            self.last_error = ""
+        if works_again:
+            _log.warning(
+                "%ssink works again; %d messages were dropped so far", self._called, self.dropped
+            )
+
+    def _failed(self, error: Exception, loss: Loss) -> None:
+        """Put back what the sink has refused."""
+        said = f"{type(error).__name__}: {error}"
+        with self._lock:
+            self.errors += 1
+            self._untold = loss + self._untold
+            if self._current is not None:
+                self._pending.appendleft(self._current)
+                self._current = None
+            self._shed()
+            failed_before, self._failing = self._failing, True
+            self._lock.notify_all()
+            self.last_error = said
+        if not failed_before:
+            _log.warning("%ssink failed, will try again: %s", self._called, said)
 
     def _shed(self) -> None:
         while len(self._pending) > MAX_PENDING:
-            self._pending.popleft()
-            self.dropped += 1
+            self._drop(self._pending.popleft())
+
+    def _drop(self, message: Message) -> None:
+        loss = Loss(1, message.packets, message.n_bytes)
+        self.loss += loss
+        self._untold += loss
+        self._node_id = message.node_id

@@ -5,7 +5,7 @@ from typing import Protocol
 from netlog._counted import Refusals
 from netlog.batch import PacketBatch
 from netlog.endpoints import ENDPOINT_DTYPE
-from netlog.meter import FlowArray
+from netlog.flows import FlowArray
 from netlog.sock import SockDevice
 from netlog.tun import TunDevice
 

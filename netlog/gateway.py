@@ -6,23 +6,29 @@ The relay does not encrypt: whoever sees the underlay sees the overlay's packets
 import contextlib
 import errno
 import ipaddress
+import logging
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from netlog._values import Prefix
 from netlog.config import Config
-from netlog.devices import SockDevice, TunDevice
+from netlog.devices import Device, SockDevice, TunDevice
 from netlog.errors import DeviceError, NetlogError, StateError
 from netlog.links import LinkCounters, Links
 from netlog.logger import Logger, LoggerCounters
 from netlog.meter import Meter
+from netlog.meter_device import MeterDevice
+from netlog.meter_file import remove_meter_file
+from netlog.node_file import NodeFile
 from netlog.peer_map import Peer
 from netlog.relay import Relay, RelayCounters
 from netlog.routes import RouterConfig
 from netlog.sinks import Sink
 
 __all__ = ["Gateway", "GatewayCounters", "peers_of", "router_of"]
+
+_log = logging.getLogger("netlog")
 
 MAX_LANES = 8
 """Two for each direction of the relay, and as many for whoever uses the devices from Python."""
@@ -64,7 +70,7 @@ class Gateway:
     """One node, from `start` to `close`.
 
     Args:
-        config: the node.
+        config: the node. If its meter lies in a file, what is there already is emitted first.
         sink: where its messages go; it stays the caller's to close, after `close`.
 
     Thread safety: `start`, `link_counters` and `close` belong to one thread, in the network
@@ -75,6 +81,7 @@ class Gateway:
         self._config = config
         self._sink = sink
         self._stack = contextlib.ExitStack()
+        self._nodes = None if config.nodes is None else NodeFile(config.nodes.file)
         self._logger = Logger()
         self._relay: Relay | None = None
         self._links: Links | None = None
@@ -94,7 +101,7 @@ class Gateway:
         with contextlib.ExitStack() as stack:
             config = self._config
             links = stack.enter_context(Links())
-            meter = stack.enter_context(Meter(config.max_flows, max_lanes=MAX_LANES))
+            meter = self._open_meter(stack)
             tun = stack.enter_context(TunDevice.open(config.tun.name, meter=meter))
             listen = config.sock.listen
             sock = stack.enter_context(SockDevice.bind(listen.host, listen.port, meter=meter))
@@ -102,19 +109,61 @@ class Gateway:
             relay = Relay(tun, sock, peers_of(config))
             stack.callback(self.stop)
             # Metering begins before the first packet can cross, so that nothing goes uncounted.
-            self._logger.startup(
-                config.node.id,
-                tun=tun,
-                sock=sock,
-                sink=self._sink,
-                poll_period_s=config.poll_period_s,
-                routes=router_of(config),
-                peers=peers_of(config),
-                exit_traffic=config.exit_traffic,
-            )
+            self._start_logger(self._logger, tun, sock)
             self._relay, self._links = relay, links
             relay.start()
             self._stack = stack.pop_all()
+
+    def _open_meter(self, stack: contextlib.ExitStack) -> Meter:
+        """A meter that goes with the process, or that of a file, with what is in it."""
+        config, path = self._config, self._config.meter
+        if path is None:
+            return stack.enter_context(Meter(config.max_flows, max_lanes=MAX_LANES))
+        try:
+            meter = Meter.attach(path, poll=True)
+        except FileNotFoundError:
+            meter = Meter.create(path, config.max_flows, max_lanes=MAX_LANES)
+        else:
+            _log.info("%s: going on where the last process stopped", path)
+            if meter.max_flows != config.max_flows:
+                meter = self._replace_meter(meter, path)
+        stack.enter_context(meter)
+        stack.callback(_remove_if_empty, meter)
+        return meter
+
+    def _replace_meter(self, old: Meter, path: str) -> Meter:
+        """Emit what is in a meter of another size, and make a new one.
+
+        Returns:
+            The new one; or the old one, if no sink has room for what is in it.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(old.close)
+            emptied = Logger()
+            self._start_logger(emptied, MeterDevice(old), MeterDevice(old))
+            emptied.shutdown()
+            if old.retired:
+                _log.warning("%s: stays of max_flows = %d for now", path, old.max_flows)
+                stack.pop_all()
+                return old
+            start_ns = old.period[0].end_ns + 1
+            remove_meter_file(path)
+        return Meter.create(path, self._config.max_flows, max_lanes=MAX_LANES, start_ns=start_ns)
+
+    def _start_logger(self, logger: Logger, tun: Device, sock: Device) -> None:
+        config = self._config
+        logger.startup(
+            config.node.id,
+            tun=tun,
+            sock=sock,
+            sink=self._sink,
+            nodes=self._nodes,
+            poll_period_s=config.poll_period_s,
+            routes=router_of(config),
+            peers=peers_of(config),
+            exit_traffic=config.exit_traffic,
+            max_bytes=config.max_message_bytes,
+        )
 
     def stop(self, timeout_s: float | None = None) -> None:
         """End the relay, then emit the last period. The devices stay, to be looked at.
@@ -186,6 +235,12 @@ class Gateway:
                     "own outside of it",
                     f"peer {peer.endpoint}",
                 )
+
+
+def _remove_if_empty(meter: Meter) -> None:
+    """The file of a meter goes with a gateway that has stored all of it."""
+    if meter.path is not None and not meter.retired:
+        remove_meter_file(meter.path)
 
 
 def _parts(prefix: Prefix, *, default: bool) -> list[str]:

@@ -5,7 +5,9 @@ from typing import Self
 
 import msgspec
 
-__all__ = ["Loss"]
+from netlog.nodes import well_formed
+
+__all__ = ["Loss", "LossNotice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,37 @@ class Loss:
         """The object that tells of the loss.
 
         Args:
-            node_id: whose messages they were.
+            node_id: whose messages they were; lone surrogates become U+FFFD.
 
         Returns:
             UTF-8 without insignificant white space.
         """
         counts = {"messages": self.messages, "packets": self.packets, "bytes": self.n_bytes}
-        return msgspec.json.encode({"nodeId": node_id, "dropped": counts})
+        return msgspec.json.encode({"nodeId": well_formed(node_id), "dropped": counts})
+
+
+@dataclass(frozen=True, slots=True)
+class LossNotice:
+    """A loss in the place of a message, for a sink that stores messages and nothing else.
+
+    Attributes:
+        node_id: whose messages were lost.
+        loss: what they add up to; if the notice is lost itself, that is lost with it.
+    """
+
+    node_id: str
+    loss: Loss
+
+    @property
+    def packets(self) -> int:
+        """As of a message."""
+        return self.loss.packets
+
+    @property
+    def n_bytes(self) -> int:
+        """As of a message."""
+        return self.loss.n_bytes
+
+    def to_json(self) -> bytes:
+        """As of a message."""
+        return self.loss.to_json(self.node_id)

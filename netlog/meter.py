@@ -1,27 +1,26 @@
 """The meter: counts packets per connection in C, and hands the counts over period by period."""
 
 import contextlib
-import threading
-import weakref
+import errno
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from netlog._meter_handle import MeterHandle, nanoseconds
 from netlog._native import check, ffi, lib
 from netlog.errors import StateError
-from netlog.flows import FLOW_DTYPE
+from netlog.flows import FLOW_DTYPE, FlowArray
+from netlog.meter_file import check_meter_file, open_meter_file, place_meter_file
+from netlog.period import Period
+from netlog.snapshot import REASONS, Snapshot, Unattributed
 
-__all__ = ["DATAGRAM_DTYPE", "Meter", "Snapshot", "Unattributed"]
+__all__ = ["DATAGRAM_DTYPE", "Meter"]
 
 # What the buffer protocol takes; the standard library names it from Python 3.12 on only.
 BytesLike: TypeAlias = bytes | bytearray | memoryview
-FlowArray: TypeAlias = npt.NDArray[np.void]
-
-REASONS = ("malformed", "not_ip", "table_full")
 
 DATAGRAM_DTYPE = np.dtype(
     [
@@ -40,98 +39,6 @@ DATAGRAM_DTYPE = np.dtype(
 `port` is in host order; `length` is the UDP payload in bytes; `gso_size` is the payload of one
 segment if the datagram stands for several, else 0.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Unattributed:
-    """Packets that were counted without a connection.
-
-    Attributes:
-        by_reason: for each of `malformed`, `not_ip` and `table_full`:
-            (tx_packets, tx_bytes, rx_packets, rx_bytes).
-    """
-
-    by_reason: dict[str, tuple[int, int, int, int]]
-
-    def _sum(self, index: int) -> int:
-        return sum(counts[index] for counts in self.by_reason.values())
-
-    @property
-    def tx_packets(self) -> int:
-        """Packets from this node's stack into the tunnel, or datagrams out of the socket."""
-        return self._sum(0)
-
-    @property
-    def tx_bytes(self) -> int:
-        """Bytes of `tx_packets`."""
-        return self._sum(1)
-
-    @property
-    def rx_packets(self) -> int:
-        """Packets of the other way."""
-        return self._sum(2)
-
-    @property
-    def rx_bytes(self) -> int:
-        """Bytes of `rx_packets`."""
-        return self._sum(3)
-
-    @property
-    def packets(self) -> int:
-        """Packets of both directions."""
-        return self.tx_packets + self.rx_packets
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of both directions."""
-        return self.tx_bytes + self.rx_bytes
-
-    def as_row(self) -> FlowArray:
-        """The counts as a connection without addresses: FLOW_DTYPE, shape (1,), or (0,) if none."""
-        if not self.packets:
-            return np.zeros(0, FLOW_DTYPE)
-        row = np.zeros(1, FLOW_DTYPE)
-        row["flags"] = lib.NETLOG_NO_SRC | lib.NETLOG_NO_DST
-        for name in ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes"):
-            row[name] = getattr(self, name)
-        return row
-
-
-NOTHING = Unattributed(dict.fromkeys(REASONS, (0, 0, 0, 0)))
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a meter counted in one epoch, at both observation points, taken by one store.
-
-    Attributes:
-        epoch: number of the epoch.
-        tun: FLOW_DTYPE, shape (n,): the connections inside the tunnel.
-        sock: FLOW_DTYPE, shape (m,): the datagrams that carried it, by remote endpoint.
-        tun_unattributed: packets that crossed the TUN and have no connection.
-        sock_unattributed: datagrams that crossed the socket and have no connection.
-        late_lanes: writers that were still inside a batch; their counts come with a later epoch.
-    """
-
-    epoch: int
-    tun: FlowArray
-    sock: FlowArray
-    tun_unattributed: Unattributed
-    sock_unattributed: Unattributed
-    late_lanes: int
-
-    def tun_rows(self) -> FlowArray:
-        """`tun`, and behind it a row without addresses for what is unattributed."""
-        return _with_unattributed(self.tun, self.tun_unattributed)
-
-    def sock_rows(self) -> FlowArray:
-        """`sock`, and behind it a row without addresses for what is unattributed."""
-        return _with_unattributed(self.sock, self.sock_unattributed)
-
-
-def _with_unattributed(rows: FlowArray, unattributed: Unattributed) -> FlowArray:
-    # Only if there is something to append: the rows may be millions.
-    return np.concatenate((rows, unattributed.as_row())) if unattributed.packets else rows
 
 
 def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
@@ -156,12 +63,25 @@ def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
             yield buffer, view.nbytes
 
 
-def _nanoseconds(timeout_s: float) -> int:
-    """A time-out for the core: 0 to 30 years."""
-    return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
+def _options(max_flows: int, max_endpoints: int | None, max_lanes: int) -> Any:  # noqa: ANN401 - as cffi has it
+    """Checked options for the core."""
+    if max_endpoints is None:
+        max_endpoints = max(64, max_flows // 4)
+    for name, value, most in (
+        ("max_flows", max_flows, lib.NETLOG_MAX_FLOWS),
+        ("max_endpoints", max_endpoints, lib.NETLOG_MAX_FLOWS),
+        ("max_lanes", max_lanes, lib.NETLOG_MAX_LANES),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}: expected 1 to {most}, got {value}")
+    options = ffi.new("struct netlog_meter_options *")
+    options.max_flows = max_flows
+    options.max_endpoints = max_endpoints
+    options.max_lanes = max_lanes
+    return options
 
 
-class Meter:
+class Meter(MeterHandle):
     """Counts per connection for the observation points of one node.
 
     Args:
@@ -190,36 +110,82 @@ class Meter:
         max_lanes: int = 16,
         shared: bool = False,
     ) -> None:
-        if max_endpoints is None:
-            max_endpoints = max(64, max_flows // 4)
-        for name, value, most in (
-            ("max_flows", max_flows, lib.NETLOG_MAX_FLOWS),
-            ("max_endpoints", max_endpoints, lib.NETLOG_MAX_FLOWS),
-            ("max_lanes", max_lanes, lib.NETLOG_MAX_LANES),
-        ):
-            if not 1 <= value <= most:
-                raise ValueError(f"{name}: expected 1 to {most}, got {value}")
-        options = ffi.new("struct netlog_meter_options *")
-        options.max_flows = max_flows
-        options.max_endpoints = max_endpoints
-        options.max_lanes = max_lanes
+        options = _options(max_flows, max_endpoints, max_lanes)
         options.shared = shared
         opened = ffi.new("struct netlog_meter **")
         check(lib.netlog_meter_open(options, opened), "meter")
-        self._meter: Any = opened[0]
-        self._lane: Any = None
-        self._unattributed = NOTHING
-        # Open devices that count into it: they are extracted together or not at all.
-        self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
-        # Epoch and late lanes of a swap whose drain is still to succeed.
-        self._undrained: tuple[int, int] | None = None
-        # The writers of this class share one lane; pollers exclude each other; close waits for both
-        # and for whoever is inside wait().
-        self._count_lock = threading.Lock()
-        self._poll_lock = threading.Lock()
-        self._wait_lock = threading.Lock()
-        self._lanes_out = 0
-        self._lanes_lock = threading.Lock()
+        self._hold(opened[0], None)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        max_flows: int = 65536,
+        *,
+        max_endpoints: int | None = None,
+        max_lanes: int = 16,
+        start_ns: int | None = None,
+    ) -> Self:
+        """Make a meter that lies in a file, and become its poller.
+
+        Its counts outlive this process: whoever attaches to the file finds them. Each lane that is
+        used takes its whole memory on the file system, which should be one of memory (tmpfs).
+
+        Args:
+            path: of a file that is not there. Its directory is made if it is missing (not further
+                ones); it must be the user's or root's own and closed to others.
+            max_flows: as for `Meter`. So are the next two.
+            max_endpoints: as above.
+            max_lanes: as above.
+            start_ns: first nanosecond of the first period; default: now.
+
+        Raises:
+            ValueError: an argument is out of range.
+            MeterFileError: the file is there, its directory is open to others, or a system call
+                failed.
+        """
+        options = _options(max_flows, max_endpoints, max_lanes)
+        name = os.fspath(path)
+        created = ffi.new("struct netlog_meter **")
+        meter = cls.__new__(cls)
+
+        def fill(fd: int) -> None:
+            check_meter_file(lib.netlog_meter_create(fd, options, created), name)
+            meter._hold(created[0], name)  # noqa: SLF001 - its own
+            meter.date(Period.beginning(start_ns))
+
+        place_meter_file(name, fill)
+        return meter
+
+    @classmethod
+    def attach(cls, path: str | os.PathLike[str], *, poll: bool = False) -> Self:
+        """Count into a meter that lies in a file, or poll it.
+
+        Args:
+            path: of the file; it must be this user's own and closed to others.
+            poll: become its poller, from where the last one came to.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            MeterFileError: the file is not this user's own, is no meter or a corrupt one, or
+                somebody polls it.
+        """
+        name = os.fspath(path)
+        attached = ffi.new("struct netlog_meter **")
+        fd = open_meter_file(name)
+        try:
+            check_meter_file(lib.netlog_meter_attach(fd, attached), name)
+        finally:
+            os.close(fd)
+        meter = cls.__new__(cls)
+        meter._hold(attached[0], name)  # noqa: SLF001 - its own
+        if poll:
+            try:
+                check_meter_file(lib.netlog_meter_take_poll(attached[0]), name)
+            except BaseException:
+                meter.close()
+                raise
+        return meter
 
     # -- counting ---------------------------------------------------------------------------------
 
@@ -323,7 +289,7 @@ class Meter:
         """
         with self._polling():
             snapshot = self._swap_and_drain(timeout_s=1.0)
-            lib.netlog_meter_clear(self._meter)
+            self._clear()
         self._unattributed = snapshot.tun_unattributed
         return snapshot.tun
 
@@ -337,119 +303,46 @@ class Meter:
 
         Raises:
             StateError: the meter is closed, or the last snapshot was not cleared.
+            MeterFileError: the meter's file was damaged, or somebody else polls it.
         """
         with self._polling():
             return self._swap_and_drain(timeout_s)
 
     def clear(self) -> None:
-        """Empty the banks of the last snapshot. Without one it does nothing."""
+        """Empty the banks of the last snapshot. Without one it does nothing.
+
+        Raises:
+            MeterFileError: the meter's file was damaged.
+        """
         with self._polling():
-            lib.netlog_meter_clear(self._meter)
-            self._undrained = None
+            self._clear()
+
+    @property
+    def retired(self) -> bool:
+        """Whether counts were retired and not cleared: by a snapshot, or by a dead poller."""
+        self._check_open()
+        return bool(lib.netlog_meter_retired(self._meter))
+
+    @property
+    def period(self) -> tuple[Period, bool]:
+        """The last period that a poller dated, and whether the retired counts are of that one."""
+        self._check_open()
+        period = ffi.new("struct netlog_period *")
+        current = bool(lib.netlog_meter_period(self._meter, period))
+        return Period(period.start_ns, period.end_ns, period.ended_ns), current
+
+    def date(self, period: Period) -> None:
+        """Note the period of the snapshot that was taken, for a successor. The poller's."""
+        with self._polling():
+            fields = [period.start_ns, period.end_ns, period.ended_ns]
+            lib.netlog_meter_date(self._meter, ffi.new("struct netlog_period *", fields))
 
     @property
     def unattributed(self) -> Unattributed:
         """Packets of the last extraction that have no connection."""
         return self._unattributed
 
-    def wait(self, timeout_s: float) -> bool:
-        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed.
-
-        Returns:
-            Whether it was woken.
-
-        Raises:
-            StateError: the meter is closed.
-        """
-        with self._wait_lock:
-            self._check_open()
-            return bool(lib.netlog_meter_wait(self._meter, _nanoseconds(timeout_s)))
-
-    def wake(self) -> None:
-        """End the current `wait`, or the next one. On a closed meter it does nothing."""
-        with self._lanes_lock:
-            if self._meter is not None:
-                lib.netlog_meter_wake(self._meter)
-
-    # -- lanes and life ---------------------------------------------------------------------------
-
-    @property
-    def handle(self) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
-        """The `struct netlog_meter *`, for the modules that pass it to the core."""
-        self._check_open()
-        return self._meter
-
-    def acquire_lane(self) -> Any:  # noqa: ANN401 - as above
-        """A lane for one writer: `struct netlog_lane *`. Hand it back with `release_lane`.
-
-        Raises:
-            StateError: the meter is closed, or all of its lanes are taken.
-        """
-        with self._lanes_lock:
-            self._check_open()
-            lane = ffi.new("struct netlog_lane **")
-            if lib.netlog_meter_acquire_lane(self._meter, lane):
-                raise StateError("meter: all lanes are taken; open it with a larger max_lanes")
-            self._lanes_out += 1
-            return lane[0]
-
-    def release_lane(self, lane: Any) -> None:  # noqa: ANN401 - as above
-        """Hand a lane back; nobody may be counting on it. Its counts stay for the poller."""
-        with self._lanes_lock:
-            lib.netlog_lane_release(lane)
-            self._lanes_out -= 1
-
-    @property
-    def region_bytes(self) -> int:
-        """Bytes of address space that the meter holds, touched or not."""
-        self._check_open()
-        return int(lib.netlog_meter_region_bytes(self._meter))
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._meter is None
-
-    def close(self) -> None:
-        """Give the memory back; what was not extracted is gone. Closing twice is fine.
-
-        Raises:
-            StateError: a device or a relay still counts into it.
-        """
-        if self._meter is None:
-            return
-        self.wake()
-        with self._wait_lock, self._poll_lock, self._count_lock, self._lanes_lock:
-            if self._meter is None:
-                return
-            own = self._lane is not None
-            if self._lanes_out > own:
-                raise StateError("meter: close the devices and relays that count into it first")
-            lib.netlog_meter_close(self._meter)
-            self._meter = self._lane = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        # The last net for a meter that nobody closed. Lanes that are out keep the memory mapped.
-        if getattr(self, "_meter", None) is not None:
-            with contextlib.suppress(StateError):
-                self.close()
-
     # -- inside -----------------------------------------------------------------------------------
-
-    def _check_open(self) -> None:
-        if self._meter is None:
-            raise StateError("meter is closed")
 
     def _own_lane(self) -> Any:  # noqa: ANN401 - as above
         """The lane of this object's update methods; the caller holds `_count_lock`."""
@@ -470,19 +363,27 @@ class Meter:
             with self._count_lock:
                 lib.netlog_lane_count_bracket(self._own_lane(), described, 1, ffi.NULL, 0)
 
+    def _clear(self) -> None:
+        check_meter_file(lib.netlog_meter_clear(self._meter), self._path)
+        self._undrained = None
+        self._drained = False
+
     def _swap_and_drain(self, timeout_s: float) -> Snapshot:
+        if self._drained:
+            raise StateError("meter: the last snapshot was not cleared")
         if self._undrained is None:
-            epoch = int(lib.netlog_meter_epoch(self._meter))
-            late = lib.netlog_meter_swap(self._meter, _nanoseconds(timeout_s))
-            if late < 0:
-                raise StateError("meter: the last snapshot was not cleared")
-            self._undrained = epoch, late
+            late = lib.netlog_meter_swap(self._meter, nanoseconds(timeout_s))
+            # Busy: a poller that is dead has swapped, and not cleared.
+            resumed = late == -errno.EBUSY
+            self._undrained = 0 if resumed else check_meter_file(late, self._path)
         # A drain that failed (no memory for the rows) left the banks as they were: this is the
         # same epoch again.
-        epoch, late = self._undrained
+        late = self._undrained
+        epoch = int(lib.netlog_meter_epoch(self._meter)) - 1
         tun, tun_unattributed = self._drain(lib.NETLOG_TUN)
         sock, sock_unattributed = self._drain(lib.NETLOG_SOCK)
         self._undrained = None
+        self._drained = True
         return Snapshot(epoch, tun, sock, tun_unattributed, sock_unattributed, late)
 
     def _drain(self, point: int) -> tuple[FlowArray, Unattributed]:
@@ -490,7 +391,9 @@ class Meter:
         flows = np.empty(rows, FLOW_DTYPE)
         counts = ffi.new("struct netlog_unattributed *")
         pointer = ffi.cast("struct netlog_flow *", ffi.from_buffer(flows))
-        drained = check(lib.netlog_meter_drain(self._meter, point, pointer, rows, counts), "meter")
+        drained = check_meter_file(
+            lib.netlog_meter_drain(self._meter, point, pointer, rows, counts), self._path
+        )
         by_reason = {
             name: (
                 counts.packets[number][lib.NETLOG_TX],

@@ -1,6 +1,7 @@
 """The observation points of a logger: one reading over both, by one store if they share a meter."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ import numpy as np
 
 from netlog.devices import Device
 from netlog.errors import StateError
-from netlog.flows import FLOW_DTYPE
-from netlog.meter import REASONS, FlowArray, Meter, Snapshot, Unattributed
+from netlog.flows import FLOW_DTYPE, FlowArray
+from netlog.meter import Meter
+from netlog.period import Period, PeriodClock
+from netlog.sinks.base import PeriodId
+from netlog.snapshot import REASONS, Snapshot, Unattributed
 
 __all__ = ["Observation", "Reading"]
 
@@ -25,14 +29,24 @@ SEVERAL_METERS_SLICE_S = 0.05
 
 @dataclass(slots=True)
 class Reading:
-    """What both observation points counted in one period; rows include the unattributed one."""
+    """What both observation points counted in one period; rows include the unattributed one.
+
+    Attributes:
+        id: names the counts for ever, if they come from one meter.
+        period: when it was, if a poller that is dead had said so.
+        date: says when it was; to be called before a message leaves.
+        clear: empties what was read; to be called once the messages are safe.
+    """
 
     tun: FlowArray
     sock: FlowArray
+    id: PeriodId
+    period: Period | None = None
     tun_unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     sock_unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     late_lanes: int = 0
     device_errors: int = 0
+    date: Callable[[Period], None] = lambda _: None
     clear: Callable[[], None] = lambda: None
 
 
@@ -52,6 +66,24 @@ class Observation:
         self._devices = [device for device in (tun, sock) if device is not None]
         meters = (getattr(device, "meter", None) for device in self._devices)
         self._meters = list(dict.fromkeys(m for m in meters if isinstance(m, Meter)))
+        alone = len(self._meters) == 1 and all(
+            getattr(device, "meter", None) is self._meters[0] for device in self._devices
+        )
+        self._only_meter = self._meters[0] if alone else None
+        # Names the counts where not all of them come from one meter; good for this process only.
+        self._own_id = os.urandom(16)
+        self._extractions = 0
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the counts that are there now are to be emitted: those of a dead predecessor."""
+        return self._only_meter is not None and self._only_meter.path is not None
+
+    def clock(self) -> PeriodClock:
+        """The clock of the periods, which goes on from a predecessor's last one."""
+        if self._only_meter is None or not self.inherits:
+            return PeriodClock()
+        return PeriodClock(last=self._only_meter.period[0])
 
     def enable(self, *, enabled: bool) -> None:
         """Begin or end to count at both points. One that is closed counts nothing anyway."""
@@ -91,7 +123,7 @@ class Observation:
             The rows; call its `clear` once they are safe.
         """
         snapshots = {meter: meter.snapshot(QUIESCE_TIMEOUT_S) for meter in self._meters}
-        reading = Reading(np.zeros(0, FLOW_DTYPE), np.zeros(0, FLOW_DTYPE))
+        reading = self._reading(snapshots)
         reading.late_lanes = sum(snapshot.late_lanes for snapshot in snapshots.values())
         reading.clear = self._clear
         if (snapshot := self._snapshot_of(self._tun, snapshots)) is not None:
@@ -104,6 +136,19 @@ class Observation:
             reading.sock_unattributed = _packets(snapshot.sock_unattributed)
         else:
             reading.sock = self._extract_own(self._sock, reading)
+        return reading
+
+    def _reading(self, snapshots: dict[Meter, Snapshot]) -> Reading:
+        """An empty one, with what names it."""
+        none = np.zeros(0, FLOW_DTYPE)
+        self._extractions += 1
+        if (meter := self._only_meter) is None:
+            return Reading(none, none, PeriodId(self._own_id, self._extractions))
+        reading = Reading(none, none, PeriodId(meter.id, snapshots[meter].epoch))
+        last, current = meter.period
+        if self.inherits:
+            reading.period = last if current else None
+            reading.date = meter.date
         return reading
 
     def _clear(self) -> None:

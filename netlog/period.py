@@ -2,12 +2,35 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
-__all__ = ["PeriodClock"]
+__all__ = ["Period", "PeriodClock"]
 
 
 def _boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A poll period.
+
+    Attributes:
+        start_ns: its first nanosecond, since the epoch of the wall clock.
+        end_ns: its last one.
+        ended_ns: when it ended, in nanoseconds of CLOCK_BOOTTIME.
+    """
+
+    start_ns: int
+    end_ns: int
+    ended_ns: int
+
+    @classmethod
+    def beginning(cls, start_ns: int | None = None) -> Self:
+        """An empty period after which the next one begins now, or at `start_ns`."""
+        start_ns = time.time_ns() if start_ns is None else start_ns
+        return cls(start_ns, start_ns - 1, _boot_ns())
 
 
 class PeriodClock:
@@ -21,6 +44,7 @@ class PeriodClock:
     Args:
         wall_ns: nanoseconds since the epoch; may be stepped.
         elapsed_ns: nanoseconds that never go back and count a suspend (CLOCK_BOOTTIME).
+        last: the period that the first one follows, perhaps another process's; None: there is none.
 
     Thread safety: one thread.
     """
@@ -29,23 +53,25 @@ class PeriodClock:
         self,
         wall_ns: Callable[[], int] = time.time_ns,
         elapsed_ns: Callable[[], int] = _boot_ns,
+        last: Period | None = None,
     ) -> None:
         self._wall_ns = wall_ns
         self._elapsed_ns = elapsed_ns
-        self._began_ns = elapsed_ns()
-        self.start_ns = wall_ns()
+        self._began_ns = last.ended_ns if last else elapsed_ns()
+        self.start_ns = last.end_ns + 1 if last else wall_ns()
         """The first nanosecond of the current period, inclusive."""
 
-    def end_period(self) -> tuple[int, int]:
+    def end_period(self) -> Period:
         """End the current period now and begin the next one.
 
         Returns:
-            The ended period's first and last nanosecond, both inclusive.
+            The period that ended.
         """
         now_ns = self._elapsed_ns()
-        elapsed_ns = now_ns - self._began_ns
+        # Below 0 after a reboot, if the last period was before it.
+        elapsed_ns = max(now_ns - self._began_ns, 0)
         start_ns = self.start_ns
         end_ns = max(self._wall_ns(), start_ns + elapsed_ns // 2)
         self._began_ns = now_ns
         self.start_ns = end_ns + 1
-        return start_ns, end_ns
+        return Period(start_ns, end_ns, now_ns)

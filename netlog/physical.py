@@ -7,7 +7,7 @@ import numpy as np
 
 from netlog._native import lib
 from netlog.endpoints import IPAddress, pack_endpoint, split_endpoint
-from netlog.meter import FlowArray
+from netlog.flows import FlowArray
 from netlog.peer_map import Peer
 
 __all__ = ["fill_sources"]

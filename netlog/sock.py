@@ -12,7 +12,8 @@ from netlog._native import ffi, lib
 from netlog.batch import PacketBatch
 from netlog.endpoints import check_port, join_endpoint, parse_address, unpack_endpoint
 from netlog.errors import DeviceError
-from netlog.meter import FlowArray, Meter
+from netlog.flows import FlowArray
+from netlog.meter import Meter
 
 __all__ = ["SockDevice"]
 

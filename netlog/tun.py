@@ -13,7 +13,8 @@ from netlog._counted import CountedDevice
 from netlog._native import ffi, lib
 from netlog.batch import PacketBatch
 from netlog.errors import DeviceError
-from netlog.meter import FlowArray, Meter
+from netlog.flows import FlowArray
+from netlog.meter import Meter
 
 __all__ = ["TunDevice"]
 

@@ -109,7 +109,7 @@ static void check_text(long long number, const struct netlog_flow *flow, const c
 {
 	char room[512] = {0};
 	size_t encoded = 0;
-	size_t length = netlog_encode_flows(flow, NULL, 1, room, sizeof(room), &encoded);
+	size_t length = netlog_encode_flows(flow, NULL, 1, room, sizeof(room), &encoded, NULL);
 
 	CHECK_ROW(number, encoded == 1);
 	CHECK_ROW(number, length == strlen(text));
@@ -233,19 +233,23 @@ static void check_capacities(void)
 		order[i] = i;
 		ends[i + 1] = ends[i] + strlen(rows[i].text) + (i > 0);
 	}
-	length = netlog_encode_flows(flows, order, ROWS, whole, sizeof(whole), &encoded);
+	length = netlog_encode_flows(flows, order, ROWS, whole, sizeof(whole), &encoded, NULL);
 	CHECK(encoded == ROWS && length == ends[ROWS]);
 	for (size_t capacity = 0; capacity <= length + 600; capacity++) {
 		char *room = malloc(capacity + 1);
+		uint64_t found[ROWS];
 		size_t expected = ROWS;
 
 		CHECK(room);
 		room[capacity] = '#';
 		while (ends[expected] > capacity)
 			expected--;
-		size_t used = netlog_encode_flows(flows, NULL, ROWS, room, capacity, &encoded);
+		size_t used =
+			netlog_encode_flows(flows, NULL, ROWS, room, capacity, &encoded, found);
 
 		CHECK_ROW(capacity, encoded == expected);
+		for (size_t i = 0; i < encoded; i++)
+			CHECK_ROW(capacity, found[i] == ends[i + 1]);
 		CHECK_ROW(capacity, used == ends[expected]);
 		CHECK_ROW(capacity, memcmp(room, whole, used) == 0);
 		CHECK_ROW(capacity, room[capacity] == '#');
@@ -261,9 +265,11 @@ static void check_order(void)
 	char room[64];
 	size_t encoded;
 
-	CHECK(netlog_encode_flows(flows, order, 4, room, sizeof(room), &encoded) == strlen(text));
+	CHECK(netlog_encode_flows(flows, order, 4, room, sizeof(room), &encoded, NULL) ==
+	      strlen(text));
 	CHECK(encoded == 4 && memcmp(room, text, strlen(text)) == 0);
-	CHECK(netlog_encode_flows(flows, order, 0, room, sizeof(room), &encoded) == 0 && !encoded);
+	CHECK(netlog_encode_flows(flows, order, 0, room, sizeof(room), &encoded, NULL) == 0 &&
+	      !encoded);
 }
 
 int main(void)

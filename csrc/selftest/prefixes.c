@@ -187,7 +187,7 @@ static uint32_t value_of(const struct netlog_prefixes *map, const struct netlog_
 		return 0;
 	if (version == 4 && memcmp(address + 8, zeros, 8) == 0)
 		return 0;
-	return netlog_prefixes_find(map, address, version) & 15;
+	return netlog_prefixes_find(map, address, version);
 }
 
 static void check_classify(long long number, const struct netlog_prefixes *map, uint64_t *seed)
@@ -195,6 +195,7 @@ static void check_classify(long long number, const struct netlog_prefixes *map, 
 	enum { MOST = 200 };
 	struct netlog_flow flows[MOST];
 	uint8_t rule[256], classes[MOST + 1];
+	uint32_t values[2 * MOST + 1];
 	size_t n = next_random(seed) % (MOST + 1);
 	int kind = (int)(next_random(seed) % 3) + 1;
 
@@ -205,11 +206,15 @@ static void check_classify(long long number, const struct netlog_prefixes *map, 
 	classes[n] = 77;
 	netlog_prefixes_classify(map, flows, n, rule, classes);
 	CHECK_ROW(number, classes[n] == 77);
+	values[2 * n] = 77;
+	netlog_prefixes_find_ends(map, flows, n, values);
+	CHECK_ROW(number, values[2 * n] == 77);
 	for (size_t i = 0; i < n; i++) {
 		uint32_t src = value_of(map, &flows[i].connection, true);
 		uint32_t dst = value_of(map, &flows[i].connection, false);
 
-		CHECK_ROW(number, classes[i] == rule[src | dst << 4]);
+		CHECK_ROW(number, classes[i] == rule[(src & 15) | (dst & 15) << 4]);
+		CHECK_ROW(number, values[2 * i] == src && values[2 * i + 1] == dst);
 	}
 }
 

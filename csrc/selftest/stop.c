@@ -10,6 +10,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -17,7 +18,7 @@
 #include <time.h>
 static int sleep_in_swap(const struct timespec *duration, struct timespec *left);
 #define nanosleep sleep_in_swap
-#include "../meter.c"
+#include "../poll.c"
 #undef nanosleep
 
 #include "check.h"

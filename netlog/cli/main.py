@@ -1,11 +1,13 @@
 """The command line's frame: arguments, diagnostics on standard error, exit status."""
 
 import argparse
+import contextlib
+import gc
 import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netlog._version import __version__
@@ -23,6 +25,10 @@ EXIT_INTERRUPTED = 130
 COMMANDS = ("run", "read", "check", "demo", "fmt")
 """Modules of this package. Only the one that is asked for is imported: a gateway's take longer than
 reading a capture of a million packets."""
+
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""How many threads numpy starts to multiply matrices with, of which there are none here: by default
+one a CPU, and starting them takes more CPU time than all else of numpy's import."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,9 +76,31 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"netlog {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name in (command,) if command in COMMANDS else COMMANDS:
-        importlib.import_module(f"netlog.cli.{name}").add_parser(commands)
+    with _importing():
+        for name in (command,) if command in COMMANDS else COMMANDS:
+            importlib.import_module(f"netlog.cli.{name}").add_parser(commands)
     return parser
+
+
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Keep imports cheap: no threads for numpy, and no search for garbage, of which they make none.
+
+    What this sets is taken back: a command's children see the environment that the user gave.
+    """
+    unset = BLAS_THREADS not in os.environ
+    if unset:
+        os.environ[BLAS_THREADS] = "1"
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # what was imported stays
+        if collected:
+            gc.enable()
+        if unset:
+            del os.environ[BLAS_THREADS]
 
 
 def _guard_standard_descriptors() -> None:

@@ -5,15 +5,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlog.capture import ByteSource, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.output import say
-from netlog.config import load_config
 from netlog.errors import ConfigError
 from netlog.message import EXIT_MODES
 from netlog.routes import RouterConfig
 from netlog.sinks import StreamSink
+
+if TYPE_CHECKING:
+    from netlog.node_file import NodeFile
 
 __all__ = ["add_parser"]
 
@@ -51,7 +53,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         help="addresses of this node's side: a packet from there is tx, else one to there is rx, "
-        "else tx. Default: those of --config; else what a cooked capture says; else all is tx",
+        "else tx. Default: those of --config, or of the own node of --nodes; else what a cooked "
+        "capture says; else all is tx",
     )
     add(
         "--route",
@@ -61,15 +64,33 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="a prefix that classifies connections as virtual or subnet traffic, as a route of the "
         "gateway would",
     )
-    add("--config", metavar="FILE", help="a gateway's TOML: node, routes, period, exit traffic")
-    add("--node-id", metavar="ID", help="who reports (default: of --config, or the host's name)")
+    add(
+        "--config",
+        metavar="FILE",
+        help="a gateway's TOML: node, routes, nodes, period, exit traffic",
+    )
+    add(
+        "--nodes",
+        metavar="FILE",
+        help="the nodes of the overlay, TOML or JSON, by which connections are classified and "
+        "named (default: of --config)",
+    )
+    add(
+        "--node-id",
+        metavar="ID",
+        help="who reports (default: of --config or --nodes, or the host's name)",
+    )
     add(
         "--period",
         metavar="SECONDS",
         type=_period,
         help=f"length of a period (default: of --config, or {PERIOD_S:g})",
     )
-    add("--exit-traffic", choices=EXIT_MODES, help="default: of --config, or aggregate")
+    add(
+        "--exit-traffic",
+        choices=EXIT_MODES,
+        help="default: of --config; else anonymize with nodes, aggregate without",
+    )
     parser.set_defaults(execute=read)
 
 
@@ -108,25 +129,41 @@ def read(options: argparse.Namespace) -> int:
 
 def _reader(options: argparse.Namespace) -> CaptureReader:
     """A reader as the configuration says, and the options in its place."""
-    node_id, period_s, exit_traffic = os.uname().nodename, PERIOD_S, EXIT_MODES[0]
-    routes, local = list(options.route), list(options.local)
+    node_id, period_s, exit_traffic = "", PERIOD_S, None
+    routes, local, node_file = list(options.route), list(options.local), options.nodes
     if options.config:
+        from netlog.config import load_config  # noqa: PLC0415 - its import takes as long as that of all else here
+
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
         exit_traffic = config.exit_traffic
+        node_file = node_file or (config.nodes.file if config.nodes else None)
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
         subnets = [str(prefix) for prefix in config.routes.subnets]
         routes += own + subnets
         routes += [str(prefix) for peer in config.peers for prefix in peer.allowed_ips]
         local = local or own + subnets
+    nodes = _open_nodes(node_file)
+    own_node = nodes.snapshot().self_node if nodes is not None else None
+    if own_node is not None:
+        node_id, local = node_id or own_node.node_id, local or list(own_node.addresses)
     return CaptureReader(
-        node_id=options.node_id or node_id,
+        node_id=options.node_id or node_id or os.uname().nodename,
         period_s=options.period or period_s,
         local=tuple(local),
         routes=RouterConfig(routes=routes),
+        nodes=nodes,
         exit_traffic=options.exit_traffic or exit_traffic,
     )
+
+
+def _open_nodes(path: str | None) -> "NodeFile | None":
+    if path is None:
+        return None
+    from netlog.node_file import NodeFile  # noqa: PLC0415 - as above
+
+    return NodeFile(path)
 
 
 @contextlib.contextmanager
@@ -153,6 +190,7 @@ def _report(counters: CaptureCounters) -> Iterator[str]:
         (counters.not_ip, "frames are not IP: left out"),
         (counters.cut, "frames end in their link header: left out"),
         (counters.unknown_link, f"frames of unknown link types ({links}): left out"),
+        (counters.services, "packets to the overlay's own services: left out"),
         (counters.late, "packets are older than their period: counted in it"),
     ):
         if count:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 import msgspec
 
 from netlog._protocols import protocol_name, protocol_number
+from netlog._wire_node import WireNode as Node
 from netlog.fmt.split import ReadError, Value
 from netlog.times import parse_rfc3339
 
@@ -27,16 +28,6 @@ MAX_NESTING = 64
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Node(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """A node as a message describes it."""
-
-    node_id: str = ""
-    name: str | None = ""
-    addresses: list[str] | None = None
-    user: str | None = ""
-    tags: list[str] | None = None
 
 
 class Entry(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):

@@ -2,17 +2,44 @@
 
 import errno
 import fcntl
+import logging
 import os
 import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from netlog.sinks.archive import Archive
+from netlog.sinks.rotation import RotatedNames, Rotation
 
 if TYPE_CHECKING:
     from netlog.message import Message
 
-__all__ = ["FileSink"]
+__all__ = ["FilePosition", "FileSink"]
+
+_log = logging.getLogger("netlog")
 
 MODE = 0o600
 """Who talked to whom is nobody's business but the owner's; an existing file keeps its own mode."""
+# O_NONBLOCK keeps open() from waiting for a pipe's reader; files do not know it.
+FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class FilePosition:
+    """The end of a file's lines, at some moment.
+
+    Attributes:
+        device: number of the file's file system.
+        inode: number of the file there.
+        size_bytes: of the file.
+    """
+
+    device: int
+    inode: int
+    size_bytes: int
 
 
 class FileSink:
@@ -22,32 +49,49 @@ class FileSink:
     in the middle of a line, left there by a crash, the first message begins with a line break. A
     file that `copytruncate` of logrotate(8) empties goes on from its new end.
 
+    A file that was renamed or removed is noticed before the next message, which goes to a new one.
+    Its directory is not made: until it is there again, writing fails.
+
     A regular file is locked (flock), since taking back a cut line would harm another writer's.
 
     Args:
         path: the file; it is made, readable by its owner only, if it is not there. Character
             devices, such as /dev/null, will do; pipes and sockets, which can keep half a line, not.
+        rotation: when the file is put aside for a new one; None: never. A device is never.
+        clock_s: the time since the epoch, in seconds.
 
     Raises:
         OSError: it can not be opened for appending, or another sink has it open.
+        MissingExtraError: rotated files are to be packed, and nothing here can.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time; `reopen` from any.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        rotation: Rotation | None = None,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
         self._path = os.fspath(path)
-        # O_NONBLOCK keeps open() from waiting for a pipe's reader; files do not know it.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-        self._fd = os.open(self._path, flags, MODE)
-        try:
-            self._regular = self._check_kind()
-            self._cut = self._regular and not self._ends_whole()
-        except BaseException:
-            os.close(self._fd)
-            raise
+        self._rotation = rotation
+        self._clock_s = clock_s
+        self._fd = -1
+        self._closed = self._reopen = self._stuck = False
+        self._regular = self._cut = False
+        self._began_s: float | None = None
+        self._archive: Archive | None = None
+        self._open()
+        if rotation is not None and self._regular:
+            try:
+                self._archive = Archive(Path(self._path), rotation)
+            except BaseException:
+                self.close()
+                raise
 
     def write(self, message: "Message") -> None:
-        """Append one line.
+        """Append one message, to a new file if it is time for one.
 
         Args:
             message: what to append.
@@ -56,41 +100,189 @@ class FileSink:
             OSError: the disk is full, or otherwise takes no more; nothing of the line is left.
             ValueError: the sink is closed.
         """
-        if self._fd < 0:
-            raise ValueError(f"{self._path}: the sink is closed")
-        line = (b"\n" if self._cut else b"") + message.to_json() + b"\n"
+        self.write_line(message.to_json())
+
+    def write_line(self, line: bytes) -> None:
+        """Append one line, to a new file if it is time for one.
+
+        Args:
+            line: without its line break.
+
+        Raises:
+            OSError, ValueError: as `write`.
+        """
+        self.rotate_if_due(len(line) + 1)
+        self.write_lines(line + b"\n")
+
+    def write_lines(self, lines: bytes) -> None:
+        """Append lines to the file that is open now: all of them, or nothing.
+
+        Args:
+            lines: each with its line break.
+
+        Raises:
+            OSError, ValueError: as `write`.
+        """
+        self._check_open()
+        data = (b"\n" if self._cut else b"") + lines
         try:
-            written = os.write(self._fd, line)
+            written = os.write(self._fd, data)
         except OSError as error:
             error.filename = self._path
             raise
-        if written < len(line):
+        if written < len(data):
             self._take_back(written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         self._cut = False
+        if self._began_s is None:
+            self._began_s = self._clock_s()
+
+    def rotate_if_due(self, n_bytes: int = 0) -> None:
+        """See whether the file is still the one at its path, and not too long or too old.
+
+        After this the sink has the file that the next lines belong to.
+
+        Args:
+            n_bytes: how many will be written.
+
+        Raises:
+            OSError: there is no such file any more, and a new one can not be made.
+            ValueError: the sink is closed.
+        """
+        self._check_open()
+        found = self._found()
+        if self._reopen or found is None:
+            self._reopen = False
+            try:
+                found = self._open()
+            except OSError:
+                self._reopen = True
+                raise
+        if self._rotation is None or not self._regular:
+            return
+        now_s = self._clock_s()
+        if not found.st_size:
+            self._began_s = None  # emptied by somebody
+        began_s = now_s if self._began_s is None else self._began_s
+        if self._rotation.is_due(found.st_size, n_bytes, began_s, now_s):
+            self._rotate(now_s)
+
+    def position(self) -> FilePosition | None:
+        """Where the next line will begin; None: the file is a device, which has no end.
+
+        Raises:
+            OSError: it can not be found out.
+            ValueError: the sink is closed.
+        """
+        self._check_open()
+        found = os.fstat(self._fd)
+        return FilePosition(found.st_dev, found.st_ino, found.st_size) if self._regular else None
+
+    def cut_to(self, position: FilePosition) -> bool:
+        """Remove the lines behind a position, if it is one of the file that is open now.
+
+        Args:
+            position: as `position` said it, in this process or in one before.
+
+        Returns:
+            Whether it is of this file.
+
+        Raises:
+            OSError: they can not be removed.
+            ValueError: the sink is closed.
+        """
+        now = self.position()
+        if now is None or (now.device, now.inode) != (position.device, position.inode):
+            return False
+        if now.size_bytes > position.size_bytes:
+            os.ftruncate(self._fd, position.size_bytes)
+        self._cut = not _ends_whole(self._fd)
+        return True
+
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises:
+            OSError: that failed.
+            ValueError: the sink is closed.
+        """
+        self._check_open()
+        if self._regular:
+            os.fdatasync(self._fd)
+
+    def reopen(self) -> None:
+        """Open the path anew before the next message, as after logrotate(8). Any thread."""
+        self._reopen = True
 
     def close(self) -> None:
         """Close the file. Closing twice is fine."""
+        self._closed = True
+        if self._archive is not None:
+            self._archive.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _check_kind(self) -> bool:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"{self._path}: the sink is closed")
+
+    def _found(self) -> os.stat_result | None:
+        """What is at the path, if that is the file that is open."""
+        try:
+            found = Path(self._path).stat()
+        except OSError:
+            return None
+        return found if os.path.samestat(found, os.fstat(self._fd)) else None
+
+    def _open(self) -> os.stat_result:
+        """Open what is at the path now, or make it; what was open stays so if that fails."""
+        fd = os.open(self._path, FLAGS, MODE)
+        try:
+            found = os.fstat(fd)
+            if self._fd >= 0 and os.path.samestat(found, os.fstat(self._fd)):
+                os.close(fd)
+                return found
+            self._regular = self._lock(fd, found)
+            self._cut = self._regular and not _ends_whole(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
+        self._began_s = found.st_mtime if found.st_size else None
+        return found
+
+    def _lock(self, fd: int, found: os.stat_result) -> bool:
         """Whether this is a regular file, by now locked; anything but a device else is wrong."""
-        mode = os.fstat(self._fd).st_mode
-        if stat.S_ISREG(mode):
+        if stat.S_ISREG(found.st_mode):
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise OSError(errno.EBUSY, "another sink writes to it", self._path) from error
             return True
-        if not stat.S_ISCHR(mode):
+        if not stat.S_ISCHR(found.st_mode):
             raise OSError(errno.EINVAL, "neither a regular file nor a device", self._path)
         return False
 
-    def _ends_whole(self) -> bool:
-        size = os.lseek(self._fd, 0, os.SEEK_END)
-        return size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
+    def _rotate(self, now_s: float) -> None:
+        """Put the file aside and begin a new one; if that can not be, go on with the old one."""
+        path = Path(self._path).resolve()
+        try:
+            if self._cut:
+                os.write(self._fd, b"\n")
+            # Whoever has the lock of the file is the only one who makes these names.
+            path.rename(RotatedNames(path).new(now_s))
+        except OSError as error:
+            if not self._stuck:
+                _log.warning("%s: can not be rotated: %s", self._path, error.strerror)
+            self._stuck = True
+            return
+        self._stuck = False
+        self._open()
+        if self._archive is not None:
+            self._archive.wake()
 
     def _take_back(self, n_bytes: int) -> None:
         """Remove the last bytes written; where that fails, the next line begins with a break."""
@@ -99,3 +291,8 @@ class FileSink:
             os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - n_bytes)
         except OSError:
             self._cut = True
+
+
+def _ends_whole(fd: int) -> bool:
+    size = os.lseek(fd, 0, os.SEEK_END)
+    return size == 0 or os.pread(fd, 1, size - 1) == b"\n"

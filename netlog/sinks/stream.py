@@ -1,5 +1,6 @@
 """Messages as JSON lines on an open descriptor, such as standard output."""
 
+import errno
 import os
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,17 +48,29 @@ class StreamSink:
             BrokenPipeError: nobody reads any more.
             OSError: the descriptor takes no more; the line may be there in part.
         """
-        line = memoryview((b"\n" if self._cut else b"") + message.to_json() + b"\n")
+        self.write_line(message.to_json())
+
+    def write_line(self, line: bytes) -> None:
+        """Write one line; waits while a pipe is full.
+
+        Args:
+            line: without its line break.
+
+        Raises:
+            BrokenPipeError, OSError: as `write`.
+        """
+        data = memoryview((b"\n" if self._cut else b"") + line + b"\n")
         written = 0
         try:
-            while written < len(line):
-                written += os.write(self._fd, line[written:])
-        except BrokenPipeError:
-            self._abandoned = True
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+        except OSError as error:
+            # EIO: a terminal that was hung up.
+            self._abandoned |= error.errno in (errno.EPIPE, errno.EIO)
             raise
         finally:
             if written:
-                self._cut = written < len(line)
+                self._cut = written < len(data)
 
     def close(self) -> None:
         """Do nothing: the descriptor is somebody else's."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from message_twin import MOST, Flow, Routes, entries, message_text, sorted_flows
+from message_twin import MOST, Flow, Routes, Who, entries, message_text, named, sorted_flows
 
 import netlog
 
@@ -30,6 +30,7 @@ EDGES: list[Address] = [
     # fd7a:115c:a1e0::/48
     *(IPv6Address((0xFD7A115CA1E0 << 80) + near) for near in (-1, 0, 1, 2**80 - 1, 2**80)),
     *map(ip_address, ("fd00:1::5", "2001:db8::1", "2001:0:0:1::1", "1::2:0:0:3", "8.8.8.8")),
+    *map(ip_address, ("100.100.100.100", "fd7a:115c:a1e0::53")),
 ]
 addresses: st.SearchStrategy[Address] = st.one_of(
     st.sampled_from(EDGES),
@@ -88,6 +89,7 @@ def build(
     configured: list[Routes],
     exit_mode: str,
     max_bytes: int = 1 << 18,
+    nodes: netlog.NodeMap | list[netlog.NodeMap] | None = None,
 ) -> list[netlog.Message]:
     """Call the package."""
     return netlog.build_messages(
@@ -99,11 +101,12 @@ def build(
         routes=[to_config(routes) for routes in configured],
         exit_traffic=exit_mode,
         max_bytes=max_bytes,
+        nodes=nodes,
     )
 
 
 traffic = st.lists(flows(), max_size=25, unique_by=lambda flow: flow.row()[:3])
-modes = st.sampled_from(["aggregate", "log", "drop"])
+modes = st.sampled_from(["aggregate", "anonymize", "log", "drop"])
 
 
 @settings(max_examples=300, deadline=None)
@@ -112,6 +115,7 @@ modes = st.sampled_from(["aggregate", "log", "drop"])
 @example([Flow(0, None, 0, None, 0, (1, 2, 3, 4))], [], [Routes()], "aggregate")
 @example([Flow(0, None, 0, None, 0, (1, 2, 3, 4))], [], [Routes()], "drop")
 @example([Flow(0, None, 0, None, 0, (0, 0, 0, 0))], [], [Routes()], "log")
+@example([], [Flow(0, EDGES[0], 0, EDGES[0], 0, (0, 0, 0, 0))], [Routes()], "log")
 def test_text_of_a_message(
     tun: list[Flow], sock: list[Flow], configured: list[Routes], exit_mode: str
 ) -> None:
@@ -123,6 +127,72 @@ def test_text_of_a_message(
     for message, text in zip(messages, texts, strict=True):
         assert netlog.Message.from_json(text).to_json() == text
         assert message.start_ns == START_NS
+
+
+@st.composite
+def overlays(draw: st.DrawFn) -> tuple[Who, dict[str, dict[str, Any]], netlog.NodeMap]:
+    """Make some nodes: as the twin has them, as a message shows them, as the package takes them."""
+    pool = st.sampled_from([a for a in EDGES if getattr(a, "ipv4_mapped", None) is None])
+    found = draw(st.lists(pool, max_size=12, unique=True))
+    shares = [draw(st.integers(0, 4)) for _ in found]
+    who = Who(frozenset(a for a, of in zip(found, shares, strict=True) if not of))
+    shown: dict[str, dict[str, Any]] = {}
+    nodes: list[netlog.Node] = []
+    for number in range(5):
+        mine = [address for address, of in zip(found, shares, strict=True) if of == number]
+        name, user = draw(st.sampled_from(["", "a", "\u00f6<&>"])), draw(st.sampled_from(["", "u"]))
+        first = {address.version: str(address) for address in reversed(mine)}
+        members = {
+            "nodeId": f"n{number}",
+            "name": name,
+            "addresses": [first[version] for version in sorted(first)],
+            "user": user,
+        }
+        shown[f"n{number}"] = {key: value for key, value in members.items() if value}
+        nodes.append(netlog.Node(f"n{number}", name + ".", mine, user=user))
+        if number:
+            who.others.update(dict.fromkeys(mine, f"n{number}"))
+    return who, shown, netlog.StaticNodes(nodes[0], nodes[1:]).snapshot()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    traffic,
+    traffic,
+    st.lists(configurations(), min_size=1, max_size=3),
+    modes,
+    overlays(),
+    st.integers(900, 4000),
+)
+def test_text_with_nodes(
+    tun: list[Flow],
+    sock: list[Flow],
+    configured: list[Routes],
+    exit_mode: str,
+    overlay: tuple[Who, dict[str, dict[str, Any]], netlog.NodeMap],
+    max_bytes: int,
+) -> None:
+    """With nodes, too: byte for byte; and split, each part has just the nodes of its entries."""
+    who, shown, nodes = overlay
+    expected = entries(tun, sock, configured, exit_mode, who)
+
+    def members_of(found: dict[str, Any]) -> dict[str, Any]:
+        others = [shown[node_id] for node_id in named(found, who)]
+        return {"srcNode": shown["n0"], **({"dstNodes": others} if others else {})}
+
+    messages = build(tun, sock, configured, exit_mode, nodes=nodes)
+    text = message_text("n1", START, END, expected, members_of(expected))
+    assert [message.to_json() for message in messages] == ([text] if expected else [])
+    together: dict[str, list[Any]] = {}
+    for message in build(tun, sock, configured, exit_mode, max_bytes, nodes):
+        part = json.loads(message.to_json())
+        found = {name: rows for name, rows in part.items() if name.endswith("Traffic")}
+        text = message_text("n1", START, END, found, members_of(found))
+        assert message.to_json() == text
+        assert len(text) <= max_bytes
+        for name, rows in found.items():
+            together.setdefault(name, []).extend(rows)
+    assert together == expected
 
 
 @settings(max_examples=100, deadline=None)

@@ -88,9 +88,10 @@ def test_what_may_be_left_out_has_a_default() -> None:
     config = parse_config(SMALL, "gateway.toml")
     assert (config.poll_period_s, config.exit_traffic, config.max_flows) == (
         5.0,
-        "aggregate",
+        None,
         65536,
     )
+    assert (config.max_message_bytes, config.meter, config.nodes) == (262144, None, None)
     assert (config.tun.mtu, config.peers, config.sinks) == (1280, (), (StdoutSinkConfig(),))
     assert (config.routes.subnets, config.routes.default) == ((), False)
 
@@ -124,7 +125,7 @@ def changed(old: str, new: str) -> str:
         pytest.param(
             "pol = 1\n" + WHOLE,
             "pol: no such key; expected node, tun, sock, peers, routes, sinks, poll_period_s, "
-            "exit_traffic, max_flows",
+            "exit_traffic, max_flows, max_message_bytes, meter, nodes",
             id="unknown-key-at-the-top",
         ),
         pytest.param(
@@ -206,7 +207,8 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('type = "file"', 'type = "socket"'),
-            "sinks[1].type: expected 'stdout' or 'file', got 'socket'",
+            "sinks[1].type: expected 'stdout' or 'file' or 'http' or 'http-json' or 'hec', got "
+            "'socket'",
             id="sink-type",
         ),
         pytest.param(
@@ -221,7 +223,7 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('type = "stdout"', 'type = "stdout"\npath = "x"'),
-            "sinks[0].path: no such key; expected type, path",
+            "sinks[0].path: no such key; expected type",
             id="sink-of-another-type",
         ),
         pytest.param(
@@ -230,13 +232,31 @@ def changed(old: str, new: str) -> str:
             id="stdout-twice",
         ),
         pytest.param(
+            'meter = "run/netlog"\n' + WHOLE,
+            "meter: expected an absolute path of a file, got 'run/netlog'",
+            id="meter-relative",
+        ),
+        pytest.param(
+            "max_message_bytes = 100\n" + WHOLE,
+            "max_message_bytes: expected a whole number >= ",
+            id="message-small",
+        ),
+        pytest.param(
+            "max_message_bytes = 16777217\n" + WHOLE,
+            "max_message_bytes: expected a whole number <= 16777216",
+            id="message-big",
+        ),
+        pytest.param(
+            "nodes = {}\n" + WHOLE, "nodes.file: expected a value, the key is missing", id="nodes"
+        ),
+        pytest.param(
             "sinks = []\n" + SMALL,
             "sinks: expected a list with at least one entry",
             id="no-sink",
         ),
         pytest.param(
-            changed('"log"', '"anonymize"'),
-            "exit_traffic: expected 'aggregate' or 'log' or 'drop', got 'anonymize'",
+            changed('"log"', '"all"'),
+            "exit_traffic: expected 'aggregate' or 'anonymize' or 'drop' or 'log', got 'all'",
             id="exit-mode",
         ),
         pytest.param(

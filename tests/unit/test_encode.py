@@ -24,17 +24,23 @@ def encode(flows: FlowArray, capacity: int, order: list[int] | None = None) -> t
     """The text that the core writes, and how many entries are in it; nothing beyond is written."""
     room = bytearray(b"\0" * capacity + GUARD)
     encoded = ffi.new("size_t *")
+    count = len(flows) if order is None else len(order)
+    ends = ffi.new("uint64_t[]", count)
     numbers = np.array(order if order is not None else [], np.uint32)
     used = lib.netlog_encode_flows(
         ffi.from_buffer("struct netlog_flow[]", flows),
         ffi.NULL if order is None else ffi.from_buffer("uint32_t[]", numbers),
-        len(flows) if order is None else len(order),
+        count,
         ffi.from_buffer("char[]", room),
         capacity,
         encoded,
+        ends,
     )
     assert used <= capacity
     assert room[capacity:] == GUARD
+    starts = [0, *(end + 1 for end in ends[0 : max(encoded[0], 1) - 1])]
+    for start, end in zip(starts, ends[0 : encoded[0]], strict=False):
+        assert isinstance(json.loads(room[start:end]), dict)  # an entry, without the comma
     return bytes(room[:used]), encoded[0]
 
 

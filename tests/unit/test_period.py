@@ -35,7 +35,8 @@ def periods(clocks: Clocks, steps: list[int]) -> list[tuple[int, int]]:
     for step in steps:
         clocks.advance(5 * S)
         clocks.wall += step * S
-        ended.append(clock.end_period())
+        period = clock.end_period()
+        ended.append((period.start_ns, period.end_ns))
     return ended
 
 

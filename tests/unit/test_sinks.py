@@ -11,7 +11,7 @@ import pytest
 
 from netlog.flows import flow_array
 from netlog.message import Message
-from netlog.sinks import FileSink, Sink, SinkGroup, StreamSink
+from netlog.sinks import FileSink, QueuedSink, Sink, SinkGroup, StreamSink
 
 
 def message(number: int) -> Message:
@@ -25,26 +25,7 @@ def lines_of(path: Path) -> list[Message]:
     return [Message.from_json(line) for line in path.read_bytes().splitlines()]
 
 
-class Refusing:
-    """A sink that refuses as long as it is told to."""
-
-    def __init__(self) -> None:
-        self.refuses = True
-        self.messages: list[Message] = []
-        self.closed = False
-
-    def write(self, message: Message) -> None:
-        """Take it or refuse it."""
-        if self.refuses:
-            raise OSError(28, "No space left on device", "full")
-        self.messages.append(message)
-
-    def close(self) -> None:
-        """Remember."""
-        self.closed = True
-
-
-@pytest.mark.parametrize("kind", [FileSink, StreamSink, SinkGroup, Refusing])
+@pytest.mark.parametrize("kind", [FileSink, StreamSink, QueuedSink, SinkGroup])
 def test_every_sink_has_the_protocol(kind: type) -> None:
     """Whoever has write and close is a sink."""
     assert issubclass(kind, Sink)
@@ -220,47 +201,3 @@ def test_a_line_that_a_stream_cut_is_ended() -> None:
     assert os.read(reader, room) == b"\n" + filler.to_json() + b"\n"
     os.close(reader)
     os.close(writer)
-
-
-def test_one_sink_of_a_group_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    """A failing sink loses nothing while its messages fit, and the others have theirs at once."""
-    path, failing = tmp_path / "flows.jsonl", Refusing()
-    group = SinkGroup({"failing": failing, "file": FileSink(path)})
-    for number in (1, 2, 3):
-        group.write(message(number))
-    assert [found.node_id for found in lines_of(path)] == ["n1", "n2", "n3"]
-    counters = group.counters()
-    assert (counters["file"].written, counters["file"].errors) == (3, 0)
-    assert (counters["failing"].written, counters["failing"].pending) == (0, 3)
-    assert counters["failing"].errors > 0
-    failing.refuses = False
-    group.write(message(4))
-    assert [found.node_id for found in failing.messages] == ["n1", "n2", "n3", "n4"]
-    group.close()
-    assert failing.closed
-
-
-def test_a_group_that_closes_counts_what_it_could_not_deliver() -> None:
-    """What a sink refuses to the end is dropped, and counted."""
-    group = SinkGroup({"failing": Refusing()})
-    for number in range(1, 101):
-        group.write(message(number))
-    assert group.counters()["failing"].pending < 100
-    group.close()
-    counters = group.counters()["failing"]
-    assert (counters.written, counters.pending, counters.dropped) == (0, 0, 100)
-
-
-def test_a_failing_sink_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    """However often it fails in a row, the log has one line, and one when it works again."""
-    failing = Refusing()
-    group = SinkGroup({"failing": failing})
-    for number in range(10):
-        group.write(message(number))
-    assert [record.getMessage() for record in caplog.records if "full" in record.getMessage()] == [
-        caplog.records[0].getMessage()
-    ]
-    failing.refuses = False
-    group.write(message(11))
-    assert "works again" in caplog.records[-1].getMessage()
-    assert len(caplog.records) == 2

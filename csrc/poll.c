@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* poll: the poller's half of the meter: swap, settle, drain, clear.
+ *
+ * How far it has come stands in the region (struct netlog_progress), so that whoever polls after it
+ * can go on from there: a bank is retired, settled (which lanes of it are quiet), drained by
+ * copying, and cleared when its messages are stored. meter.c has the handshake with the writers.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomic.h"
+#include "merge.h"
+#include "meter.h"
+
+/* How long the poller sleeps between two looks at a writer that is inside a batch. */
+#define QUIESCE_SLEEP_NS 20000
+
+#define NS_PER_S 1000000000ull
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static bool is_quiesced(const struct netlog_lane *lane, uint64_t inside)
+{
+	/* acquire: pairs with the store_release in netlog_lane_leave(). */
+	return load_acquire(&lane->header->bracket) != inside;
+}
+
+/* Waits until the bracket that was open at the swap is closed; false if it still is at deadline. */
+static bool wait_quiesced(const struct netlog_lane *lane, uint64_t deadline_ns)
+{
+	/* seq_cst: the poller's half of the handshake, after the store to the epoch. */
+	uint64_t bracket = load_seq_cst(&lane->header->bracket);
+
+	if (bracket % 2 == 0)
+		return true;
+	while (!is_quiesced(lane, bracket)) {
+		if (now_ns() >= deadline_ns)
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = QUIESCE_SLEEP_NS}, NULL);
+	}
+	return true;
+}
+
+static struct netlog_progress *progress_of(const struct netlog_meter *meter)
+{
+	return &meter->region->progress;
+}
+
+bool netlog_meter_retired(const struct netlog_meter *meter)
+{
+	return load_relaxed(&progress_of(meter)->cleared) != load_relaxed(&meter->region->epoch);
+}
+
+static bool is_settled(const struct netlog_meter *meter)
+{
+	return load_relaxed(&progress_of(meter)->settled) == load_relaxed(&meter->region->epoch);
+}
+
+static bool lane_settled(const struct netlog_meter *meter, uint32_t number)
+{
+	return progress_of(meter)->quiesced[number / 8] & 1u << number % 8;
+}
+
+/* Finds out which lanes of the retired bank are quiet. Returns how many are not. */
+static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
+{
+	struct netlog_progress *progress = progress_of(meter);
+	int late = 0;
+
+	memset(progress->quiesced, 0, sizeof(progress->quiesced));
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		bool quiet = wait_quiesced(&meter->lanes[number], deadline_ns);
+
+		if (!quiet && meter->fd >= 0) {
+			/* Perhaps its owner was killed inside. */
+			netlog_file_reclaim(meter);
+			quiet = wait_quiesced(&meter->lanes[number], 0);
+		}
+		progress->quiesced[number / 8] |= (uint8_t)(quiet << number % 8);
+		late += !quiet;
+	}
+	/* release: a successor that sees it goes by `quiesced`. */
+	store_release(&progress->settled, load_relaxed(&meter->region->epoch));
+	return late;
+}
+
+int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = now_ns() + timeout_ns;
+	int rc = netlog_file_check(meter);
+
+	if (!meter->polls)
+		return -EPERM;
+	if (rc)
+		return rc;
+	if (netlog_meter_retired(meter))
+		return is_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
+	/* The one store. It also orders the clearing of the bank that becomes live (done by this
+	 * thread) before the first count into it: pairs with the load in netlog_lane_enter(). */
+	store_seq_cst(&meter->region->epoch, load_relaxed(&meter->region->epoch) + 1);
+	return settle(meter, deadline_ns);
+}
+
+uint64_t netlog_meter_epoch(const struct netlog_meter *meter)
+{
+	return load_relaxed(&meter->region->epoch);
+}
+
+bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period)
+{
+	const struct netlog_progress *progress = progress_of(meter);
+	uint64_t dated = load_acquire(&progress->dated);
+
+	*period = progress->periods[(dated + NETLOG_BANKS - 1) % NETLOG_BANKS];
+	return netlog_meter_retired(meter) && dated == load_relaxed(&meter->region->epoch);
+}
+
+void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *period)
+{
+	struct netlog_progress *progress = progress_of(meter);
+	uint64_t epoch = load_relaxed(&meter->region->epoch);
+
+	progress->periods[(epoch + NETLOG_BANKS - 1) % NETLOG_BANKS] = *period;
+	/* release: a successor that sees it goes by the period; else it still has the other one. */
+	store_release(&progress->dated, epoch);
+}
+
+/* The retired table of a lane, if the poller may touch it. */
+static struct netlog_table *retired_table(const struct netlog_meter *meter, uint32_t number,
+					  int point)
+{
+	uint64_t epoch = load_relaxed(&meter->region->epoch);
+
+	if (!netlog_meter_retired(meter) || !is_settled(meter) || !lane_settled(meter, number))
+		return NULL;
+	return &meter->lanes[number].tables[(epoch + 1) % NETLOG_BANKS][point];
+}
+
+/* A count is another thread's word, perhaps another process's: never more than there is room. */
+static size_t table_count(const struct netlog_table *table)
+{
+	uint64_t count = table->header->count;
+
+	return count < table->capacity ? (size_t)count : table->capacity;
+}
+
+size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point)
+{
+	size_t rows = 0;
+
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		const struct netlog_table *table = retired_table(meter, number, point);
+
+		if (table)
+			rows += table_count(table);
+	}
+	return rows;
+}
+
+static void add_unattributed(struct netlog_unattributed *sum,
+			     const struct netlog_unattributed *counts)
+{
+	for (int reason = 0; reason < NETLOG_REASONS; reason++) {
+		for (int direction = 0; direction < 2; direction++) {
+			sum->packets[reason][direction] += counts->packets[reason][direction];
+			sum->bytes[reason][direction] += counts->bytes[reason][direction];
+		}
+	}
+}
+
+/* What a table of a file may hold: whoever else maps it could have written anything. */
+static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
+{
+	uint8_t flags = point == NETLOG_TUN ? 0 : NETLOG_NO_SRC;
+	bool good = true;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct netlog_connection *connection = &flows[i].connection;
+
+		good &= (connection->version == 4 || connection->version == 6) &&
+			connection->flags == flags && connection->reserved == 0;
+	}
+	return good;
+}
+
+ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_flow *flows,
+			   size_t capacity, struct netlog_unattributed *unattributed)
+{
+	struct netlog_merge_source sources[NETLOG_MAX_LANES];
+	size_t n = 0, rows = 0;
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	memset(unattributed, 0, sizeof(*unattributed));
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		const struct netlog_table *table = retired_table(meter, number, point);
+
+		if (!table)
+			continue;
+		sources[n].records = table->records;
+		sources[n].count = table_count(table);
+		sources[n].split = table->header->split;
+		sources[n].index = meter->fd < 0 ? &table->index : NULL;
+		rows += sources[n].count;
+		n++;
+		add_unattributed(unattributed, &table->header->unattributed);
+	}
+	if (rows > capacity)
+		return -ENOSPC;
+	ssize_t written = netlog_merge(sources, n, &meter->secret, flows);
+
+	if (written > 0 && meter->fd >= 0 && !well_formed(flows, (size_t)written, point))
+		return -EBADMSG;
+	return written;
+}
+
+int netlog_meter_clear(struct netlog_meter *meter)
+{
+	struct netlog_progress *progress = progress_of(meter);
+	int rc = netlog_file_check(meter);
+
+	if (rc || !netlog_meter_retired(meter) || !is_settled(meter))
+		return rc;
+	/* From here on the bank is not drained again: what is left of it has no meaning. Clearing a
+	 * table twice is as good as once. */
+	store_release(&progress->stored, load_relaxed(&meter->region->epoch));
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		for (int point = 0; point < NETLOG_POINTS; point++) {
+			struct netlog_table *table = retired_table(meter, number, point);
+
+			if (table)
+				netlog_table_clear(table);
+		}
+	}
+	store_release(&progress->cleared, load_relaxed(&meter->region->epoch));
+	return 0;
+}
+
+int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = now_ns() + timeout_ns;
+	uint32_t *wakes = &meter->region->wakes;
+
+	for (;;) {
+		/* acquire: pairs with netlog_meter_wake(). */
+		uint32_t seen = load_acquire_32(wakes);
+
+		if (seen != meter->wakes_seen) {
+			meter->wakes_seen = seen;
+			return 1;
+		}
+		uint64_t now = now_ns();
+
+		if (now >= deadline_ns)
+			return 0;
+		struct timespec left = {.tv_sec = (time_t)((deadline_ns - now) / NS_PER_S),
+					.tv_nsec = (long)((deadline_ns - now) % NS_PER_S)};
+
+		/* Whatever ends it, the loop looks again. */
+		(void)syscall(SYS_futex, wakes, FUTEX_WAIT, seen, &left, NULL, 0);
+	}
+}
+
+void netlog_meter_wake(struct netlog_meter *meter)
+{
+	uint32_t *wakes = &meter->region->wakes;
+
+	/* release: pairs with the load in netlog_meter_wait(). */
+	add_release_32(wakes, 1);
+	(void)syscall(SYS_futex, wakes, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
