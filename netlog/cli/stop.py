@@ -54,6 +54,10 @@ class StopRequest:
         """Whether a signal has come."""
         return self.signal is not None
 
+    def fileno(self) -> int:
+        """A descriptor that is ready to read when a signal has come, for select(2)."""
+        return self._reader
+
     def wait(self, timeout_s: float) -> bool:
         """Sleep until a signal comes, at most so long.
 
