@@ -506,17 +506,23 @@ def read_live(data: bytes, number: int, rest: bytes = b"") -> tuple[int, list[st
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stderr is not None
         process.stdin.write(data)
         process.stdin.flush()
-        lines = [process.stdout.readline()]
+        line = process.stdout.readline()
         process.send_signal(number)
         if rest:
             process.stdin.write(rest)
             process.stdin.close()
-        lines += process.stdout.readlines()
-        status = process.wait(60)
-        return status, [json.loads(line)["exitTraffic"] for line in lines], process.stderr.read()
+        end, process.stdin = process.stdin, None  # communicate() would close it
+        try:
+            text, errors = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            end.close()
+    lines = [line, *text.splitlines()]
+    return process.returncode, [json.loads(line)["exitTraffic"] for line in lines], errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
