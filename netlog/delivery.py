@@ -52,7 +52,7 @@ class Delivery:
         self._write: Callable[[Message], object] = write
         self._write_line: Callable[[bytes], object] | None = getattr(sink, "write_line", None)
         self._called = f"{name}: " if name else ""
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._pending: deque[Message] = deque()
         self._current: Message | None = None
         self._failing = self._abandoned = False
@@ -80,6 +80,18 @@ class Delivery:
         with self._lock:
             self._pending.append(message)
             self._shed()
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until a message more would not push out the oldest, unless the sink fails.
+
+        Args:
+            timeout_s: at most so long.
+        """
+        with self._lock:
+            self._lock.wait_for(
+                lambda: len(self._pending) < MAX_PENDING or self._failing or self._abandoned,
+                timeout_s,
+            )
 
     def store(self, _period: "PeriodId", messages: Iterable[Message]) -> bool:
         """Write what is pending, and then the messages of a period.
@@ -155,6 +167,7 @@ class Delivery:
             if message is not None and not self._abandoned:
                 self.written += 1
             self._current = None
+            self._lock.notify_all()
             works_again, self._failing = self._failing, False
             self.last_error = ""
         if works_again:
@@ -173,6 +186,7 @@ class Delivery:
                 self._current = None
             self._shed()
             failed_before, self._failing = self._failing, True
+            self._lock.notify_all()
             self.last_error = said
         if not failed_before:
             _log.warning("%ssink failed, will try again: %s", self._called, said)

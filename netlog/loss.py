@@ -7,7 +7,7 @@ import msgspec
 
 from netlog.nodes import well_formed
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "LossNotice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +43,30 @@ class Loss:
         """
         counts = {"messages": self.messages, "packets": self.packets, "bytes": self.n_bytes}
         return msgspec.json.encode({"nodeId": well_formed(node_id), "dropped": counts})
+
+
+@dataclass(frozen=True, slots=True)
+class LossNotice:
+    """A loss in the place of a message, for a sink that stores messages and nothing else.
+
+    Attributes:
+        node_id: whose messages were lost.
+        loss: what they add up to; if the notice is lost itself, that is lost with it.
+    """
+
+    node_id: str
+    loss: Loss
+
+    @property
+    def packets(self) -> int:
+        """As of a message."""
+        return self.loss.packets
+
+    @property
+    def n_bytes(self) -> int:
+        """As of a message."""
+        return self.loss.n_bytes
+
+    def to_json(self) -> bytes:
+        """As of a message."""
+        return self.loss.to_json(self.node_id)

@@ -5,6 +5,8 @@ from typing import Any
 
 from netlog.cli.output import say
 from netlog.config import load_config
+from netlog.credentials import read_credentials
+from netlog.node_file import NodeFile
 
 __all__ = ["add_parser"]
 
@@ -15,7 +17,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "check",
         help="check a configuration without touching the system",
         description="Read a gateway's configuration and say what is wrong with it, without making "
-        "an interface, a socket or a file.",
+        "an interface, a socket or a file. The files that it names, of nodes and of secrets, are "
+        "read too.",
         epilog="exit status: 0 if it is right, 2 if not. "
         "example: netlog check /etc/netlog/gateway.toml",
     )
@@ -25,6 +28,9 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Check the configuration; a wrong one raises ConfigError, which is exit status 2."""
-    load_config(options.config)
+    config = load_config(options.config)
+    if config.nodes is not None:
+        NodeFile(config.nodes.file)
+    read_credentials(config, options.config)
     say(f"{options.config}: right")
     return 0

@@ -16,7 +16,7 @@ from netlog.routes import RouterConfig
 from netlog.sinks import StreamSink
 
 if TYPE_CHECKING:
-    from netlog.nodes import NodeSource
+    from netlog.node_file import NodeFile
 
 __all__ = ["add_parser"]
 
@@ -153,36 +153,42 @@ def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest) -> int
 
 def _reader(options: argparse.Namespace) -> CaptureReader:
     """A reader as the configuration says, and the options in its place."""
-    node_id, period_s, exit_traffic = os.uname().nodename, PERIOD_S, None
-    routes, local = list(options.route), list(options.local)
+    node_id, period_s, exit_traffic = "", PERIOD_S, None
+    routes, local, node_file = list(options.route), list(options.local), options.nodes
     # What needs a parser of TOML takes as long to import as all else here together.
-    nodes: NodeSource | None = None
-    if options.nodes:
-        from netlog.node_file import NodeFile  # noqa: PLC0415 - see above
-
-        nodes = NodeFile(options.nodes)
     if options.config:
         from netlog.config import load_config  # noqa: PLC0415 - see above
 
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
         exit_traffic = config.exit_traffic
+        node_file = node_file or (config.nodes.file if config.nodes else None)
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
         subnets = [str(prefix) for prefix in config.routes.subnets]
         routes += own + subnets
         routes += [str(prefix) for peer in config.peers for prefix in peer.allowed_ips]
         local = local or own + subnets
-    elif nodes is not None and (own_node := nodes.snapshot().self_node) is not None:
-        node_id, local = own_node.node_id, local or list(own_node.addresses)
+    nodes = _open_nodes(node_file)
+    own_node = nodes.snapshot().self_node if nodes is not None else None
+    if own_node is not None:
+        node_id, local = node_id or own_node.node_id, local or list(own_node.addresses)
     return CaptureReader(
-        node_id=options.node_id or node_id,
+        node_id=options.node_id or node_id or os.uname().nodename,
         period_s=options.period or period_s,
         local=tuple(local),
         routes=RouterConfig(routes=routes),
         nodes=nodes,
         exit_traffic=options.exit_traffic or exit_traffic,
     )
+
+
+def _open_nodes(path: str | None) -> "NodeFile | None":
+    if path is None:
+        return None
+    from netlog.node_file import NodeFile  # noqa: PLC0415 - as above
+
+    return NodeFile(path)
 
 
 def _title(name: str) -> str:

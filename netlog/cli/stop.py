@@ -1,8 +1,9 @@
-"""Being told to stop, by Ctrl-C or a service manager."""
+"""Being told to stop, by Ctrl-C or a service manager, and other signals that a command takes."""
 
 import os
 import select
 import signal
+from collections.abc import Collection
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -14,15 +15,21 @@ whoever sends it to this very process does not know."""
 
 
 class StopRequest:
-    """Waits for a signal that asks to stop. A second one ends the process at once.
+    """Waits for a signal that asks to stop: SIGINT, SIGTERM or SIGHUP. A second ends the process.
 
-    A hang-up that was ignored when the process began (nohup(1)) stays so.
+    A hang-up that was ignored when the process began (nohup(1)) stays so, unless it has a meaning
+    of its own here.
+
+    Args:
+        others: signals that do not ask to stop but for something else; see `taken`.
 
     Thread safety: the main thread only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Collection[signal.Signals] = ()) -> None:
         self.signal: int | None = None
+        self._others = frozenset(others)
+        self._taken: list[int] = []
         self._old: dict[int, Any] = {}
         self._reader = self._writer = -1
         self._old_wakeup = -1
@@ -31,9 +38,9 @@ class StopRequest:
         # A signal may come to any thread, but Python handles it in this one: the pipe wakes it.
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in SIGNALS:
+        for number in {*SIGNALS, *self._others}:
             ignored = signal.getsignal(number) is signal.SIG_IGN
-            if not (ignored and number == signal.SIGHUP):
+            if number in self._others or not (ignored and number == signal.SIGHUP):
                 self._old[number] = signal.signal(number, self._handle)
         return self
 
@@ -51,7 +58,7 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has come that asks to stop."""
         return self.signal is not None
 
     def fileno(self) -> int:
@@ -59,16 +66,25 @@ class StopRequest:
         return self._reader
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until a signal comes, at most so long.
+        """Sleep until a signal comes, of either kind, at most so long.
 
         Returns:
-            Whether one has come.
+            Whether one has come that asks to stop.
         """
-        if not self.requested and select.select([self._reader], [], [], timeout_s)[0]:
+        asked = self.requested or self._taken
+        if not asked and select.select([self._reader], [], [], timeout_s)[0]:
             os.read(self._reader, 64)
         return self.requested
 
+    def taken(self) -> list[int]:
+        """The other signals that have come since the last call, in their order."""
+        taken, self._taken = self._taken, []
+        return taken
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number in self._others:
+            self._taken.append(number)
+            return
         if self.requested:
             os.write(2, b"netlog: stopped at once\n")
             os._exit(128 + number)

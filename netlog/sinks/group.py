@@ -1,12 +1,13 @@
 """Several sinks as one: each has every message, whatever becomes of the others."""
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, cast
 
-from netlog.loss import Loss
+from netlog.loss import Loss, LossNotice
 from netlog.sinks.base import DurableSink, PeriodId, Reports, Sink, SinkCounters
 from netlog.sinks.queued import QueuedSink
 
@@ -18,11 +19,6 @@ __all__ = ["SinkGroup"]
 _log = logging.getLogger("netlog")
 
 CLOSE_S = 5.0
-
-
-@runtime_checkable
-class _TellsLoss(Protocol):
-    def tell_loss(self, loss: Loss) -> None: ...
 
 
 class SinkGroup:
@@ -53,6 +49,7 @@ class SinkGroup:
         self._period: PeriodId | None = None
         self._complete = False  # plain sinks have all of the period
         self._written = self._given = 0
+        self._node_id = ""
         self._loss = Loss()  # what the period's messages add up to so far
 
     def begin(self, period: PeriodId) -> bool:
@@ -78,6 +75,7 @@ class SinkGroup:
         """
         self._written += 1
         if self._durable:
+            self._node_id = message.node_id
             self._loss += Loss(1, message.packets, message.n_bytes)
         for member in self._durable.values():
             member.write(message)
@@ -101,7 +99,7 @@ class SinkGroup:
             error = failures[0].error
             raise error if isinstance(error, OSError) else OSError(str(error)) from error
         for member in failures:
-            member.miss(self._loss)
+            member.miss(self._loss, self._node_id)
 
     def abort(self) -> None:
         """Forget the period, as far as it can be: plain sinks have what they have."""
@@ -132,14 +130,24 @@ class SinkGroup:
         Raises:
             TimeoutError: a sink took longer; it is still in use, and what it had is dropped.
         """
+        closing = [
+            threading.Thread(target=member.sink.close, name="netlog-close", daemon=True)
+            for member in self._durable.values()
+        ]
         for sink in self._queued.values():
             sink.finish()
+        for thread in closing:
+            thread.start()
         due_s = time.monotonic() + timeout_s
+        for thread in closing:
+            thread.join(max(0.0, due_s - time.monotonic()))
         for sink in self._queued.values():
             sink.close(max(0.0, due_s - time.monotonic()))
-        for member in self._durable.values():
-            member.sink.close()
-        if hanging := [name for name, sink in self._queued.items() if sink.hangs]:
+        hanging = [
+            name for name, thread in zip(self._durable, closing, strict=True) if thread.is_alive()
+        ]
+        hanging += [name for name, sink in self._queued.items() if sink.hangs]
+        if hanging:
             raise TimeoutError(f"{', '.join(hanging)}: took longer than {timeout_s:g} s")
 
 
@@ -156,12 +164,14 @@ class _Member:
         self._name = name
         self._failing = False
         self._retried = self._errors = 0
-        self._loss = Loss()
+        self._loss = self._untold = self._telling = Loss()
+        self._node_id = ""
 
     def begin(self, period: PeriodId, *, again: bool) -> None:
         """Ask whether it wants the period; one that fails may want it."""
         self._retried += again and self.error is not None
         self.wants, self.error = True, None
+        self._telling = Loss()
         try:
             self.wants = self.sink.begin(period)
         except Exception as error:  # noqa: BLE001 - it must not keep the others from theirs
@@ -171,6 +181,11 @@ class _Member:
         """Write, unless it has the period already or has failed in it."""
         if self.wants and self.error is None:
             try:
+                if self._untold and not self._telling:
+                    # It has all that a sink asks of a message.
+                    notice = LossNotice(self._node_id, self._untold)
+                    self.sink.write(cast("Message", notice))
+                    self._telling = self._untold
                 self.sink.write(message)
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)
@@ -184,6 +199,8 @@ class _Member:
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)
                 return
+            if self._telling:
+                self._untold = Loss()
             if self._failing:
                 _log.warning(
                     "%s: works again; %d messages were dropped so far",
@@ -199,11 +216,11 @@ class _Member:
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error)
 
-    def miss(self, loss: Loss) -> None:
+    def miss(self, loss: Loss, node_id: str) -> None:
         """Account for a period that the sink does not have and will not be offered again."""
         self._loss += loss
-        if isinstance(self.sink, _TellsLoss):
-            self.sink.tell_loss(loss)
+        self._untold += loss
+        self._node_id = node_id
 
     def counters(self) -> SinkCounters:
         """The sink's own counters, with what never reached it."""

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from netlog.delivery import Delivery
+from netlog.delivery import MAX_PENDING, Delivery
 from netlog.sinks.base import Sink, SinkCounters
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ __all__ = ["QueuedSink"]
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
 """A sink that fails is asked again after these, and what lies between by doubling."""
+PATIENCE_S = 1.0
+"""How long one sink that is slow may hold up the logger, once."""
 
 
 @runtime_checkable
@@ -25,10 +27,13 @@ class _Rotates(Protocol):
 
 
 class QueuedSink:
-    """Writes messages to another sink from a thread of its own; `write` neither waits nor fails.
+    """Writes messages to another sink from a thread of its own; `write` does not fail.
 
     64 messages may wait. What is beyond, because the other sink is slow or fails, is dropped, the
     oldest first, counted, and reported in the stream as soon as the other sink works.
+
+    A period of very many connections makes more messages at once than that. For those `write` waits
+    while the other sink works, but not longer than a second until the queue is empty again.
 
     Args:
         sink: the other sink; it belongs to this one from now on.
@@ -43,6 +48,7 @@ class QueuedSink:
         self._delivery = Delivery(sink, name)
         self._changed = threading.Condition()
         self._closing = self._reopening = False
+        self._patience_s = PATIENCE_S
         self._thread = threading.Thread(target=self._run, name="netlog-sink", daemon=True)
         self._thread.start()
 
@@ -62,6 +68,10 @@ class QueuedSink:
         """
         if self._closing:
             raise ValueError(f"{self._name}: the sink is closed")
+        if self._patience_s > 0 and self._delivery.pending >= MAX_PENDING:
+            began_s = time.monotonic()
+            self._delivery.wait_for_room(self._patience_s)
+            self._patience_s -= time.monotonic() - began_s
         self._delivery.put(message)
         with self._changed:
             self._changed.notify()
@@ -114,6 +124,7 @@ class QueuedSink:
             closing = self._wait(retry_s)
             if self._delivery.flush():
                 retry_s = 0.0
+                self._patience_s = PATIENCE_S
             else:
                 retry_s = min(max(2 * retry_s, FIRST_RETRY_S), LAST_RETRY_S)
         self._delivery.abandon()

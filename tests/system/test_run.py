@@ -8,103 +8,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gateways import joined
-from namespace import LinkCounters, Namespace, wait_for
+from namespace import Namespace, wait_for
+from runs import COMMAND, CONFIG, ROOT, Running, kernel, lines, relays, started, summed
 
 pytestmark = pytest.mark.root
 
-ROOT = Path(__file__).parents[2]
 WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
-COMMAND = (sys.executable, "-W", "error", "-m", "netlog", "run")
-
-CONFIG = """
-poll_period_s = 0.2
-exit_traffic = "log"
-max_flows = 1024
-
-[node]
-id = "node-{me}"
-
-[tun]
-name = "netlog0"
-addresses = ["100.64.0.{me}/32", "fd7a:115c:a1e0::{me}/128"]
-
-[sock]
-listen = "0.0.0.0:41641"
-
-[[peers]]
-name = "node-{peer}"
-endpoint = "192.0.2.{peer}:41641"
-allowed_ips = ["100.64.0.{peer}/32", "fd7a:115c:a1e0::{peer}/128"]
-"""
-
-
-@dataclass
-class Running:
-    """A `netlog run` and what it has said."""
-
-    process: subprocess.Popen[bytes]
-    namespace: Namespace
-    folder: Path
-    messages: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def said(self) -> str:
-        """Its standard error so far."""
-        return (self.folder / "stderr").read_text()
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop; its exit status, with its messages read."""
-        self.process.send_signal(number)
-        return self.ended()
-
-    def ended(self) -> int:
-        """Wait until it has ended; its exit status, with its messages read."""
-        status = self.process.wait(60)
-        lines = (self.folder / "stdout").read_bytes().splitlines(keepends=True)
-        assert all(line.endswith(b"\n") for line in lines)
-        self.messages = [json.loads(line) for line in lines]
-        assert "Traceback" not in self.said, self.said
-        return status
-
-    def counters(self) -> LinkCounters:
-        """The kernel's counters of its TUN."""
-        return self.namespace.counters("netlog0")
-
-
-@contextlib.contextmanager
-def started(
-    namespace: Namespace, folder: Path, config: str, stdout: int | None = None
-) -> Iterator[Running]:
-    """Run a gateway, not necessarily to the point where it relays; whatever happens, end it."""
-    folder.mkdir(exist_ok=True)
-    (folder / "gateway.toml").write_text(config)
-    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
-        process = namespace.popen(
-            *COMMAND,
-            str(folder / "gateway.toml"),
-            stdout=out if stdout is None else stdout,
-            stderr=err,
-            stdin=subprocess.DEVNULL,
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
-    try:
-        yield Running(process, namespace, folder)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def relays(running: Running) -> bool:
-    """Whether it is up; a process that has ended never will be."""
-    assert running.process.poll() is None, running.said
-    return "a message every" in running.said
 
 
 @contextlib.contextmanager
@@ -140,25 +53,6 @@ def ask(a: Running, b: Running, rounds: int = 20) -> None:
                 user.sendto(bytes(100 + number), (two, 6000))
                 other.sendto(*other.recvfrom(2000))
                 user.recv(2000)
-
-
-def summed(messages: list[dict[str, Any]], *classes: str) -> tuple[int, int, int, int]:
-    """Sum the entries of some classes: tx packets, tx bytes, rx packets, rx bytes."""
-    tx_packets, tx_bytes, rx_packets, rx_bytes = (
-        sum(
-            entry.get(member, 0)
-            for message in messages
-            for name in classes
-            for entry in message.get(f"{name}Traffic", ())
-        )
-        for member in ("txPkts", "txBytes", "rxPkts", "rxBytes")
-    )
-    return tx_packets, tx_bytes, rx_packets, rx_bytes
-
-
-def kernel(counters: LinkCounters) -> tuple[int, int, int, int]:
-    """The same of the kernel."""
-    return counters.tx_packets, counters.tx_bytes, counters.rx_packets, counters.rx_bytes
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -221,17 +115,12 @@ def test_a_full_disk_stops_no_traffic(tmp_path: Path) -> None:
             wait_for(lambda count=count: lines(a, "b.jsonl") >= count, "messages are written")
         counted = kernel(a.counters())
         assert a.stop() == 0
-    assert a.said.count("No space left on device: '/dev/full'") == 1
+    assert a.said.count("/dev/full: sink failed, will try again: OSError: [Errno 28]") == 1
     written = lines(a, "b.jsonl")
     assert f"netlog: /dev/full: 0 messages written, {written} dropped" in a.said
     assert f"netlog: b.jsonl: {written} messages written, 0 dropped" in a.said
     messages = [json.loads(line) for line in (a.folder / "b.jsonl").read_text().splitlines()]
     assert summed(messages, "virtual", "subnet", "exit") == counted
-
-
-def lines(running: Running, name: str) -> int:
-    """How many lines a file in its folder has."""
-    return (running.folder / name).read_bytes().count(b"\n")
 
 
 def test_a_gateway_that_nobody_reads_ends(tmp_path: Path) -> None:

@@ -103,6 +103,34 @@ def test_check_touches_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
+def test_a_missing_secret_is_status_2(command: str, tmp_path: Path) -> None:
+    """Both commands read the files of secrets before they do anything, and name file and key."""
+    remote = """
+        [[sinks]]
+        type = "hec"
+        url = "https://logs.example.com"
+        token_file = "token"
+        spool = "spool"
+    """
+    (tmp_path / "gateway.toml").write_text(RIGHT + remote)
+    done = netlog(command, "gateway.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "netlog: gateway.toml: sinks[1].token_file: expected a readable file: "
+        "No such file or directory\n"
+    )
+    (tmp_path / "token").write_text("5ecre7\n")
+    (tmp_path / "token").chmod(0o644)
+    done = netlog("check", "gateway.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "netlog: gateway.toml: sinks[1].token_file: others can read the file: chmod o= token",
+        "netlog: gateway.toml: right",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gateway.toml", "token"]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
 def test_a_wrong_configuration_is_status_2(command: str, tmp_path: Path) -> None:
     """Both commands name the file, the key and what was expected, and do nothing else."""
     (tmp_path / "gateway.toml").write_text(RIGHT.replace("listen", "lisn"))
@@ -194,6 +222,25 @@ def test_an_ignored_signal_stays_ignored() -> None:
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop.wait(0.01)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_another_signal_is_no_request_to_stop() -> None:
+    """A command may take a hang-up for something else, also where it was ignored at start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest(others=(signal.SIGHUP, signal.SIGUSR1)) as stop:
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
+                os.kill(os.getpid(), number)
+            assert not stop.wait(60), "it does not wait, and is not told to stop"
+            assert stop.taken() == [signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP]
+            assert stop.taken() == []
+            assert not stop.wait(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(60)
+            assert stop.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 

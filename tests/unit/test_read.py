@@ -448,6 +448,61 @@ def test_the_command_reads_files_and_pipes(tmp_path: Path) -> None:
         assert [json.loads(line) for line in done.stdout.splitlines()] == [expected]
 
 
+NODES = f"""
+[self]
+node_id = "gateway"
+addresses = ["{A}"]
+[[peers]]
+node_id = "peer"
+name = "peer.example."
+addresses = ["{B}"]
+"""
+
+
+def test_the_command_knows_nodes(tmp_path: Path) -> None:
+    """A file of nodes decides on class, names and direction, by itself or by a configuration."""
+    config, nodes = tmp_path / "gateway.toml", tmp_path / "nodes.toml"
+    capture = tmp_path / "x.pcap"
+    nodes.write_text(NODES)
+    config.write_text(CONFIG + f'[nodes]\nfile = "{nodes}"\n')
+    service = Packet(udp(A, "100.100.100.100"), BASE_NS)
+    capture.write_bytes(pcap([*V4, Packet(udp(A, "8.8.8.8", 3), BASE_NS), service], RAW))
+    expected = {
+        "nodeId": "gateway",
+        "start": "2023-11-14T22:13:20Z",
+        "end": "2023-11-14T22:14:19.999999999Z",
+        "srcNode": {"nodeId": "gateway", "addresses": [A]},
+        "dstNodes": [{"nodeId": "peer", "name": "peer.example", "addresses": [B]}],
+        "virtualTraffic": [
+            {
+                "proto": 17,
+                "src": f"{A}:1000",
+                "dst": f"{B}:53",
+                "txPkts": 2,
+                "txBytes": 64,
+                "rxPkts": 1,
+                "rxBytes": 128,
+            }
+        ],
+        # somebody else's packet to the peer, and the gateway's own to somewhere
+        "exitTraffic": [
+            {"dst": f"{B}:0", "txPkts": 1, "txBytes": 29},
+            {"src": f"{A}:0", "txPkts": 1, "txBytes": 31},
+        ],
+    }
+    for options in (("--config", str(config)), ("--nodes", str(nodes), "--period", "60")):
+        done = netlog(*options, str(capture))
+        assert done.returncode == 0
+        assert [json.loads(line) for line in done.stdout.splitlines()] == [expected]
+        assert done.stderr == b"netlog: 1 packets to the overlay's own services: left out\n"
+    done = netlog("--config", str(config), "--exit-traffic", "drop", str(capture))
+    assert "exitTraffic" not in json.loads(done.stdout)
+    nodes.write_text("[self]")
+    done = netlog("--nodes", str(nodes), str(capture))
+    assert done.returncode == 2
+    assert b"nodes.toml: self.node_id: expected a value, the key is missing" in done.stderr
+
+
 def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:
     """Damage and missing files are status 1, and what can be read is written all the same."""
     (tmp_path / "cut.pcap").write_bytes(pcap(PACKETS, ETHERNET)[:-1])
