@@ -35,13 +35,15 @@ class Shipper(Protocol):
 
     Attributes:
         max_records: of a batch.
-        max_bytes: of the payloads of a batch; one record may have more.
+        max_bytes: of a batch; one record may have more.
+        overhead_bytes: what each record has beside its payload.
 
-    Thread safety: one thread, that of its sink.
+    Thread safety: one thread, that of its sink; `interrupt` from any.
     """
 
     max_records: int
     max_bytes: int
+    overhead_bytes: int
 
     def prepare(self, note: bytes) -> bytes:
         """Get ready for the next batch.
@@ -69,6 +71,9 @@ class Shipper(Protocol):
             NotTaken: the other side has not taken it.
             OSError: it could not be shipped; the other side may have it all the same.
         """
+
+    def interrupt(self) -> None:
+        """Make a `ship` that is under way fail soon, if it can be done."""
 
     def close(self) -> None:
         """Give up what the shipper holds. Closing twice is fine."""

@@ -20,6 +20,7 @@ __all__ = ["SpooledSink"]
 _log = logging.getLogger("netlog")
 
 CLOSE_TIMEOUT_S = 5.0
+INTERRUPT_TIMEOUT_S = 1.0
 PROBES = 8
 """Records that are tried one by one, before a receiver that refuses all of them is at fault."""
 
@@ -129,13 +130,16 @@ class SpooledSink:
         """Try once more what is pending; the rest stays in the spool. Closing twice is fine.
 
         Args:
-            timeout_s: for that. A try that takes longer is left alone.
+            timeout_s: for that. A try that takes longer is interrupted.
         """
         if not self._stopping.is_set():
             self._deadline_s = time.monotonic() + timeout_s
             self._stopping.set()
             self._spool.wake()
         self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._shipper.interrupt()
+            self._thread.join(INTERRUPT_TIMEOUT_S)
         if self._thread.is_alive():
             _log.warning("sink %s: busy after %g s; what is left is kept", self._name, timeout_s)
 
@@ -174,7 +178,7 @@ class SpooledSink:
         note = shipper.prepare(spool.note)
         if note != spool.note:
             spool.advance(spool.position, note)
-        records = spool.read(self._limit, shipper.max_bytes)
+        records = spool.read(self._limit, shipper.max_bytes, shipper.overhead_bytes)
         if not records:
             return
         try:

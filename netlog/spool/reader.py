@@ -43,7 +43,7 @@ class Reader:
         """See `Spool.note`."""
         return self._cursor.note
 
-    def read(self, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, max_records: int, max_bytes: int, overhead_bytes: int) -> list[Record]:
         """See `Spool.read`."""
         records: list[Record] = []
         at: Position | None = self._ledger.cursor
@@ -60,7 +60,7 @@ class Reader:
             if raw.kind == Kind.COMMIT:
                 continue
             record = Record.of(raw, at)
-            n_bytes += len(record.payload)
+            n_bytes += len(record.payload) + overhead_bytes
             if records and n_bytes > max_bytes:
                 break
             records.append(record)

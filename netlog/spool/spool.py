@@ -149,12 +149,13 @@ class Spool:
 
     # -- the reader --------------------------------------------------------------------------------
 
-    def read(self, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, max_records: int, max_bytes: int, overhead_bytes: int = 0) -> list[Record]:
         """Read what comes behind the cursor, which stays where it is.
 
         Args:
             max_records: at most so many.
             max_bytes: of their payloads, but one record always.
+            overhead_bytes: what each record takes of that beside its payload.
 
         Returns:
             The records, the oldest first; empty: there is none.
@@ -162,7 +163,7 @@ class Spool:
         Raises:
             OSError: they can not be read now; it may be tried again.
         """
-        return self._reader.read(max_records, max_bytes)
+        return self._reader.read(max_records, max_bytes, overhead_bytes)
 
     def advance(
         self, to: Record | Position, note: bytes = b"", *, given_up: Iterable[Record] = ()

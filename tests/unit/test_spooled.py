@@ -26,7 +26,7 @@ class Receiver:
     """A shipper that does what it is told with each batch, and takes it if it is told nothing."""
 
     def __init__(self, *script: Exception | None, poison: Sequence[str] = ()) -> None:
-        self.max_records, self.max_bytes = 16, 1 << 20
+        self.max_records, self.max_bytes, self.overhead_bytes = 16, 1 << 20, 0
         self.script = list(script)
         self.poison = set(poison)
         self.taken: list[str] = []
@@ -65,6 +65,9 @@ class Receiver:
             else:
                 self.taken.append(name)
         return b"%d" % len(self.taken)
+
+    def interrupt(self) -> None:
+        """Nothing of this takes long."""
 
     def close(self) -> None:
         """Count."""

@@ -1,0 +1,88 @@
+"""A hold on a connection from outside, to end whatever waits on it."""
+
+import contextlib
+import socket
+import threading
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+__all__ = ["Lifeline", "connection_class"]
+
+
+class Lifeline:
+    """A second descriptor of the one connection of a pool.
+
+    A time-out of a socket is one of each read; an answer that drips has no end by that. And with
+    TLS, or while an answer is read to its end, the connection itself is in nobody's reach.
+
+    Attributes:
+        cut: whether `cut_now` was called since `begin`.
+        used: whether the connection had an answer before.
+
+    Thread safety: any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._busy = False
+        self._closed = False
+        self.cut = False
+        self.used = False
+
+    def begin(self) -> None:
+        """A request begins."""
+        with self._lock:
+            self._busy, self.cut = True, False
+
+    def end(self) -> None:
+        """The answer was read, or there is none."""
+        with self._lock:
+            self._busy = False
+            self.used = True
+            if self._closed:
+                self._drop()
+
+    def tie(self, connected: socket.socket) -> None:
+        """Hold on to a new connection."""
+        with self._lock:
+            self._drop()
+            self._socket = connected.dup()
+
+    def untie(self) -> None:
+        """The connection was closed; an answer may still be read from it to its end."""
+        with self._lock:
+            self._closed = True
+            if not self._busy:
+                self._drop()
+
+    def cut_now(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self.cut = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # The other side was faster.
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._closed, self.used = None, False, False
+
+
+def connection_class(scheme: str, lifeline: Lifeline) -> Any:  # noqa: ANN401 - a class of urllib3
+    """The class of connections that tie a lifeline."""
+    base: Any = HTTPSConnection if scheme == "https" else HTTPConnection
+
+    class Connection(base):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            connected: socket.socket = super()._new_conn()
+            lifeline.tie(connected)
+            return connected
+
+        def close(self) -> None:
+            super().close()
+            lifeline.untie()
+
+    return Connection
