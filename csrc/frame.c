@@ -2,7 +2,6 @@
 #include "frame.h"
 
 enum {
-	ETHERTYPE_IP6 = 0x86dd,
 	ETHERTYPE_VLAN = 0x8100,
 	ETHERTYPE_PROVIDER = 0x88a8,
 	ETHERTYPE_OLD_PROVIDER = 0x9100, /* before 802.1ad */
@@ -76,7 +75,7 @@ static enum netlog_frame_fate unwrap(struct link_header header, struct netlog_fr
 		type = load_be16(frame->data + at + 2);
 		at += VLAN_TAG;
 	}
-	if (type != FRAME_ETHERTYPE_IP4 && type != ETHERTYPE_IP6)
+	if (type != FRAME_ETHERTYPE_IP4 && type != FRAME_ETHERTYPE_IP6)
 		return NETLOG_FRAME_NOT_IP;
 	advance(frame, at);
 	trim(frame);

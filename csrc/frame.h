@@ -41,7 +41,7 @@ enum netlog_frame_fate {
 	NETLOG_FRAME_FATES = 5,
 };
 
-enum { FRAME_ETHERNET_HEADER = 14, FRAME_ETHERTYPE_IP4 = 0x0800 };
+enum { FRAME_ETHERNET_HEADER = 14, FRAME_ETHERTYPE_IP4 = 0x0800, FRAME_ETHERTYPE_IP6 = 0x86dd };
 
 struct netlog_frame {
 	const uint8_t *data;

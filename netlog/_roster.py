@@ -15,6 +15,8 @@ DST_NODES = b',"dstNodes":['
 _OPENING_BYTES = len(DST_NODES)
 _BEHIND_BYTES = 1
 
+_MOST_BYTES = 2**63 - 1  # what is compared to int64
+
 
 def src_node_text(node: Node | None) -> bytes:
     """The member that shows the node that reports; empty if it is not known."""
@@ -75,6 +77,7 @@ class Roster:
         cost = cost.reshape(-1, 2).sum(axis=1).cumsum()
         if not self.n_bytes:
             cost[cost > 0] += _OPENING_BYTES
+        room = min(room, _MOST_BYTES)
         count = int(np.searchsorted(ends.astype(np.int64) + cost, room, side="right"))
         if count:
             named = unique[where < 2 * count]

@@ -34,7 +34,7 @@ class InForce:
         self._peers: tuple[tuple[Peer, ...], ...] = ((),)
         self._source: NodeSource | None = None
         self._nodes: tuple[NodeMap, ...] = ()
-        self.node_errors = 0
+        self._node_errors = 0
 
     def set_routes(self, config: RouterConfig) -> None:
         """As if it had always been so."""
@@ -61,11 +61,19 @@ class InForce:
         """Who is asked for the nodes, now and at the end of each period.
 
         Raises:
+            TypeError: the source does not tell of nodes.
             Whatever the source raises.
         """
         nodes = () if source is None else (source.snapshot(),)
+        if not all(isinstance(known, NodeMap) for known in nodes):
+            raise TypeError("nodes: expected a source whose snapshot() is a NodeMap")
         with self._lock:
-            self._source, self._nodes, self.node_errors = source, nodes, 0
+            self._source, self._nodes, self._node_errors = source, nodes, 0
+
+    @property
+    def node_errors(self) -> int:
+        """Times that the source of nodes failed, or could not use what it found."""
+        return self._node_errors + int(getattr(self._source, "errors", 0))
 
     def end_period(self) -> PeriodConfig:
         """What was in force in the period that ends now; its last is what the next begins with."""
@@ -84,9 +92,9 @@ class InForce:
         try:
             now = self._source.snapshot()
         except Exception as error:  # noqa: BLE001 - a user's source must not end the metering
-            if not self.node_errors:
+            if not self._node_errors:
                 _log.warning("nodes can not be had, going by the last ones: %s", error)
-            self.node_errors += 1
+            self._node_errors += 1
             return
         with self._lock:
             if now is not self._nodes[-1] and now != self._nodes[-1]:

@@ -61,7 +61,7 @@ class Node:
     user: str
     tags: tuple[str, ...]
     # made once: a node is in many messages
-    _json: bytes = field(repr=False, compare=False)
+    _json: bytes = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,

@@ -9,37 +9,10 @@
 
 #include "../capture.h"
 #include "../packet.h"
-#include "check.h"
+#include "files.h"
 
 #define ROUNDS     (200000 / SLOWER)
-#define MOST_BYTES 4096u
 #define LAST_BYTES 100u
-
-struct file {
-	uint8_t bytes[MOST_BYTES];
-	size_t n;
-	uint64_t *random;
-};
-
-static uint8_t *exact(const uint8_t *bytes, size_t n)
-{
-	uint8_t *copy = malloc(n ? n : 1);
-
-	CHECK(copy);
-	return memcpy(copy, bytes, n);
-}
-
-static void put(struct file *file, const void *bytes, size_t n)
-{
-	CHECK(file->n + n <= MOST_BYTES);
-	memcpy(file->bytes + file->n, bytes, n);
-	file->n += n;
-}
-
-static void put_word(struct file *file, uint32_t value)
-{
-	put(file, &value, sizeof(value));
-}
 
 /* An IPv4 or IPv6 packet, the latter with extension headers as the random number has it. */
 static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
@@ -129,12 +102,7 @@ static void make_pcap(struct file *file)
 {
 	uint32_t link = links[next_random(file->random) % 4];
 
-	put_word(file, next_random(file->random) % 2 ? 0xa1b2c3d4 : 0xa1b23c4d);
-	put_word(file, 4u << 16 | 2);
-	put_word(file, 0);
-	put_word(file, 0);
-	put_word(file, 65535);
-	put_word(file, link);
+	put_pcap_header(file, next_random(file->random) % 2 ? 0xa1b2c3d4 : 0xa1b23c4d, link);
 	for (int i = 0; i < 4; i++) {
 		size_t at = file->n;
 		uint32_t lengths[2];
@@ -148,34 +116,12 @@ static void make_pcap(struct file *file)
 	}
 }
 
-/* Writes the length of the block that began at `at` in both of its places. */
-static void end_block(struct file *file, size_t at)
-{
-	uint32_t bytes = (uint32_t)(file->n - at) + 4;
-
-	put_word(file, bytes);
-	memcpy(file->bytes + at + 4, &bytes, sizeof(bytes));
-}
-
-static size_t begin_block(struct file *file, uint32_t type)
-{
-	size_t at = file->n;
-
-	put_word(file, type);
-	put_word(file, 0);
-	return at;
-}
-
 static void make_pcapng(struct file *file)
 {
-	size_t at = begin_block(file, 0x0a0d0d0a);
 	uint32_t n_links = 1 + (uint32_t)(next_random(file->random) % 4);
+	size_t at;
 
-	put_word(file, 0x1a2b3c4d);
-	put_word(file, 1);
-	put_word(file, ~0u);
-	put_word(file, ~0u);
-	end_block(file, at);
+	put_section(file);
 	for (uint32_t i = 0; i < n_links; i++) {
 		at = begin_block(file, 1);
 		put_word(file, links[i]);

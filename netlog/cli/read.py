@@ -5,16 +5,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlog.capture import ByteSource, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.output import say
-from netlog.config import load_config
 from netlog.errors import ConfigError
 from netlog.message import EXIT_MODES
-from netlog.node_file import NodeFile
 from netlog.routes import RouterConfig
 from netlog.sinks import StreamSink
+
+if TYPE_CHECKING:
+    from netlog.node_file import NodeFile
 
 __all__ = ["add_parser"]
 
@@ -63,17 +64,21 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="a prefix that classifies connections as virtual or subnet traffic, as a route of the "
         "gateway would",
     )
-    add("--config", metavar="FILE", help="a gateway's TOML: node, routes, period, exit traffic")
+    add(
+        "--config",
+        metavar="FILE",
+        help="a gateway's TOML: node, routes, nodes, period, exit traffic",
+    )
     add(
         "--nodes",
         metavar="FILE",
-        help="the nodes of the overlay, TOML or JSON (see netlog.NodeFile): classify by them, and "
-        "show who they are",
+        help="the nodes of the overlay, TOML or JSON, by which connections are classified and "
+        "named (default: of --config)",
     )
     add(
         "--node-id",
         metavar="ID",
-        help="who reports (default: of --config, --nodes, or the host's name)",
+        help="who reports (default: of --config or --nodes, or the host's name)",
     )
     add(
         "--period",
@@ -84,7 +89,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     add(
         "--exit-traffic",
         choices=EXIT_MODES,
-        help="default: of --config, or anonymize with --nodes, else aggregate",
+        help="default: of --config; else anonymize with nodes, aggregate without",
     )
     parser.set_defaults(execute=read)
 
@@ -124,29 +129,41 @@ def read(options: argparse.Namespace) -> int:
 
 def _reader(options: argparse.Namespace) -> CaptureReader:
     """A reader as the configuration says, and the options in its place."""
-    node_id, period_s, exit_traffic = os.uname().nodename, PERIOD_S, None
-    routes, local = list(options.route), list(options.local)
-    nodes = NodeFile(options.nodes) if options.nodes else None
+    node_id, period_s, exit_traffic = "", PERIOD_S, None
+    routes, local, node_file = list(options.route), list(options.local), options.nodes
     if options.config:
+        from netlog.config import load_config  # noqa: PLC0415 - its import takes as long as that of all else here
+
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
         exit_traffic = config.exit_traffic
+        node_file = node_file or (config.nodes.file if config.nodes else None)
         # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
         own = [address.host for address in config.tun.addresses]
         subnets = [str(prefix) for prefix in config.routes.subnets]
         routes += own + subnets
         routes += [str(prefix) for peer in config.peers for prefix in peer.allowed_ips]
         local = local or own + subnets
-    elif nodes is not None and (own_node := nodes.snapshot().self_node) is not None:
-        node_id, local = own_node.node_id, local or list(own_node.addresses)
+    nodes = _open_nodes(node_file)
+    own_node = nodes.snapshot().self_node if nodes is not None else None
+    if own_node is not None:
+        node_id, local = node_id or own_node.node_id, local or list(own_node.addresses)
     return CaptureReader(
-        node_id=options.node_id or node_id,
+        node_id=options.node_id or node_id or os.uname().nodename,
         period_s=options.period or period_s,
         local=tuple(local),
         routes=RouterConfig(routes=routes),
         nodes=nodes,
         exit_traffic=options.exit_traffic or exit_traffic,
     )
+
+
+def _open_nodes(path: str | None) -> "NodeFile | None":
+    if path is None:
+        return None
+    from netlog.node_file import NodeFile  # noqa: PLC0415 - as above
+
+    return NodeFile(path)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlog import Message, RouterConfig, build_messages, flow_array, iter_messages
+from netlog import Message, Node, RouterConfig, build_messages, flow_array, iter_messages
+from netlog.loss import Loss
 from netlog.message import MAX_BYTES, smallest_max_bytes
 
 if TYPE_CHECKING:
@@ -325,6 +326,61 @@ def test_reads_other_writers() -> None:
     assert Message.from_json(bytearray(message.to_json())) == message
 
 
+def test_nodes_made_by_hand() -> None:
+    """A message shows the nodes that it is given, in their order, and reads them back."""
+    own, other = Node("n", "me", ["100.64.0.1"]), Node("b", tags=["t"])
+    message = Message("n", 0, 1, src_node=own, dst_nodes=[other, own])
+    assert message.to_json() == (
+        b'{"nodeId":"n","start":"1970-01-01T00:00:00Z","end":"1970-01-01T00:00:00.000000001Z"'
+        b',"srcNode":{"nodeId":"n","name":"me","addresses":["100.64.0.1"]}'
+        b',"dstNodes":[{"nodeId":"b","tags":["t"]},{"nodeId":"n","name":"me",'
+        b'"addresses":["100.64.0.1"]}]}'
+    )
+    assert (message.src_node, message.dst_nodes) == (own, (other, own))
+    read = Message.from_json(message.to_json())
+    assert (read, read.src_node, read.dst_nodes) == (message, own, (other, own))
+    assert message != Message("n", 0, 1, src_node=own)
+    assert (Message("n", 0, 1).src_node, Message("n", 0, 1).dst_nodes) == (None, ())
+    for wrong in ({"src_node": "n"}, {"dst_nodes": ["n"]}):
+        with pytest.raises(TypeError, match="expected a Node"):
+            Message("n", 0, 1, **wrong)  # type: ignore[arg-type]
+
+
+def test_reads_nodes_of_other_writers() -> None:
+    """Nulls, unknown members, a user beside tags, and a node without an id do no harm."""
+    message = Message.from_json(
+        '{"srcNode":{"nodeId":"a","name":"x.","user":"u","tags":["b","a"],"addresses":null,"y":[]},'
+        '"dstNodes":[{"name":"z"},{"nodeId":"c","tags":null,"os":null,"user":null}],' + WINDOW + "}"
+    )
+    assert message.src_node == Node("a", "x", tags=["a", "b"])
+    assert message.dst_nodes == (Node("c"),)
+    assert Message.from_json('{"dstNodes":null,"srcNode":null,' + WINDOW + "}").dst_nodes == ()
+
+
+@pytest.mark.parametrize(
+    ("proto", "number"),
+    [('"6"', 6), ('"TCP"', 6), ('"ipv4"', 4), ('""', 0), ("17", 17), ('"255"', 255)],
+)
+def test_protocols_that_are_text(proto: str, number: int) -> None:
+    """A protocol may come as a number or as a name; it is written as a number."""
+    message = Message.from_json(
+        '{"exitTraffic":[{"proto":' + proto + ',"txPkts":1}],' + WINDOW + "}"
+    )
+    assert list(message.exit_traffic["proto"]) == [number]
+    written = {"proto": number, "txPkts": 1} if number else {"txPkts": 1}
+    assert json.loads(message.to_json())["exitTraffic"] == [written]
+
+
+@pytest.mark.parametrize("node_id", ["\ud800", "a\udcffb", "\udfff\ud800"])
+def test_node_id_that_is_no_unicode(node_id: str) -> None:
+    """What UTF-8 can not say becomes U+FFFD, here as in a loss."""
+    expected = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in node_id)
+    (message,) = build([VIRTUAL], node_id=node_id)
+    assert message.node_id == Message(node_id, 0, 1).node_id == expected
+    assert json.loads(message.to_json())["nodeId"] == expected
+    assert json.loads(Loss(1, 2, 3).to_json(node_id))["nodeId"] == expected
+
+
 WINDOW = '"start":"2022-10-01T00:00:00Z","end":"2022-10-01T00:00:05Z"'
 
 
@@ -347,6 +403,14 @@ WINDOW = '"start":"2022-10-01T00:00:00Z","end":"2022-10-01T00:00:05Z"'
         '{"exitTraffic":[null],' + WINDOW + "}",
         '{"exitTraffic":[{"proto":256}],' + WINDOW + "}",
         '{"exitTraffic":[{"proto":-1}],' + WINDOW + "}",
+        '{"exitTraffic":[{"proto":"256"}],' + WINDOW + "}",
+        '{"exitTraffic":[{"proto":"quic"}],' + WINDOW + "}",
+        '{"exitTraffic":[{"proto":1.5}],' + WINDOW + "}",
+        '{"srcNode":[],' + WINDOW + "}",
+        '{"srcNode":{"nodeId":5},' + WINDOW + "}",
+        '{"srcNode":{"nodeId":"a","addresses":["x"]},' + WINDOW + "}",
+        '{"dstNodes":{"nodeId":"a"},' + WINDOW + "}",
+        '{"dstNodes":[{"nodeId":"a","name":"' + 9000 * "x" + '"}],' + WINDOW + "}",
         '{"exitTraffic":[{"txPkts":-1}],' + WINDOW + "}",
         '{"exitTraffic":[{"txPkts":18446744073709551616}],' + WINDOW + "}",
         '{"exitTraffic":[{"txPkts":1.5}],' + WINDOW + "}",

@@ -363,6 +363,19 @@ def test_anonymized_rows_of_other_forms() -> None:
     assert message.exit_traffic.tobytes() == expected.tobytes()
 
 
+def test_both_ends_are_kept() -> None:
+    """An exit connection between two nodes keeps both, also of different families."""
+    ends = ["100.64.0.3:1", "100.64.0.2:2"], ["100.64.0.2:1", "[fd7a:115c:a1e0::3]:9"]
+    tun = [counted(*end, proto) for end in ends for proto in (6, 17)]
+    (message,) = build(tun, routes=RouterConfig())
+    assert message.dst_nodes == (ANN, DB)
+    expected = [
+        (0, "100.64.0.2:0", "[fd7a:115c:a1e0::3]:0", 2, 4, 6, 8),
+        (0, "100.64.0.3:0", "100.64.0.2:0", 2, 4, 6, 8),
+    ]
+    assert message.exit_traffic.tobytes() == flow_array(expected).tobytes()
+
+
 def test_an_idle_connection_that_nobody_keeps_says_nothing() -> None:
     """An entry without address and counts is none."""
     idle = (6, "8.8.8.8:1", "9.9.9.9:1", 0, 0, 0, 0)
@@ -479,7 +492,7 @@ def test_size(tun: Any, sock: Any, nodes: StaticNodes, mode: str, extra: int) ->
     """No message is over the bound, each names just its nodes, and together they are all."""
     options: dict[str, Any] = {"nodes": nodes, "exit_traffic": mode, "node_id": "\ud800\x01"}
     options["routes"] = RouterConfig(subnet_routes=["ffff::/16", "255.0.0.0/8"])
-    whole = build(tun, sock, max_bytes=1 << 30, **options)
+    whole = build(tun, sock, max_bytes=1 << 80, **options)
     max_bytes = smallest_max_bytes("\ud800\x01", nodes) + extra
     parts = build(tun, sock, max_bytes=max_bytes, **options)
     assert len(whole) <= 1
@@ -504,22 +517,24 @@ def test_size(tun: Any, sock: Any, nodes: StaticNodes, mode: str, extra: int) ->
     assert together == {name: found for name, found in expected.items() if name.endswith("Traffic")}
 
 
-def test_as_full_as_can_be() -> None:
+@pytest.mark.parametrize("limit", [9_000, 60_000, 130_000])
+@pytest.mark.parametrize("spread", [True, False], ids=["spread", "one after the other"])
+def test_as_full_as_can_be(limit: int, spread: bool) -> None:  # noqa: FBT001
     """The first entry of a message would not have fitted into the one before, with its nodes."""
     peers = [
         Node(f"p{number:03}", "x" * (number * 37 % 300), [f"100.64.1.{number}"])
         for number in range(250)
     ]
-    order = [(number * 91) % 250 for number in range(1500)]
+    order = [number * 91 % 250 if spread else number // 10 for number in range(2500)]
     tun = [
         counted(f"100.64.0.1:{port}", f"100.64.1.{number}:1") for port, number in enumerate(order)
     ]
-    limit = 9000
     messages = build(tun, nodes=StaticNodes(GW, peers), max_bytes=limit)
-    assert len(messages) > 10
+    assert len(messages) > 1
     for message, following in itertools.pairwise(messages):
         text = message.to_json()
         assert len(text) <= limit
+        assert Message.from_json(text).to_json() == text
         first = following.virtual_traffic[0]
         more = len(",") + len(json.dumps(r.entry_of(first), separators=(",", ":")))
         node = peers[int(first["dst"].tobytes()[15])]
@@ -527,6 +542,43 @@ def test_as_full_as_can_be() -> None:
         assert len(text) + more > limit
     joined = b"".join(message.virtual_traffic.tobytes() for message in messages)
     assert joined == flow_array(tun).tobytes()
+
+
+def test_full_to_the_byte() -> None:
+    """At every bound a message has just as many entries as fit, in all arrays."""
+    peers = [Node(f"p{number:03}", "x" * number, [f"100.64.1.{number}"]) for number in range(250)]
+    tun = [
+        counted(f"100.64.0.1:{port}", f"100.64.1.{port // 3}:1") for port in range(600)
+    ]  # in three writings of 256, each with nodes of its own
+    exits = [counted(f"8.8.8.8:{port}", f"100.64.1.{200 + port}:1") for port in range(50)]
+    sizes, seen = [], set()
+    size = len(HEADER) + len(SRC) + len('}"dstNodes":[],') + len('"virtualTraffic":[],')
+    for number, row in enumerate((*tun, *exits)):
+        size += len(entry(row[1], row[2], row[0])) + (0 < number != len(tun))
+        size += len('"exitTraffic":[],') if number == len(tun) else 0
+        peer = peers[int(row[2].rpartition(":")[0].rpartition(".")[2])]
+        size += 0 if peer in seen else len(peer.to_json()) + (len(seen) > 0)
+        seen.add(peer)
+        sizes.append(size)
+    found = set()
+    rows, nodes = flow_array([*tun, *exits]), StaticNodes(GW, peers)
+    for limit in (*range(sizes[300], sizes[303] + 1), *range(sizes[598], sizes[603] + 1, 3)):
+        options: dict[str, Any] = {"start": START, "end": END, "exit_traffic": "log"}
+        messages = iter_messages(
+            node_id="n1",
+            tun=rows,
+            sock=None,
+            routes=RouterConfig(),
+            nodes=nodes,
+            max_bytes=limit,
+            **options,
+        )
+        message = next(messages)
+        count = len(message.virtual_traffic) + len(message.exit_traffic)
+        assert count == sum(size <= limit for size in sizes)
+        assert len(message.to_json()) == sizes[count - 1]
+        found.add(count)
+    assert found >= {301, 304, 599, 600, 601, 603}
 
 
 def test_many_connections_and_nodes() -> None:
@@ -543,6 +595,7 @@ def test_many_connections_and_nodes() -> None:
     assert sum(len(message.virtual_traffic) for message in messages) == 10_000
     assert max(len(message.to_json()) for message in messages) <= 65_536
     for message in messages:
+        assert Message.from_json(message.to_json()).dst_nodes == message.dst_nodes
         assert {node.node_id for node in message.dst_nodes} == {
             peers[int(row["src_port"]) % 997].node_id for row in message.virtual_traffic
         }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 import logging
 import os
+import pickle
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from netlog import ConfigError, Node, NodeFile, NodeMap, NodeSource, StaticNodes
+from netlog.cli.check import check
 from netlog.nodes import MAX_NODE_BYTES
 
 if TYPE_CHECKING:
@@ -72,6 +76,8 @@ def test_a_node_is_a_value() -> None:
     with pytest.raises(AttributeError):
         node.name = "b"  # type: ignore[misc]
     assert "_json" not in repr(node)
+    assert dataclasses.replace(node, name="b").to_json() != node.to_json()
+    assert pickle.loads(pickle.dumps(node)).to_json() == node.to_json()  # noqa: S301 - made here
 
 
 @pytest.mark.parametrize(
@@ -280,6 +286,21 @@ def test_broken_json(tmp_path: Path, text: str) -> None:
     (tmp_path / "nodes.json").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"nodes\.json: expected JSON: "):
         NodeFile(tmp_path / "nodes.json")
+
+
+def test_check_reads_the_file_of_nodes(tmp_path: Path) -> None:
+    """A configuration whose file of nodes is broken is not right."""
+    config, nodes = tmp_path / "gateway.toml", tmp_path / "nodes.toml"
+    config.write_text(
+        '[node]\nid = "n1"\n[tun]\nname = "tun0"\naddresses = ["100.64.0.1/32"]\n'
+        f'[sock]\nlisten = "[::]:41641"\n[nodes]\nfile = "{nodes}"\n',
+        encoding="utf-8",
+    )
+    nodes.write_text(TOML, encoding="utf-8")
+    assert check(argparse.Namespace(config=str(config))) == 0
+    nodes.write_text("[self]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"nodes\.toml: self\.node_id: expected a value"):
+        check(argparse.Namespace(config=str(config)))
 
 
 def replace(path: Path, text: str) -> None:

@@ -36,6 +36,7 @@ from captures import (  # noqa: E402
     Packet,
     Totals,
     block,
+    frame,
     pcap,
     pcapng,
     totals_of,
@@ -333,6 +334,53 @@ def test_no_damage_does_harm(text: bytes, rng: random.Random, changes: int, cut:
     )
 
 
+HOPS = bytes(IPv6(src=A6, dst=B6) / IPv6ExtHdrHopByHop() / UDP(sport=5, dport=6) / bytes(30))
+PLAIN = [udp(A, B, 40), udp(B, A, 40), udp(A6, B6, 40), udp(B6, A6, 1200), HOPS]
+
+
+def mostly(usual: int, others: st.SearchStrategy[int]) -> st.SearchStrategy[int]:
+    """The usual value three times of four."""
+    return st.just(usual) | st.just(usual) | st.just(usual) | others
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[int, list[tuple[int, int, int, bytes]]]:
+    """A link, and seconds, fraction, length on the wire and bytes of frames, mostly sound."""
+    link = draw(st.sampled_from((ETHERNET, RAW)))
+    made = []
+    for _ in range(draw(st.integers(1, 6))):
+        data = bytearray(frame(Packet(draw(st.sampled_from(PLAIN))), link))
+        length = len(data) + draw(mostly(0, st.sampled_from((1, -1, 4000))))
+        data += bytes(draw(mostly(0, st.just(4))))
+        for _ in range(draw(mostly(0, st.integers(1, 2)))):
+            at = draw(st.integers(0, 60) | st.integers(10, 20))
+            data[at] = draw(st.integers(0, 255) | st.sampled_from((0, 4, 8, 0x45, 0x60)))
+        kept = data[: draw(mostly(len(data), st.integers(0, 68) | st.integers(40, 66)))]
+        second = BASE_S + draw(mostly(0, st.integers(-2, 12)))
+        made.append((second, draw(st.integers(0, 1 << 20)), length, bytes(kept)))
+    return link, made
+
+
+@settings(max_examples=500, deadline=None)
+@given(records(), st.booleans(), st.sampled_from(((), LOCAL)))
+def test_byte_order_makes_no_difference(
+    capture: tuple[int, list[tuple[int, int, int, bytes]]],
+    nano: bool,  # noqa: FBT001
+    local: tuple[str, ...],
+) -> None:
+    """What is taken in one go in this machine's byte order is taken one by one in the other."""
+    (link, made), texts = capture, []
+    for order in "<>":
+        magic = 0xA1B23C4D if nano else 0xA1B2C3D4
+        text = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, link)
+        for second, fraction, length, kept in made:
+            text += struct.pack(order + "IIII", second, fraction, len(kept), length) + kept
+        texts.append(text)
+    little, big = (Read([text], local=local) for text in texts)
+    assert (little.messages, little.error) == (big.messages, big.error)
+    assert little.counters == big.counters
+
+
 @pytest.mark.parametrize(
     "options",
     [{"period_s": 0.0}, {"max_flows": 1000}, {"local": ("nonsense",)}, {"period_s": -1.0}],
@@ -397,6 +445,61 @@ def test_the_command_reads_files_and_pipes(tmp_path: Path) -> None:
         done = netlog("--config", str(config), *arguments, data=data)
         assert (done.returncode, done.stderr) == (0, b"")
         assert [json.loads(line) for line in done.stdout.splitlines()] == [expected]
+
+
+NODES = f"""
+[self]
+node_id = "gateway"
+addresses = ["{A}"]
+[[peers]]
+node_id = "peer"
+name = "peer.example."
+addresses = ["{B}"]
+"""
+
+
+def test_the_command_knows_nodes(tmp_path: Path) -> None:
+    """A file of nodes decides on class, names and direction, by itself or by a configuration."""
+    config, nodes = tmp_path / "gateway.toml", tmp_path / "nodes.toml"
+    capture = tmp_path / "x.pcap"
+    nodes.write_text(NODES)
+    config.write_text(CONFIG + f'[nodes]\nfile = "{nodes}"\n')
+    service = Packet(udp(A, "100.100.100.100"), BASE_NS)
+    capture.write_bytes(pcap([*V4, Packet(udp(A, "8.8.8.8", 3), BASE_NS), service], RAW))
+    expected = {
+        "nodeId": "gateway",
+        "start": "2023-11-14T22:13:20Z",
+        "end": "2023-11-14T22:14:19.999999999Z",
+        "srcNode": {"nodeId": "gateway", "addresses": [A]},
+        "dstNodes": [{"nodeId": "peer", "name": "peer.example", "addresses": [B]}],
+        "virtualTraffic": [
+            {
+                "proto": 17,
+                "src": f"{A}:1000",
+                "dst": f"{B}:53",
+                "txPkts": 2,
+                "txBytes": 64,
+                "rxPkts": 1,
+                "rxBytes": 128,
+            }
+        ],
+        # somebody else's packet to the peer, and the gateway's own to somewhere
+        "exitTraffic": [
+            {"dst": f"{B}:0", "txPkts": 1, "txBytes": 29},
+            {"src": f"{A}:0", "txPkts": 1, "txBytes": 31},
+        ],
+    }
+    for options in (("--config", str(config)), ("--nodes", str(nodes), "--period", "60")):
+        done = netlog(*options, str(capture))
+        assert done.returncode == 0
+        assert [json.loads(line) for line in done.stdout.splitlines()] == [expected]
+        assert done.stderr == b"netlog: 1 packets to the overlay's own services: left out\n"
+    done = netlog("--config", str(config), "--exit-traffic", "drop", str(capture))
+    assert "exitTraffic" not in json.loads(done.stdout)
+    nodes.write_text("[self]")
+    done = netlog("--nodes", str(nodes), str(capture))
+    assert done.returncode == 2
+    assert b"nodes.toml: self.node_id: expected a value, the key is missing" in done.stderr
 
 
 def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:
