@@ -139,10 +139,7 @@ def load_zstd() -> Any:  # noqa: ANN401 - a module
     for name in ZSTD_MODULES:
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
-    raise MissingExtraError(
-        "packing rotated files needs Python 3.14 or the package backports.zstd: "
-        "pip install 'netlog[zstd]'"
-    )
+    raise MissingExtraError("packing rotated files", "zstd")
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from netlog.credentials import Credentials
-from netlog.errors import ConfigError, MissingExtraError
+from netlog.errors import ConfigError
 from netlog.sink_config import HecSinkConfig, HttpJsonSinkConfig, HttpSinkConfig, RemoteSinkConfig
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ def make_shipper(sink: RemoteSinkConfig, secrets: Credentials, key: str) -> "Shi
     """
     try:
         return _made(sink, secrets)
-    except ImportError as error:
-        raise MissingExtraError(f"{key}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{key}.{error}") from None
     except OSError as error:

@@ -114,6 +114,7 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
         assert " messages stay in the spool, for the next run" in a.said
         assert "; spool: " in a.said
         assert a.said.count("failed, will try again") == 1
+        assert a.said.splitlines()[-2].endswith("Connection refused")
         said = a.said
         server.come_back()
         with running(left, folder, config) as a:

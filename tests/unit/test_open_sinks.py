@@ -147,11 +147,11 @@ def test_checking_makes_nothing() -> None:
 @pytest.mark.parametrize(
     ("sink", "module", "said"),
     [
-        (HTTP, "urllib3", "gateway.toml: sinks[0]: HTTP sinks need urllib3: pip install "),
+        (HTTP, "urllib3", "a sink over HTTP needs another package: pip install 'netlog[http]'"),
         (
             file_sink("f", 'rotate_bytes = 1\ncompression = "zstd"'),
             "backports.zstd",
-            "packing rotated files needs Python 3.14 or the package backports.zstd: pip install ",
+            "packing rotated files needs another package: pip install 'netlog[zstd]'",
         ),
     ],
     ids=["http", "zstd"],
