@@ -3,12 +3,13 @@
 The shippers over HTTP need urllib3, which is imported with the first of them that is used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from netlog._lazy import lazy_names
 from netlog.sinks.backoff import Backoff
 from netlog.sinks.base import DurableSink, PeriodId, Reports, Sink, SinkCounters
 from netlog.sinks.file import FileSink
+from netlog.sinks.file_shipper import FileShipper
 from netlog.sinks.group import SinkGroup
 from netlog.sinks.log_ids import new_private_id, public_id
 from netlog.sinks.queued import QueuedSink
@@ -22,10 +23,21 @@ if TYPE_CHECKING:
     from netlog.sinks.http import Timeouts
     from netlog.sinks.http_json import HttpJsonShipper
     from netlog.sinks.logtail import LogtailShipper
+else:  # mypy would take every name for one of the package
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "HecShipper": "hec",
+            "HttpJsonShipper": "http_json",
+            "LogtailShipper": "logtail",
+            "Timeouts": "http",
+        },
+    )
 
 __all__ = [
     "Backoff",
     "DurableSink",
+    "FileShipper",
     "FileSink",
     "HecShipper",
     "HttpJsonShipper",
@@ -45,17 +57,3 @@ __all__ = [
     "new_private_id",
     "public_id",
 ]
-
-_LAZY = {
-    "HecShipper": "netlog.sinks.hec",
-    "HttpJsonShipper": "netlog.sinks.http_json",
-    "LogtailShipper": "netlog.sinks.logtail",
-    "Timeouts": "netlog.sinks.http",
-}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - as the language has it
-    """Import what needs urllib3 when it is asked for."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

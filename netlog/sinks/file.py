@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from netlog.sinks.rotation import RotatedNames, Rotation
 if TYPE_CHECKING:
     from netlog.message import Message
 
-__all__ = ["FileSink"]
+__all__ = ["FilePosition", "FileSink"]
 
 _log = logging.getLogger("netlog")
 
@@ -24,6 +25,21 @@ MODE = 0o600
 """Who talked to whom is nobody's business but the owner's; an existing file keeps its own mode."""
 # O_NONBLOCK keeps open() from waiting for a pipe's reader; files do not know it.
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class FilePosition:
+    """The end of a file's lines, at some moment.
+
+    Attributes:
+        device: number of the file's file system.
+        inode: number of the file there.
+        size_bytes: of the file.
+    """
+
+    device: int
+    inode: int
+    size_bytes: int
 
 
 class FileSink:
@@ -150,6 +166,49 @@ class FileSink:
         began_s = now_s if self._began_s is None else self._began_s
         if self._rotation.is_due(found.st_size, n_bytes, began_s, now_s):
             self._rotate(now_s)
+
+    def position(self) -> FilePosition | None:
+        """Where the next line will begin; None: the file is a device, which has no end.
+
+        Raises:
+            OSError: it can not be found out.
+            ValueError: the sink is closed.
+        """
+        self._check_open()
+        found = os.fstat(self._fd)
+        return FilePosition(found.st_dev, found.st_ino, found.st_size) if self._regular else None
+
+    def cut_to(self, position: FilePosition) -> bool:
+        """Remove the lines behind a position, if it is one of the file that is open now.
+
+        Args:
+            position: as `position` said it, in this process or in one before.
+
+        Returns:
+            Whether it is of this file.
+
+        Raises:
+            OSError: they can not be removed.
+            ValueError: the sink is closed.
+        """
+        now = self.position()
+        if now is None or (now.device, now.inode) != (position.device, position.inode):
+            return False
+        if now.size_bytes > position.size_bytes:
+            os.ftruncate(self._fd, position.size_bytes)
+        self._cut = not _ends_whole(self._fd)
+        return True
+
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises:
+            OSError: that failed.
+            ValueError: the sink is closed.
+        """
+        self._check_open()
+        if self._regular:
+            os.fdatasync(self._fd)
 
     def reopen(self) -> None:
         """Open the path anew before the next message, as after logrotate(8). Any thread."""

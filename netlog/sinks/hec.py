@@ -45,7 +45,7 @@ class HecShipper:
     Raises:
         ValueError: an argument will not do; the token is not repeated in the text.
         OSError: the file of certificates can not be used.
-        ImportError: zstd is not there.
+        MissingExtraError: zstd is not there.
 
     Thread safety: as `Shipper`.
     Source: what Tailscale's log streaming sends to Splunk.

@@ -16,12 +16,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
+from netlog.errors import MissingExtraError
+
 try:
     import urllib3
     from urllib3 import exceptions as failures
     from urllib3.util import SKIP_HEADER, parse_url
 except ImportError as error:  # pragma: no cover - what is missing can not be tested with it there
-    raise ImportError("HTTP sinks need urllib3: pip install 'netlog[http]'") from error
+    raise MissingExtraError("a sink over HTTP", "http") from error
 
 from netlog.sinks.lifeline import Lifeline, connection_class
 from netlog.sinks.shipper import NotTaken

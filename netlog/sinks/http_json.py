@@ -39,7 +39,7 @@ class HttpJsonShipper:
     Raises:
         ValueError: an argument will not do; no value of a header is repeated in the text.
         OSError: the file of certificates can not be used.
-        ImportError: zstd is not there.
+        MissingExtraError: zstd is not there.
 
     Thread safety: as `Shipper`.
     """

@@ -41,7 +41,7 @@ class LogtailShipper:
     Raises:
         ValueError: an argument will not do; no id is repeated in the text.
         OSError: the file of certificates can not be used.
-        ImportError: urllib3 or zstd is not there; the text names what brings it.
+        MissingExtraError: urllib3 or zstd is not there; the text names what brings it.
 
     Thread safety: as `Shipper`.
     Source: Tailscale's logtail/api.md and logtail.go.

@@ -3,6 +3,8 @@
 import gzip
 import importlib
 
+from netlog.errors import MissingExtraError
+
 __all__ = ["COMPRESSIONS", "check_compression", "pack"]
 
 COMPRESSIONS = ("none", "gzip", "zstd")
@@ -20,7 +22,7 @@ def check_compression(how: str) -> None:
 
     Raises:
         ValueError: it is none of these.
-        ImportError: zstd is not there; the text names what brings it.
+        MissingExtraError: zstd is not there; the text names what brings it.
     """
     if how not in COMPRESSIONS:
         raise ValueError(f"compression: expected one of {', '.join(COMPRESSIONS)}, got {how!r}")
@@ -38,7 +40,7 @@ def pack(body: bytes, how: str) -> bytes:
         One gzip member or zstd frame; for `none` the body itself.
 
     Raises:
-        ImportError: zstd is not there.
+        MissingExtraError: zstd is not there.
     """
     if how == "gzip":
         return gzip.compress(body, GZIP_LEVEL, mtime=0)
@@ -55,6 +57,4 @@ def _zstd(body: bytes) -> bytes:
             continue
         packed: bytes = module.compress(body, ZSTD_LEVEL)
         return packed
-    raise ImportError(
-        "zstd needs Python 3.14 or the package backports.zstd: pip install 'netlog[zstd]'"
-    )
+    raise MissingExtraError("packing bodies with zstd", "zstd")

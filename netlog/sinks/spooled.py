@@ -20,7 +20,8 @@ __all__ = ["SpooledSink"]
 _log = logging.getLogger("netlog")
 
 CLOSE_TIMEOUT_S = 5.0
-INTERRUPT_TIMEOUT_S = 1.0
+PATIENCE = 0.8
+"""The part of it after which a try that is under way is interrupted."""
 PROBES = 8
 """Records that are tried one by one, before a receiver that refuses all of them is at fault."""
 
@@ -133,13 +134,13 @@ class SpooledSink:
             timeout_s: for that. A try that takes longer is interrupted.
         """
         if not self._stopping.is_set():
-            self._deadline_s = time.monotonic() + timeout_s
+            self._deadline_s = time.monotonic() + PATIENCE * timeout_s
             self._stopping.set()
             self._spool.wake()
-        self._thread.join(timeout_s)
+        self._thread.join(PATIENCE * timeout_s)
         if self._thread.is_alive():
             self._shipper.interrupt()
-            self._thread.join(INTERRUPT_TIMEOUT_S)
+            self._thread.join((1 - PATIENCE) * timeout_s)
         if self._thread.is_alive():
             _log.warning("sink %s: busy after %g s; what is left is kept", self._name, timeout_s)
 

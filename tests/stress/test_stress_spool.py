@@ -1,26 +1,31 @@
 """netlog.spool: SIGKILL between any two lines loses nothing, doubles nothing and wedges nothing."""
 
 import itertools
-import os
-import signal
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
+from killing import Diary, in_files, killed_at, killed_at_call
 
-import netlog.spool
 from netlog.loss import Loss
 from netlog.sinks.base import PeriodId
 from netlog.spool import Record, Spool
 
-WATCHED = str(Path(netlog.spool.__file__).parent)
-PURE = str(Path(WATCHED, "place.py"))
-"""Arithmetic: to be killed there is to be killed in the line that calls it."""
+WATCHED = (
+    "cursor.py",
+    "directory.py",
+    "ledger.py",
+    "reader.py",
+    "record.py",
+    "recovery.py",
+    "segment.py",
+    "spool.py",
+    "writer.py",
+)
+"""Not the arithmetic: to be killed in that is to be killed in the line that calls it."""
 METER = b"0123456789abcdef"
 MAX_BYTES = 65536
 """Of which the spool makes segments of 6.5 KiB."""
@@ -32,23 +37,6 @@ def fast_dir() -> Iterator[Path]:
     shm = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
     with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
         yield Path(made)
-
-
-class Diary:
-    """What a process that will be killed has done, told through a pipe."""
-
-    def __init__(self) -> None:
-        self.reader, self.writer = os.pipe()
-
-    def tell(self, *what: object) -> None:
-        """Told when this returns, whatever comes next."""
-        os.write(self.writer, msgspec.json.encode(what) + b"\n")
-
-    def read(self) -> list[list[Any]]:
-        """All that was told, after the process has ended."""
-        os.close(self.writer)
-        with os.fdopen(self.reader, "rb") as stream:
-            return [msgspec.json.decode(line) for line in stream]
 
 
 def store(spool: Spool, diary: Diary, epoch: int, n_messages: int, n_bytes: int) -> None:
@@ -113,38 +101,6 @@ def work(path: Path, diary: Diary) -> None:
     spool.close()
 
 
-def killed_at(line: int, act: Callable[[], None]) -> bool:
-    """Run it in a process that is killed before it executes that line; False: it came through."""
-    pid = os.fork()
-    if pid == 0:
-        left = [line]
-
-        def watch(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 - as settrace has it
-            file = frame.f_code.co_filename
-            if not file.startswith(WATCHED) or file == PURE:
-                return None
-            if event == "line":
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return watch
-
-        status = 1
-        try:
-            sys.settrace(watch)
-            act()
-            status = 0
-        finally:
-            sys.settrace(None)
-            os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
-
-
 def check(path: Path, events: list[list[Any]]) -> None:
     """Open what was left, empty it, and see whether everything is accounted for."""
     sizes = {epoch: n for kind, epoch, *rest in events if kind == "committing" for n in rest}
@@ -198,11 +154,24 @@ def account(sizes: dict[int, int], shipped: list[list[Any]], later: list[list[An
 
 
 def test_killed_at_any_line_nothing_is_lost_or_doubled(fast_dir: Path) -> None:
-    """At each line of the spool in turn: what was committed is shipped or told as lost, once."""
-    for line in itertools.count(1):
+    """What was committed is shipped or told as lost, once, wherever the process ended."""
+    watched = in_files([f"netlog/spool/{name}" for name in WATCHED])
+    # The next test has all system calls; what lies between two of them leaves the same files.
+    for line in itertools.count(1, 5):
         path, diary = fast_dir / str(line), Diary()
-        came_through = not killed_at(line, lambda path=path, diary=diary: work(path, diary))
+        came_through = not killed_at(line, watched, lambda: work(path, diary))  # noqa: B023
         check(path, diary.read())
         if came_through:
             break
-    assert line > 500
+    assert line > 1000
+
+
+def test_killed_at_any_system_call_nothing_is_lost_or_doubled(fast_dir: Path) -> None:
+    """The same, before each call into the operating system in turn."""
+    for call in itertools.count(1):
+        path, diary = fast_dir / str(call), Diary()
+        came_through = not killed_at_call(call, lambda: work(path, diary))  # noqa: B023
+        check(path, diary.read())
+        if came_through:
+            break
+    assert call > 100
