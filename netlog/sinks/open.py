@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from netlog.sink_config import FileSinkConfig, RemoteSinkConfig, SinkConfig, sin
 from netlog.sinks.archive import load_zstd
 from netlog.sinks.base import Sink
 from netlog.sinks.file import FileSink
+from netlog.sinks.file_shipper import FileShipper
 from netlog.sinks.remote import make_shipper
 from netlog.sinks.rotation import Rotation
 from netlog.sinks.shipper import Shipper
@@ -21,6 +24,10 @@ from netlog.sinks.stream import StreamSink
 from netlog.spool import Spool
 
 __all__ = ["check_sinks", "open_sinks"]
+
+FILE_SPOOL_BYTES = 64 << 20
+"""What a file's spool holds while the file can not be written: hours of messages."""
+DIGEST_CHARS = 12
 
 
 def open_sinks(config: Config, credentials: Sequence[Credentials], origin: str) -> dict[str, Sink]:
@@ -51,7 +58,7 @@ def open_sinks(config: Config, credentials: Sequence[Credentials], origin: str) 
                 spool = _open_spool(sink.spool, sink.spool_bytes, shipper)
                 sinks[name] = SpooledSink(spool, shipper, node_id=config.node.id, name=name)
             else:
-                sinks[name] = _local(name, sink)
+                sinks[name] = _local(name, sink, config)
             stack.callback(sinks[name].close)
         stack.pop_all()
     return sinks
@@ -77,12 +84,29 @@ def check_sinks(config: Config, credentials: Sequence[Credentials], origin: str)
             load_zstd()
 
 
-def _local(name: str, sink: SinkConfig) -> Sink:
+def _local(name: str, sink: SinkConfig, config: Config) -> Sink:
     if not isinstance(sink, FileSinkConfig):
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed", name)
         return StreamSink(sys.stdout)
-    return FileSink(sink.path, rotation=_rotation(sink))
+    file = FileSink(sink.path, rotation=_rotation(sink))
+    if config.meter is None:
+        return file
+    shipper = FileShipper(file)
+    spool = _open_spool(_spool_of(sink.path, config.meter), FILE_SPOOL_BYTES, shipper)
+    return _SpooledFile(spool, shipper, node_id=config.node.id, name=name)
+
+
+class _SpooledFile(SpooledSink):
+    """A file behind a spool."""
+
+    def __init__(self, spool: Spool, shipper: FileShipper, *, node_id: str, name: str) -> None:
+        super().__init__(spool, shipper, node_id=node_id, name=name)
+        self._files = shipper
+
+    def reopen(self) -> None:
+        """Open the file anew before the next message. Any thread."""
+        self._files.reopen()
 
 
 def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:
@@ -95,6 +119,18 @@ def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:
     except BaseException:
         shipper.close()
         raise
+
+
+def _spool_of(path: str, meter: str) -> Path:
+    """The directory of a file's spool, in one beside the meter; those above it are made."""
+    folder = Path(f"{meter}.spool")
+    for each in (folder.parent, folder):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+    # Not resolved: a link that leads elsewhere one day is still the same sink.
+    path = os.path.abspath(path)  # noqa: PTH100
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    return folder / digest[:DIGEST_CHARS]
 
 
 def _rotation(sink: FileSinkConfig) -> Rotation | None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import zlib
 from collections.abc import Iterator
@@ -127,3 +129,33 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
         said += a.said
     assert PRIVATE_ID not in said
     assert TOKEN not in said
+
+
+def test_a_file_with_a_meter_gets_each_message_once(tmp_path: Path) -> None:
+    """Killed again and again, and its file renamed under it: the sum is what the kernel counted."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    meter, path = tmp_path / "run" / "meter", folder / "flows.jsonl"
+    config = f'meter = "{meter}"\n' + CONFIG.format(me=1, peer=2)
+    config += '[[sinks]]\ntype = "file"\npath = "flows.jsonl"\n'
+    total = (0, 0, 0, 0)
+    with joined() as (left, _):
+        for number in range(4):
+            with running(left, folder, config) as a:
+                send(a, 50)
+                if number % 2:
+                    path.rename(folder / f"flows.{number}")
+                    a.process.send_signal(signal.SIGHUP)
+                    send(a, 50)
+                    wait_for(path.exists, "there is a new file")
+                counted = kernel(a.counters())
+                total = tuple(map(sum, zip(total, counted, strict=True)))  # type: ignore[assignment]
+                if number < 3:
+                    os.kill(a.process.pid, signal.SIGKILL)
+                    a.process.wait()
+                else:
+                    assert a.stop() == 0
+            wait_for(lambda: "netlog0" not in left.ip("link"), "the interface is gone")
+    lines = [line for file in folder.glob("flows.*") for line in file.read_bytes().splitlines()]
+    assert summed([json.loads(line) for line in lines], *CLASSES) == total
+    assert list(meter.parent.glob("*.spool/*"))

@@ -17,6 +17,7 @@ from netlog.message import Message
 from netlog.sinks import (
     DurableSink,
     FileSink,
+    PeriodId,
     Sink,
     SinkGroup,
     StreamSink,
@@ -175,6 +176,39 @@ def test_a_missing_package_is_named(sink: str, module: str, said: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"netlog: {said}")
     assert done.stderr.count("\n") == 1
+
+
+def test_files_beside_a_meter_have_spools_of_their_own(tmp_path: Path) -> None:
+    """Each message is in each file once, also when a period is offered again after a restart."""
+    text = f'meter = "{tmp_path}/run/meter"\n' + NODE + file_sink("one") + file_sink("two")
+    period = PeriodId(bytes(16), 1)
+    for wanted in (True, False):
+        group = SinkGroup(opened(text))
+        assert group.begin(period) is wanted
+        if wanted:
+            group.write(message(1))
+            group.commit()
+        group.close()
+    for name in ("one", "two"):
+        assert Path(name).read_bytes() == message(1).to_json() + b"\n"
+    assert len(list(tmp_path.glob("run/meter.spool/*"))) == 2
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_hang_up_reaches_a_file_behind_a_spool(tmp_path: Path) -> None:
+    """What comes after it is in a new file."""
+    text = f'meter = "{tmp_path}/run/meter"\n' + NODE + file_sink("one")
+    group = SinkGroup(opened(text))
+    for number in (1, 2):
+        assert group.begin(PeriodId(bytes(16), number))
+        group.write(message(number))
+        group.commit()
+        wait_for(lambda: group.counters()["one"].pending == 0, "it is written")
+        Path("one").rename(f"aside.{number}")
+        group.reopen()
+    group.close()
+    for number in (1, 2):
+        assert Path(f"aside.{number}").read_bytes() == message(number).to_json() + b"\n"
 
 
 def test_a_rotated_file_is_as_the_configuration_says() -> None:
