@@ -5,8 +5,9 @@ import json
 import os
 import signal
 import socket
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from netlog.fmt.source import unpack
 
 pytestmark = pytest.mark.root
 
+ON_TMPFS = str(Path(__file__).with_name("on_tmpfs.py"))
 PRIVATE_ID = "a8" + "5c" * 30 + "7f"
 TOKEN = "0f4b2c66-secret-token"  # noqa: S105 - of nothing
 CLASSES = ("virtual", "subnet", "exit")
@@ -49,9 +51,11 @@ SINKS = {
 
 
 @contextlib.contextmanager
-def running(namespace: Namespace, folder: Path, config: str) -> Iterator[Running]:
+def running(
+    namespace: Namespace, folder: Path, config: str, prefix: Sequence[str] = ()
+) -> Iterator[Running]:
     """Run a gateway until the block ends."""
-    with started(namespace, folder, config) as a:
+    with started(namespace, folder, config, prefix=prefix) as a:
         wait_for(lambda: relays(a), "the gateway is up")
         yield a
 
@@ -69,10 +73,12 @@ def send(a: Running, count: int) -> None:
     wait_for(lambda: a.namespace.snmp()["UdpOutDatagrams"] >= sent + 2 * count, "all is sent on")
 
 
-def received(server: Receiver) -> list[dict[str, Any]]:
-    """The messages that came, each once: those of the same identity must be the same."""
+def received(server: Receiver, target: str = "/") -> list[dict[str, Any]]:
+    """The messages that came to a path, each once: those of one identity must be the same."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
     for request in server.requests():
+        if not request["target"].startswith(target):
+            continue
         encoding = dict(request["headers"]).get("content-encoding")
         body = zlib.decompress(request["body"], 31) if encoding == "gzip" else request["body"]
         for entry in entries(b"".join(unpack([body])).decode()):
@@ -129,6 +135,84 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
         said += a.said
     assert PRIVATE_ID not in said
     assert TOKEN not in said
+
+
+def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path) -> None:
+    """The other sink has everything; this one is told what it missed, and goes on by itself."""
+    folder, outside = tmp_path / "a", tmp_path / "small"
+    folder.mkdir()
+    outside.mkdir()
+    with joined() as (left, _), contextlib.ExitStack() as stack:
+        with left.entered():
+            server = stack.enter_context(receiver(tmp_path))
+        config = CONFIG.format(me=1, peer=2)
+        for path, spool in (("a", str(outside / "spool")), ("b", "spool")):
+            config += f"""
+                [[sinks]]
+                type = "http-json"
+                url = "http://127.0.0.1:{server.port}/{path}"
+                spool = "{spool}"
+            """
+        prefix = [sys.executable, ON_TMPFS, str(outside), "1m"]
+        with running(left, folder, config, prefix) as a:
+            send(a, 20)
+            wait_for(lambda: len(received(server, "/a")) == 1, "both work")
+            filler = Path(f"/proc/{a.process.pid}/root{outside}/filler")
+            fill(filler)
+            wait_for(lambda: (send(a, 20), "/a: failed, will try again" in a.said)[1], "it fails")
+            filler.unlink()
+            wait_for(lambda: (send(a, 1), "/a: works again" in a.said)[1], "it works")
+            counted = kernel(a.counters())
+            wait_for(lambda: summed(received(server, "/b"), *CLASSES) == counted, "one has all")
+            packets = sum_of(received(server, "/b"))
+            wait_for(lambda: sum_of(received(server, "/a")) == packets, "the other knows of all")
+            assert a.stop() == 0
+    (loss,) = [each["dropped"] for each in received(server, "/a") if "dropped" in each]
+    written = len(received(server, "/a"))
+    assert f"/a: {written} messages written, {loss['messages']} dropped" in a.said
+
+
+def test_a_full_disk_below_the_only_sink_loses_nothing(tmp_path: Path) -> None:
+    """The counts stay in the meter until there is room again."""
+    folder, outside = tmp_path / "a", tmp_path / "small"
+    folder.mkdir()
+    outside.mkdir()
+    with joined() as (left, _), contextlib.ExitStack() as stack:
+        with left.entered():
+            server = stack.enter_context(receiver(tmp_path))
+        config = CONFIG.format(me=1, peer=2)
+        config += f"""
+            [[sinks]]
+            type = "http-json"
+            url = "http://127.0.0.1:{server.port}/a"
+            spool = "{outside}/spool"
+        """
+        with running(left, folder, config, [sys.executable, ON_TMPFS, str(outside), "1m"]) as a:
+            filler = Path(f"/proc/{a.process.pid}/root{outside}/filler")
+            fill(filler)
+            said = "no sink could store the messages"
+            wait_for(lambda: (send(a, 20), said in a.said)[1], "it fails")
+            send(a, 20)
+            filler.unlink()
+            counted = kernel(a.counters())
+            wait_for(lambda: summed(received(server), *CLASSES) == counted, "all has come")
+            assert a.stop() == 0
+    assert not any("dropped" in message for message in received(server))
+    assert " messages written, 0 dropped, " in a.said
+    assert "that no sink could store" in a.said
+
+
+def fill(path: Path) -> None:
+    """Write a file until there is no room."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def sum_of(messages: list[dict[str, Any]]) -> int:
+    """Packets of all messages, and of those that they say were lost."""
+    lost = sum(message.get("dropped", {}).get("packets", 0) for message in messages)
+    return lost + sum(summed(messages, *CLASSES, "physical")[::2])
 
 
 def test_a_file_with_a_meter_gets_each_message_once(tmp_path: Path) -> None:
