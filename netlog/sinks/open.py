@@ -94,19 +94,8 @@ def _local(name: str, sink: SinkConfig, config: Config) -> Sink:
         return file
     shipper = FileShipper(file)
     spool = _open_spool(_spool_of(sink.path, config.meter), FILE_SPOOL_BYTES, shipper)
-    return _SpooledFile(spool, shipper, node_id=config.node.id, name=name)
-
-
-class _SpooledFile(SpooledSink):
-    """A file behind a spool."""
-
-    def __init__(self, spool: Spool, shipper: FileShipper, *, node_id: str, name: str) -> None:
-        super().__init__(spool, shipper, node_id=node_id, name=name)
-        self._files = shipper
-
-    def reopen(self) -> None:
-        """Open the file anew before the next message. Any thread."""
-        self._files.reopen()
+    # That the file was renamed, and is to be made anew, it sees itself before the next message.
+    return SpooledSink(spool, shipper, node_id=config.node.id, name=name)
 
 
 def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:

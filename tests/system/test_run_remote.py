@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import zlib
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ pytestmark = pytest.mark.root
 ON_TMPFS = str(Path(__file__).with_name("on_tmpfs.py"))
 PRIVATE_ID = "a8" + "5c" * 30 + "7f"
 TOKEN = "0f4b2c66-secret-token"  # noqa: S105 - of nothing
+COPY_ID = "b0" + "1d" * 30 + "41"
+# What a request has: its target, and who it says that it is.
+SHOWN = {
+    "http": (f"/c/flows.example.com/{PRIVATE_ID}?copyId={COPY_ID}", None),
+    "http-json": (f"/in?key={TOKEN}", TOKEN),
+    "hec": ("/services/collector/event", "Basic " + b64encode(f"me:{TOKEN}".encode()).decode()),
+}
 CLASSES = ("virtual", "subnet", "exit")
 SINKS = {
     "http": """
@@ -31,6 +39,7 @@ SINKS = {
         url = "http://127.0.0.1:{port}"
         collection = "flows.example.com"
         private_id_file = "private-id"
+        copy_id_file = "copy-id"
         spool = "spool"
     """,
     "http-json": """
@@ -44,6 +53,7 @@ SINKS = {
         type = "hec"
         url = "http://127.0.0.1:{port}"
         token_env = "LOG_TOKEN"
+        user = "me"
         spool = "spool"
         compression = "zstd"
     """,
@@ -106,8 +116,9 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
     monkeypatch.setenv("LOG_TOKEN", TOKEN)
     folder = tmp_path / "a"
     folder.mkdir()
-    (folder / "private-id").write_text(f"{PRIVATE_ID}\n")
-    (folder / "private-id").chmod(0o600)
+    for name, text in (("private-id", PRIVATE_ID), ("copy-id", COPY_ID)):
+        (folder / name).write_text(f"{text}\n")
+        (folder / name).chmod(0o600)
     with joined() as (left, _), contextlib.ExitStack() as stack:
         with left.entered():
             server = stack.enter_context(receiver(tmp_path, "gone"))
@@ -133,8 +144,9 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
             assert a.stop() == 0
         assert "stay in the spool" not in a.said
         said += a.said
-    assert PRIVATE_ID not in said
-    assert TOKEN not in said
+    for request in server.requests():
+        assert (request["target"], dict(request["headers"]).get("authorization")) == SHOWN[kind]
+    assert not any(secret in said for secret in (PRIVATE_ID, COPY_ID, TOKEN))
 
 
 def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path) -> None:

@@ -195,22 +195,6 @@ def test_files_beside_a_meter_have_spools_of_their_own(tmp_path: Path) -> None:
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_hang_up_reaches_a_file_behind_a_spool(tmp_path: Path) -> None:
-    """What comes after it is in a new file."""
-    text = f'meter = "{tmp_path}/run/meter"\n' + NODE + file_sink("one")
-    group = SinkGroup(opened(text))
-    for number in (1, 2):
-        assert group.begin(PeriodId(bytes(16), number))
-        group.write(message(number))
-        group.commit()
-        wait_for(lambda: group.counters()["one"].pending == 0, "it is written")
-        Path("one").rename(f"aside.{number}")
-        group.reopen()
-    group.close()
-    for number in (1, 2):
-        assert Path(f"aside.{number}").read_bytes() == message(number).to_json() + b"\n"
-
-
 def test_a_rotated_file_is_as_the_configuration_says() -> None:
     """The keys reach the sink."""
     more = 'rotate_bytes = 10\nkeep = 1\ncompression = "zstd"'
