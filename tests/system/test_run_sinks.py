@@ -165,7 +165,8 @@ def test_a_directory_in_trouble_costs_no_traffic(tmp_path: Path, trouble: Troubl
         losses = losses_of(file)
         assert a.stop() == 0
     assert summed(messages_of(reference(a)), *CLASSES[:3]) == counted
-    assert a.said.count(f"{path}: sink failed, will try again: ") == 1
+    # Perhaps more than once: the line that tells of a loss fits where no message does.
+    assert f"{path}: sink failed, will try again: " in a.said
     assert trouble.said in a.said
     assert f"{path}: sink works again" in a.said
     lost = {key: sum(loss[key] for loss in losses) for key in ("messages", "packets", "bytes")}
