@@ -101,3 +101,41 @@ def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path) -> None:
         # All packets are of one size.
         assert got[packets + 1] == got[packets] * 128
     assert not meter.exists()
+
+
+def test_a_meter_has_one_gateway(tmp_path: Path) -> None:
+    """A second process with the same meter says who is at fault, and leaves the first alone."""
+    meter = tmp_path / "run" / "meter"
+    config = f'meter = "{meter}"\n' + CONFIG.format(me=1, peer=2)
+    with joined() as (left, right), started(left, tmp_path / "a", config) as a:
+        wait_for(lambda: relays(a), "the gateway is up")
+        other = config.replace("netlog0", "netlog1").replace("41641", "41642")
+        with started(right, tmp_path / "b", other) as b:
+            assert b.ended() == 1
+        assert "another process polls this meter" in b.said
+        assert str(meter) in b.said
+        assert a.process.poll() is None
+        assert a.stop() == 0
+
+
+def test_a_meter_of_another_size_is_emptied_first(tmp_path: Path) -> None:
+    """With another `max_flows` the successor emits what is there, and makes a new file."""
+    flows, meter = tmp_path / "flows.jsonl", tmp_path / "run" / "meter"
+    config = f'meter = "{meter}"\n' + CONFIG.format(me=1, peer=2).replace("= 0.2", "= 60")
+    config += f'[[sinks]]\ntype = "file"\npath = "{flows}"\n'
+    with joined() as (left, _):
+        with started(left, tmp_path / "a", config) as a:
+            wait_for(lambda: relays(a), "the gateway is up")
+            with left.entered():
+                user = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            with user:
+                for _ in range(5):
+                    user.sendto(bytes(100), ("100.64.0.2", 6000))
+            wait_for(lambda: kernel(a.counters())[0] >= 5, "packets cross")
+            size = meter.stat().st_size
+        with started(left, tmp_path / "b", config.replace("= 1024", "= 4096")) as b:
+            wait_for(lambda: relays(b), "the gateway is up")
+            assert meter.stat().st_size > size
+            assert summed(in_file(flows), "virtual")[:2] == (5, 5 * 128)
+            assert b.stop() == 0
+    assert summed(in_file(flows), "virtual")[:2] == (5, 5 * 128)
