@@ -61,6 +61,34 @@ static inline uint32_t load_acquire_32(const uint32_t *word)
 	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
+static inline uint32_t load_relaxed_32(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+/* Returns what was there. acq_rel. */
+static inline uint32_t exchange_32(uint32_t *word, uint32_t desired)
+{
+	return __atomic_exchange_n(word, desired, __ATOMIC_ACQ_REL);
+}
+
+/* As compare_exchange(). */
+static inline bool compare_exchange_32(uint32_t *word, uint32_t expected, uint32_t desired)
+{
+	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+static inline void add_relaxed_32(uint32_t *word, uint32_t value)
+{
+	__atomic_fetch_add(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void add_relaxed(uint64_t *word, uint64_t value)
+{
+	__atomic_fetch_add(word, value, __ATOMIC_RELAXED);
+}
+
 static inline void add_release_32(uint32_t *word, uint32_t value)
 {
 	__atomic_fetch_add(word, value, __ATOMIC_RELEASE);

@@ -176,6 +176,18 @@ const uint8_t *netlog_meter_id(const struct netlog_meter *meter)
 	return meter->region->meter_id;
 }
 
+void netlog_meter_read_aside(const struct netlog_meter *meter, struct netlog_aside *aside)
+{
+	/* relaxed: each is whole, and a report may be a moment old. */
+	const struct netlog_aside *shared = &meter->region->aside;
+
+	aside->processes = load_relaxed(&shared->processes);
+	aside->tuns = load_relaxed(&shared->tuns);
+	aside->uncounted_packets = load_relaxed(&shared->uncounted_packets);
+	aside->uncounted_bytes = load_relaxed(&shared->uncounted_bytes);
+	aside->far_descriptors = load_relaxed(&shared->far_descriptors);
+}
+
 size_t netlog_meter_region_bytes(const struct netlog_meter *meter)
 {
 	return meter->region_bytes;

@@ -231,6 +231,26 @@ int netlog_meter_attach(int fd, struct netlog_meter **attached)
 	return 0;
 }
 
+int netlog_meter_adopt(struct netlog_meter *meter, int fd)
+{
+	if (meter->fd < 0 || meter->attached == getpid())
+		return -EPERM;
+	/* The old mapping holds the parent's open file description, and so its locks: as long as it
+	 * is there, no lane of a dead parent could be made good. */
+	void *region = mmap(meter->region, meter->region_bytes, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED, fd, 0);
+
+	if (region == MAP_FAILED)
+		return -errno;
+	close(meter->fd);
+	meter->fd = fd;
+	meter->attached = getpid();
+	meter->polls = false;
+	for (uint32_t number = 0; number < meter->lane_count; number++)
+		store_relaxed(&meter->lanes[number].claimed, 0);
+	return 0;
+}
+
 /* Whether the words of the last poller fit together. */
 static bool valid_progress(const struct netlog_meter *meter)
 {

@@ -35,7 +35,9 @@
 
 #include "flow.h"
 
+#ifndef NETLOG_API
 #define NETLOG_API __attribute__((visibility("default")))
+#endif
 
 struct netlog_meter;
 struct netlog_lane;
@@ -91,6 +93,15 @@ struct netlog_unattributed {
 	uint64_t bytes[NETLOG_REASONS][2];
 };
 
+/* What writers of other processes have to say beside their counts; since the meter was made. */
+struct netlog_aside {
+	uint64_t processes;         /* that attached in order to count */
+	uint64_t tuns;              /* that they opened */
+	uint64_t uncounted_packets; /* that crossed while their thread had no lane: in no message */
+	uint64_t uncounted_bytes;
+	uint64_t far_descriptors; /* that were opened beyond the numbers which are watched */
+};
+
 /* -EINVAL for an option out of range, -ENOMEM, or getrandom(2)'s error. */
 NETLOG_API int netlog_meter_open(const struct netlog_meter_options *options,
 				 struct netlog_meter **meter);
@@ -117,6 +128,13 @@ NETLOG_API int netlog_meter_attach(int fd, struct netlog_meter **meter);
 NETLOG_API int netlog_meter_take_poll(struct netlog_meter *meter);
 NETLOG_API const struct netlog_meter_options *netlog_meter_options_of(
 	const struct netlog_meter *meter);
+/* For a fork of the process that attached: maps the file by `fd`, its own opening of the same file,
+ * in place of its parent's, and takes `fd` over. The parent keeps its lanes, and no lane is in use
+ * here. -EPERM: it is no fork. After another error the meter is as it was. */
+NETLOG_API int netlog_meter_adopt(struct netlog_meter *meter, int fd);
+/* Any process. */
+NETLOG_API void netlog_meter_read_aside(const struct netlog_meter *meter,
+					struct netlog_aside *aside);
 /* 16 random bytes. With the number of an epoch they name a period's counts for ever. */
 NETLOG_API const uint8_t *netlog_meter_id(const struct netlog_meter *meter);
 

@@ -18,7 +18,7 @@
 #define NETLOG_BANKS 2
 
 #define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
-#define NETLOG_REGION_VERSION 2u
+#define NETLOG_REGION_VERSION 3u
 
 /* How far the poller has come; a successor goes on from there. Each word is the number of epochs
  * that have taken the step. writer: the poller; reader: its successor, after it is dead.
@@ -54,6 +54,10 @@ struct netlog_region {
 	_Alignas(NETLOG_LINE) uint32_t wakes;
 
 	_Alignas(NETLOG_LINE) struct netlog_progress progress;
+
+	/* writers: any thread of any process; reader: the poller, for a report. Plain counters,
+	 * added to with relaxed order. */
+	_Alignas(NETLOG_LINE) struct netlog_aside aside;
 };
 
 struct netlog_lane_header {

@@ -40,6 +40,26 @@ def sources() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in CSRC.glob("*.c"))
 
 
+def headers() -> list[str]:
+    """Every header, likewise."""
+    return sorted(str(path.relative_to(ROOT)) for path in CSRC.rglob("*.h"))
+
+
+PRELOAD_CORE = ("meter", "meter_file", "poll", "merge", "table", "packet", "frame")
+# A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
+# must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
+PRELOAD_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
+# The program may hold a meter of its own, whose functions these are not.
+PRELOAD_FLAGS += ["-DNETLOG_API=", "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
+
+
+def preload_sources() -> list[str]:
+    """The C files of the preload library: its own, and those of the core that count."""
+    core = [CSRC / f"{name}.c" for name in PRELOAD_CORE]
+    files = [*CSRC.glob("preload/*.c"), *core, *CSRC.glob("count*.c")]
+    return sorted(str(path.relative_to(ROOT)) for path in files)
+
+
 ffi = FFI()
 ffi.cdef((CSRC / "netlog.cdef").read_text())
 _compiler, _linker = compile_flags()
@@ -48,7 +68,7 @@ ffi.set_source(
     '#include "core.h"',
     sources=sources(),
     include_dirs=[str(CSRC)],
-    depends=[str(path.relative_to(ROOT)) for path in sorted(CSRC.glob("*.h"))],
+    depends=headers(),
     extra_compile_args=_compiler,
     extra_link_args=_linker,
     libraries=["pthread"],

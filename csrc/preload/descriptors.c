@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "descriptors.h"
+
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "next.h"
+#include "process.h"
+
+#define MISC_MAJOR 10
+#define TUN_MINOR  200
+#define VNET_BYTES 10 /* of the oldest virtio header, until TUNSETVNETHDRSZ */
+#define MAX_PORTS  64
+
+uint32_t descriptor_words[DESCRIPTORS];
+struct remote descriptor_remotes[DESCRIPTORS];
+uint32_t descriptor_tuns;
+
+static uint16_t chosen_ports[MAX_PORTS];
+static int n_chosen_ports;
+
+static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+/* Puts a word in place, and keeps the number of TUNs right. */
+static void put(int fd, uint32_t word)
+{
+	/* Memory of the parent, who waits: its descriptors stay what they are. */
+	if (process_is_vforked())
+		return;
+	uint32_t old = exchange_32(&descriptor_words[fd], word);
+
+	if ((word & WORD_KIND) == WORD_TUN)
+		add_relaxed_32(&descriptor_tuns, 1);
+	if ((old & WORD_KIND) == WORD_TUN)
+		add_relaxed_32(&descriptor_tuns, (uint32_t)-1);
+}
+
+void descriptor_set(int fd, uint32_t word)
+{
+	if (fd < 0)
+		return;
+	if ((uint32_t)fd >= DESCRIPTORS) {
+		if (word)
+			process_note_far();
+		return;
+	}
+	/* Most descriptors are none of ours, neither before nor after. */
+	if (word || load_relaxed_32(&descriptor_words[fd]))
+		put(fd, word);
+}
+
+void descriptor_forget(int fd)
+{
+	descriptor_set(fd, 0);
+}
+
+void descriptor_forget_range(unsigned int first, unsigned int last)
+{
+	for (unsigned int fd = first; fd <= last && fd < DESCRIPTORS; fd++)
+		descriptor_forget((int)fd);
+}
+
+void descriptor_copy(int from, int to)
+{
+	uint32_t word = descriptor_word(from);
+
+	if (from == to || to < 0)
+		return;
+	if ((word & WORD_KIND) == WORD_SOCK && (uint32_t)to < DESCRIPTORS)
+		descriptor_remotes[to] = descriptor_remotes[from];
+	descriptor_set(to, word);
+}
+
+void descriptor_set_socket(int fd, int family, int type)
+{
+	uint32_t word = WORD_SOCK;
+
+	type &= ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (type == SOCK_STREAM)
+		word |= SOCK_STREAMS;
+	if ((family != AF_INET && family != AF_INET6) ||
+	    (type != SOCK_STREAM && type != SOCK_DGRAM))
+		word = 0;
+	if (word && fd >= 0 && (uint32_t)fd < DESCRIPTORS)
+		memset(&descriptor_remotes[fd], 0, sizeof(descriptor_remotes[fd]));
+	descriptor_set(fd, word);
+}
+
+void descriptor_set_tun(int fd)
+{
+	int saved = errno;
+	int header_bytes = VNET_BYTES;
+	struct ifreq request;
+	uint32_t word = WORD_TUN;
+
+	memset(&request, 0, sizeof(request));
+	if (NEXT(ioctl)(fd, TUNGETIFF, &request)) {
+		errno = saved;
+		return;
+	}
+	uint32_t flags = (uint16_t)request.ifr_flags;
+
+	if (!(flags & IFF_NO_PI))
+		word |= TUN_PI;
+	if (flags & IFF_TAP)
+		word |= TUN_TAP;
+	if (flags & IFF_VNET_HDR) {
+		(void)NEXT(ioctl)(fd, TUNGETVNETHDRSZ, &header_bytes);
+		word |= TUN_VNET | (uint32_t)header_bytes << TUN_VNET_AT;
+	}
+	descriptor_set(fd, word);
+	errno = saved;
+}
+
+void descriptor_connected(int fd)
+{
+	uint32_t word = descriptor_word(fd);
+
+	if ((word & WORD_KIND) == WORD_SOCK && !process_is_vforked())
+		(void)compare_exchange_32(&descriptor_words[fd], word,
+					  word & (WORD_KIND | SOCK_STREAMS));
+}
+
+bool remote_from(const void *address, socklen_t length, struct remote *remote)
+{
+	const struct sockaddr_in *in = address;
+	const struct sockaddr_in6 *in6 = address;
+
+	if (!address || length < sizeof(*in))
+		return false;
+	if (in->sin_family == AF_INET) {
+		memcpy(remote->address, mapped_prefix, sizeof(mapped_prefix));
+		memcpy(remote->address + 12, &in->sin_addr, 4);
+		remote->port = ntohs(in->sin_port);
+		remote->version = 4;
+		return true;
+	}
+	if (in->sin_family != AF_INET6 || length < sizeof(*in6))
+		return false;
+	memcpy(remote->address, &in6->sin6_addr, sizeof(remote->address));
+	remote->port = ntohs(in6->sin6_port);
+	remote->version = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6;
+	return true;
+}
+
+void descriptors_choose_ports(const char *ports)
+{
+	while (ports && *ports && n_chosen_ports < MAX_PORTS) {
+		char *end;
+		unsigned long port = strtoul(ports, &end, 10);
+
+		if (end == ports)
+			return;
+		chosen_ports[n_chosen_ports++] = (uint16_t)port;
+		ports = *end ? end + 1 : end;
+	}
+}
+
+static bool is_chosen(uint16_t port)
+{
+	for (int i = 0; i < n_chosen_ports; i++) {
+		if (chosen_ports[i] == port)
+			return true;
+	}
+	return false;
+}
+
+uint32_t descriptor_know_socket(int fd, uint32_t word)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	struct remote local = {.port = 0};
+	struct remote *peer = &descriptor_remotes[fd];
+	uint32_t known = (word & (WORD_KIND | SOCK_STREAMS)) | SOCK_KNOWN;
+	uint16_t segment_bytes = peer->segment_bytes;
+
+	if (word & SOCK_KNOWN)
+		return word;
+	if (!getpeername(fd, (struct sockaddr *)&address, &length) &&
+	    remote_from(&address, length, peer))
+		known |= SOCK_HAS_PEER;
+	peer->segment_bytes = segment_bytes;
+	length = sizeof(address);
+	if (n_chosen_ports && !getsockname(fd, (struct sockaddr *)&address, &length))
+		(void)remote_from(&address, length, &local);
+	if (!n_chosen_ports || is_chosen(local.port) ||
+	    (known & SOCK_HAS_PEER && is_chosen(peer->port)))
+		known |= SOCK_COUNTED;
+	/* Whoever has closed or connected it meanwhile is right. */
+	if (!process_is_vforked())
+		(void)compare_exchange_32(&descriptor_words[fd], word, known);
+	return known;
+}
+
+void descriptor_inherit(int fd)
+{
+	int saved = errno;
+	struct stat status;
+	int family = 0, type = 0;
+	socklen_t length = sizeof(int);
+
+	if (fstat(fd, &status)) {
+		errno = saved;
+		return;
+	}
+	if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(MISC_MAJOR, TUN_MINOR)) {
+		descriptor_set_tun(fd);
+	} else if (S_ISSOCK(status.st_mode) &&
+		   !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) &&
+		   !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length)) {
+		descriptor_set_socket(fd, family, type);
+	}
+	errno = saved;
+}

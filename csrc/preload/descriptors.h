@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* descriptors: what each file descriptor of this process is to us.
+ *
+ * One word a descriptor: 0 for those that are none of ours, which is one load and one comparison in
+ * a hook. The table is private to the process, as descriptors are: a fork gets a copy, and a child
+ * that closes all of its own leaves the parent's alone. A child of vfork(2) shares the memory, not
+ * the descriptors, so it changes nothing here.
+ *
+ * Threads: any. A thread that uses a descriptor while another closes it may be counted for either.
+ * Bounds: DESCRIPTORS; what is opened beyond is not ours, and counted as far.
+ */
+#ifndef NETLOG_PRELOAD_DESCRIPTORS_H
+#define NETLOG_PRELOAD_DESCRIPTORS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "atomic.h"
+#include "compiler.h"
+
+#define DESCRIPTORS 65536u /* a daemon with more has raised its limit twice; 4 bytes each */
+
+/* A word. The kind stands in two bits, the rest is by kind. */
+#define WORD_KIND     3u
+#define WORD_TUN      1u
+#define WORD_SOCK     2u
+#define TUN_PI        4u /* a 4-byte header precedes each packet: no IFF_NO_PI */
+#define TUN_VNET      8u
+#define TUN_TAP       16u
+#define TUN_VNET_AT   8 /* bytes of the virtio header, from this bit on */
+#define SOCK_STREAMS  4u
+#define SOCK_KNOWN    8u /* the next two bits were found out */
+#define SOCK_COUNTED  16u
+#define SOCK_HAS_PEER 32u
+
+/* Beside the word of a socket. */
+struct remote {
+	uint8_t address[16]; /* the peer's, as in struct netlog_datagram */
+	uint16_t port;
+	uint8_t version;
+	uint8_t reserved;
+	uint16_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
+};
+
+extern uint32_t descriptor_words[DESCRIPTORS];
+extern struct remote descriptor_remotes[DESCRIPTORS];
+/* How many TUN descriptors this process has. */
+extern uint32_t descriptor_tuns;
+
+NETLOG_INLINE uint32_t descriptor_word(int fd)
+{
+	/* relaxed: the word is whole, and whoever uses a descriptor has got it from its maker. */
+	return likely((uint32_t)fd < DESCRIPTORS) ? load_relaxed_32(&descriptor_words[fd]) : 0;
+}
+
+/* Whether sockets are counted now. relaxed: a TUN that another thread opens is the next call's. */
+NETLOG_INLINE bool descriptors_have_tun(void)
+{
+	return load_relaxed_32(&descriptor_tuns) != 0;
+}
+
+/* All of these keep errno. `fd` < 0: nothing happens. */
+
+/* A new descriptor of a kind that is none of ours, or one that is closed now. */
+void descriptor_forget(int fd);
+void descriptor_forget_range(unsigned int first, unsigned int last);
+void descriptor_copy(int from, int to);
+void descriptor_set(int fd, uint32_t word);
+/* A new socket; only those of UDP and TCP matter. */
+void descriptor_set_socket(int fd, int family, int type);
+/* After TUNSETIFF: asks the kernel what it is. */
+void descriptor_set_tun(int fd);
+/* The peer is another one now, or there is one. */
+void descriptor_connected(int fd);
+/* The word of a socket that has had traffic, with SOCK_KNOWN: asks the kernel if need be. */
+uint32_t descriptor_know_socket(int fd, uint32_t word);
+/* One that was there when the program began: looks at it. */
+void descriptor_inherit(int fd);
+
+/* The ports that the user named, separated by commas; NULL or "": all. */
+void descriptors_choose_ports(const char *ports);
+
+/* false if `address` is none of IPv4 or IPv6, or has not all of its bytes. */
+bool remote_from(const void *address, socklen_t length, struct remote *remote);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "next.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct next_functions next_functions;
+
+static void look_up(void *function, const char *name)
+{
+	void *found = dlsym(RTLD_NEXT, name);
+
+	/* ISO C knows no conversion between the two kinds of pointers. */
+	memcpy(function, &found, sizeof(found));
+}
+
+void next_look_up(void)
+{
+#define NEXT_LOOK_UP(name) look_up(&next_functions.name, #name);
+	NEXT_FUNCTIONS(NEXT_LOOK_UP)
+#undef NEXT_LOOK_UP
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <string.h>
+
+#include "descriptors.h"
+#include "frame.h"
+#include "observe.h"
+#include "process.h"
+
+#define PI_BYTES    4
+#define VNET_FIELDS 10 /* of the virtio header, that are looked at */
+/* Of a packet in pieces: all headers that a stack makes. Longer chains of IPv6 extension headers
+ * count as malformed. */
+#define GATHERED 2048
+/* The transport header of a super-packet lies within so many bytes behind its ports. */
+#define TRANSPORT_BYTES 64
+
+/* What stands for a packet whose own bytes are not to be read: no IP version, for a frame of
+ * another protocol, whose bytes could pass for IP's; and a header of version 4 that is too short.
+ * No decoder looks beyond them then. */
+static const uint8_t not_ip[PACKET_IP6_HEADER + PACKET_PORTS];
+static const uint8_t malformed[PACKET_IP6_HEADER + PACKET_PORTS] = {0x40};
+
+static void count(const struct netlog_packet *packet)
+{
+	struct netlog_lane *lane = process_enter();
+
+	if (unlikely(!lane)) {
+		process_count_aside(1, packet->length);
+		return;
+	}
+	netlog_lane_count_packets(lane, packet, 1);
+	process_leave(lane);
+}
+
+/* Those of a super-packet's segments; 0: a packet of its own. */
+static uint16_t segment_bytes(const uint8_t *header)
+{
+	struct virtio_net_hdr fields;
+
+	memcpy(&fields, header, VNET_FIELDS);
+	return (fields.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_NONE
+		       ? 0
+		       : fields.gso_size;
+}
+
+/* Whether all that a decoder reads of the packet is there. */
+static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
+{
+	/* A super-packet is asked about as one packet, with room behind its ports. */
+	struct netlog_packet plain = *packet;
+
+	if (captured >= packet->length)
+		return true;
+	plain.gso_size = 0;
+	if (packet->gso_size)
+		captured = captured > TRANSPORT_BYTES ? captured - TRANSPORT_BYTES : 0;
+	return netlog_packet_has_headers(&plain, captured);
+}
+
+/* Moves a TAP's frame to its IP packet. Returns false for a frame of another kind, or a cut one;
+ * then only its length is moved. */
+static bool unwrap(struct netlog_frame *frame)
+{
+	if (netlog_frame_unwrap(NETLOG_LINK_ETHERNET, frame) == NETLOG_FRAME_PACKET)
+		return true;
+	frame->length -=
+		frame->length < FRAME_ETHERNET_HEADER ? frame->length : FRAME_ETHERNET_HEADER;
+	return false;
+}
+
+/* data: the first `captured` bytes of what crossed, of `bytes` in all. */
+static void observe(uint32_t word, const uint8_t *data, size_t captured, size_t bytes,
+		    enum netlog_direction direction)
+{
+	struct netlog_packet packet = {.direction = (uint8_t)direction};
+	size_t header = word & TUN_PI ? PI_BYTES : 0;
+	size_t vnet_bytes = word >> TUN_VNET_AT;
+
+	if (word & TUN_VNET && captured >= header + VNET_FIELDS)
+		packet.gso_size = segment_bytes(data + header);
+	header += word & TUN_VNET ? vnet_bytes : 0;
+	if (header > captured)
+		header = captured;
+	struct netlog_frame frame = {
+		.data = data + header,
+		.captured = (uint32_t)(captured - header),
+		.length = (uint32_t)(bytes - header),
+	};
+	bool is_ip = !(word & TUN_TAP) || unwrap(&frame);
+
+	packet.data = frame.data;
+	packet.length = frame.length;
+	if (!is_ip) {
+		packet.data = not_ip;
+		packet.gso_size = 0;
+	} else if (unlikely(!has_headers(&packet, frame.captured))) {
+		packet.data = malformed;
+		packet.gso_size = 0;
+	}
+	count(&packet);
+}
+
+void observe_packet(uint32_t word, const void *data, size_t bytes, enum netlog_direction direction)
+{
+	int saved = errno;
+
+	observe(word, data, bytes, bytes, direction);
+	errno = saved;
+}
+
+void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, size_t bytes,
+			   enum netlog_direction direction)
+{
+	uint8_t gathered[GATHERED];
+	size_t captured = 0;
+	int saved = errno;
+
+	if (n == 1) {
+		observe(word, vectors->iov_base, bytes, bytes, direction);
+	} else {
+		size_t wanted = bytes < sizeof(gathered) ? bytes : sizeof(gathered);
+
+		for (int i = 0; i < n && captured < wanted; i++) {
+			size_t part = vectors[i].iov_len;
+
+			if (part > wanted - captured)
+				part = wanted - captured;
+			memcpy(gathered + captured, vectors[i].iov_base, part);
+			captured += part;
+		}
+		observe(word, gathered, captured, bytes, direction);
+	}
+	errno = saved;
+}

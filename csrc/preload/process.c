@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "descriptors.h"
+#include "meter.h"
+#include "next.h"
+
+#define METER_VARIABLE "NETLOG_PRELOAD_METER"
+#define PORTS_VARIABLE "NETLOG_PRELOAD_PORTS"
+
+/* The hidden descriptor lies below this: the kernel's table grows with the highest number. */
+#define HIDDEN_BELOW 1024
+#define HIDDEN_ROOM  16
+/* Inherited ones have low numbers: nobody passes more. */
+#define INHERITED 256
+/* A thread that got no lane asks again after so many packets: each time costs a system call a lane.
+ */
+#define PACKETS_BETWEEN_ASKING 1024
+
+/* Wiped in every fork, also in one that runs no handlers: 0 says so. */
+struct alive {
+	uint64_t pid;
+};
+
+int process_hidden_fd = -1;
+
+static struct netlog_meter *meter;
+static struct alive no_page;
+static struct alive *alive = &no_page;
+static pthread_key_t at_thread_end;
+
+static __thread struct netlog_lane *own_lane;
+static __thread uint32_t refusals; /* packets until a lane is asked for again */
+static __thread bool inside;
+
+bool process_is_vforked(void)
+{
+	uint64_t pid = load_relaxed(&alive->pid);
+
+	/* 0: before the library was set up, or a fork that nobody has told of: its own memory. */
+	return pid && pid != (uint64_t)getpid();
+}
+
+/* A copy of the descriptor at a high number, or -1. */
+static int hide(int fd)
+{
+	struct rlimit limit;
+	int most = HIDDEN_BELOW;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < HIDDEN_BELOW)
+		most = (int)limit.rlim_cur;
+	for (int least = most - HIDDEN_ROOM; least > 2; least /= 2) {
+		int hidden = NEXT(fcntl)(fd, F_DUPFD_CLOEXEC, least);
+
+		if (hidden >= 0)
+			return hidden;
+	}
+	return -1;
+}
+
+/* In a fork: the parent's lanes, and its locks, are not ours. */
+static void begin_as_fork(void)
+{
+	char path[64];
+	int saved = errno;
+
+	own_lane = NULL;
+	inside = false;
+	refusals = 0;
+	store_relaxed(&alive->pid, (uint64_t)getpid());
+	if (!meter)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", process_hidden_fd);
+	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	int hidden = fd < 0 ? -1 : hide(fd);
+
+	if (fd >= 0)
+		(void)NEXT(close)(fd);
+	if (hidden >= 0) {
+		process_hidden_fd = hidden;
+		/* It closes the parent's. */
+		if (netlog_meter_adopt(meter, hidden)) {
+			(void)NEXT(close)(hidden);
+			process_hidden_fd = meter->fd;
+		}
+	}
+	errno = saved;
+}
+
+static void end_thread(void *unused)
+{
+	(void)unused;
+	if (own_lane && load_relaxed(&alive->pid)) {
+		netlog_lane_release(own_lane);
+		own_lane = NULL;
+	}
+}
+
+static bool take_lane(void)
+{
+	if (refusals) {
+		refusals--;
+		return false;
+	}
+	if (netlog_meter_acquire_lane(meter, &own_lane)) {
+		own_lane = NULL;
+		refusals = PACKETS_BETWEEN_ASKING;
+		return false;
+	}
+	/* Any value but NULL: end_thread() is called for it. */
+	(void)pthread_setspecific(at_thread_end, &own_lane);
+	return true;
+}
+
+struct netlog_lane *process_enter(void)
+{
+	if (unlikely(!meter))
+		return NULL;
+	if (unlikely(!load_relaxed(&alive->pid)))
+		begin_as_fork();
+	if (unlikely(inside))
+		return NULL;
+	/* Before the lane is there: a signal handler must not take another one. */
+	inside = true;
+	if (unlikely(!own_lane) && !take_lane()) {
+		inside = false;
+		return NULL;
+	}
+	netlog_lane_enter(own_lane);
+	return own_lane;
+}
+
+void process_leave(struct netlog_lane *lane)
+{
+	netlog_lane_leave(lane);
+	inside = false;
+}
+
+void process_count_aside(uint64_t packets, uint64_t bytes)
+{
+	if (!meter)
+		return;
+	add_relaxed(&meter->region->aside.uncounted_packets, packets);
+	add_relaxed(&meter->region->aside.uncounted_bytes, bytes);
+}
+
+void process_note_tun(void)
+{
+	struct netlog_lane *lane = process_enter();
+
+	if (lane)
+		process_leave(lane);
+	if (meter)
+		add_relaxed(&meter->region->aside.tuns, 1);
+}
+
+void process_note_far(void)
+{
+	if (meter)
+		add_relaxed(&meter->region->aside.far_descriptors, 1);
+}
+
+void process_move_hidden(void)
+{
+	int hidden = meter ? hide(process_hidden_fd) : -1;
+	int old = process_hidden_fd;
+
+	/* Without it no further lane can be had, but those that are taken go on: the mapping keeps
+	 * their locks. */
+	process_hidden_fd = hidden;
+	if (meter)
+		meter->fd = hidden;
+	(void)NEXT(close)(old);
+}
+
+static void attach(const char *path)
+{
+	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	if (!netlog_meter_attach(fd, &meter)) {
+		int hidden = hide(meter->fd);
+
+		if (hidden >= 0) {
+			(void)NEXT(close)(meter->fd);
+			meter->fd = hidden;
+		}
+		process_hidden_fd = meter->fd;
+		add_relaxed(&meter->region->aside.processes, 1);
+	}
+	(void)NEXT(close)(fd);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	const char *path = getenv(METER_VARIABLE);
+	int saved = errno;
+
+	next_look_up();
+	if (!path || pthread_key_create(&at_thread_end, end_thread))
+		return;
+	void *page =
+		mmap(NULL, NETLOG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page != MAP_FAILED) {
+		(void)madvise(page, NETLOG_PAGE, MADV_WIPEONFORK);
+		alive = page;
+	}
+	alive->pid = (uint64_t)getpid();
+	attach(path);
+	if (meter) {
+		(void)pthread_atfork(NULL, NULL, begin_as_fork);
+		descriptors_choose_ports(getenv(PORTS_VARIABLE));
+		for (int inherited = 0; inherited < INHERITED; inherited++)
+			descriptor_inherit(inherited);
+		if (descriptors_have_tun())
+			process_note_tun();
+	}
+	errno = saved;
+}

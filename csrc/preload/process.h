@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* process: this process's hold on the meter, and its threads' lanes.
+ *
+ * The meter's file is opened and mapped before the program begins, so that chroot(2), setuid(2) and
+ * closing all descriptors come too late to harm. The mapping keeps the open file description, and
+ * with it the locks, whatever becomes of the descriptor; that is kept at a high number, and the
+ * hooks keep the program from closing it.
+ *
+ * A fork opens the file anew at once (through /proc), since locks must not be shared; where it can
+ * not, what it moves is not counted but added up aside.
+ *
+ * Each thread takes a lane with its first packet and gives it back when it ends. A thread without a
+ * lane, or a signal handler that interrupts the counting, adds up aside too. Nothing ever waits.
+ *
+ * Threads: any. Errors: none reach the program; errno is the caller's to keep.
+ */
+#ifndef NETLOG_PRELOAD_PROCESS_H
+#define NETLOG_PRELOAD_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct netlog_lane;
+
+/* The descriptor of the meter, which is not the program's to close; -1: none. */
+extern int process_hidden_fd;
+
+/* The lane of this thread, entered; NULL: count aside. */
+struct netlog_lane *process_enter(void);
+void process_leave(struct netlog_lane *lane);
+/* What could not be counted. */
+void process_count_aside(uint64_t packets, uint64_t bytes);
+/* A TUN was opened: takes a lane, so that the first packet need not wait for its pages. */
+void process_note_tun(void);
+/* A descriptor that would be ours is beyond the table. */
+void process_note_far(void);
+/* Whether this is a child of vfork(2), in its parent's memory. */
+bool process_is_vforked(void);
+/* Puts the hidden descriptor elsewhere, as the program wants the number. */
+void process_move_hidden(void);
+
+#endif
