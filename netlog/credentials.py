@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from netlog.config import Config
 from netlog.errors import ConfigError
+from netlog.exec_config import ExecConfig
 from netlog.sink_config import HecSinkConfig, HttpJsonSinkConfig, HttpSinkConfig, RemoteSinkConfig
 
 __all__ = ["Credentials", "read_credentials"]
@@ -34,7 +35,7 @@ class Credentials:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def read_credentials(config: Config, origin: str) -> tuple[Credentials, ...]:
+def read_credentials(config: Config | ExecConfig, origin: str) -> tuple[Credentials, ...]:
     """Read the secrets of every sink, and see whether its certificates can be read.
 
     A file that others can read is a warning, and so is a URL that is not encrypted.

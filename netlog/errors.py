@@ -6,6 +6,7 @@ __all__ = [
     "MeterFileError",
     "MissingExtraError",
     "NetlogError",
+    "NotMeterableError",
     "StateError",
 ]
 
@@ -28,6 +29,10 @@ class StateError(NetlogError, RuntimeError):
 
 class ConfigError(NetlogError, ValueError):
     """A configuration is wrong; the text names the file, the key and what was expected."""
+
+
+class NotMeterableError(NetlogError):
+    """A program can not be metered from inside; the text says why, and what can be done."""
 
 
 class MissingExtraError(NetlogError, ImportError):

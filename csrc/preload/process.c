@@ -25,6 +25,10 @@
  */
 #define PACKETS_BETWEEN_ASKING 1024
 
+/* The byte of the meter's file that each process locks for as long as it lives: whoever polls sees
+ * whether anybody is left. Beyond those of meter_file.c. */
+#define PRESENCE_BYTE 512
+
 /* Wiped in every fork, also in one that runs no handlers: 0 says so. */
 struct alive {
 	uint64_t pid;
@@ -66,6 +70,13 @@ static int hide(int fd)
 	return -1;
 }
 
+static void show_presence(int fd)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_start = PRESENCE_BYTE, .l_len = 1};
+
+	(void)NEXT(fcntl)(fd, F_OFD_SETLK, &lock);
+}
+
 /* In a fork: the parent's lanes, and its locks, are not ours. */
 static void begin_as_fork(void)
 {
@@ -85,6 +96,8 @@ static void begin_as_fork(void)
 	if (fd >= 0)
 		(void)NEXT(close)(fd);
 	if (hidden >= 0) {
+		/* Before the parent's opening goes: somebody is there all the time. */
+		show_presence(hidden);
 		process_hidden_fd = hidden;
 		/* It closes the parent's. */
 		if (netlog_meter_adopt(meter, hidden)) {
@@ -195,6 +208,7 @@ static void attach(const char *path)
 			meter->fd = hidden;
 		}
 		process_hidden_fd = meter->fd;
+		show_presence(meter->fd);
 		add_relaxed(&meter->region->aside.processes, 1);
 	}
 	(void)NEXT(close)(fd);

@@ -11,6 +11,7 @@ from pathlib import Path
 from netlog.config import Config
 from netlog.credentials import Credentials
 from netlog.errors import ConfigError
+from netlog.exec_config import ExecConfig
 from netlog.sink_config import FileSinkConfig, RemoteSinkConfig, SinkConfig, sink_names
 from netlog.sinks.archive import load_zstd
 from netlog.sinks.base import Sink
@@ -30,7 +31,9 @@ FILE_SPOOL_BYTES = 64 << 20
 DIGEST_CHARS = 12
 
 
-def open_sinks(config: Config, credentials: Sequence[Credentials], origin: str) -> dict[str, Sink]:
+def open_sinks(
+    config: Config | ExecConfig, credentials: Sequence[Credentials], origin: str
+) -> dict[str, Sink]:
     """Open every sink of a configuration; if one can not be had, none stays open.
 
     Args:
@@ -64,7 +67,9 @@ def open_sinks(config: Config, credentials: Sequence[Credentials], origin: str) 
     return sinks
 
 
-def check_sinks(config: Config, credentials: Sequence[Credentials], origin: str) -> None:
+def check_sinks(
+    config: Config | ExecConfig, credentials: Sequence[Credentials], origin: str
+) -> None:
     """See whether `open_sinks` has what it needs, but open nothing.
 
     Args:
@@ -84,7 +89,7 @@ def check_sinks(config: Config, credentials: Sequence[Credentials], origin: str)
             load_zstd()
 
 
-def _local(name: str, sink: SinkConfig, config: Config) -> Sink:
+def _local(name: str, sink: SinkConfig, config: Config | ExecConfig) -> Sink:
     if not isinstance(sink, FileSinkConfig):
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed", name)
