@@ -93,19 +93,11 @@ void descriptor_set_socket(int fd, int family, int type)
 	descriptor_set(fd, word);
 }
 
-void descriptor_set_tun(int fd)
+void descriptor_set_tun(int fd, uint32_t flags)
 {
 	int saved = errno;
 	int header_bytes = VNET_BYTES;
-	struct ifreq request;
 	uint32_t word = WORD_TUN;
-
-	memset(&request, 0, sizeof(request));
-	if (NEXT(ioctl)(fd, TUNGETIFF, &request)) {
-		errno = saved;
-		return;
-	}
-	uint32_t flags = (uint16_t)request.ifr_flags;
 
 	if (!(flags & IFF_NO_PI))
 		word |= TUN_PI;
@@ -117,6 +109,15 @@ void descriptor_set_tun(int fd)
 	}
 	descriptor_set(fd, word);
 	errno = saved;
+}
+
+void descriptor_set_vnet_bytes(int fd, int bytes)
+{
+	uint32_t word = descriptor_word(fd);
+
+	if ((word & WORD_KIND) == WORD_TUN && word & TUN_VNET)
+		descriptor_set(fd,
+			       (word & ((1u << TUN_VNET_AT) - 1)) | (uint32_t)bytes << TUN_VNET_AT);
 }
 
 void descriptor_connected(int fd)
@@ -199,6 +200,30 @@ uint32_t descriptor_know_socket(int fd, uint32_t word)
 	return known;
 }
 
+/* TUNGETIFF has another meaning for the bit of IFF_NO_PI, so the flags come from sysfs. */
+static void inherit_tun(int fd)
+{
+	char text[32], path[64];
+	struct ifreq request;
+
+	memset(&request, 0, sizeof(request));
+	if (NEXT(ioctl)(fd, TUNGETIFF, &request))
+		return;
+	uint32_t flags = (uint16_t)request.ifr_flags | IFF_NO_PI;
+
+	(void)snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", request.ifr_name);
+	int file = NEXT(open)(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = file < 0 ? -1 : NEXT(read)(file, text, sizeof(text) - 1);
+
+	if (n > 0) {
+		text[n] = '\0';
+		flags = (uint32_t)strtoul(text, NULL, 16);
+	}
+	if (file >= 0)
+		(void)NEXT(close)(file);
+	descriptor_set_tun(fd, flags);
+}
+
 void descriptor_inherit(int fd)
 {
 	int saved = errno;
@@ -211,7 +236,7 @@ void descriptor_inherit(int fd)
 		return;
 	}
 	if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(MISC_MAJOR, TUN_MINOR)) {
-		descriptor_set_tun(fd);
+		inherit_tun(fd);
 	} else if (S_ISSOCK(status.st_mode) &&
 		   !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) &&
 		   !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length)) {

@@ -70,8 +70,10 @@ void descriptor_copy(int from, int to);
 void descriptor_set(int fd, uint32_t word);
 /* A new socket; only those of UDP and TCP matter. */
 void descriptor_set_socket(int fd, int family, int type);
-/* After TUNSETIFF: asks the kernel what it is. */
-void descriptor_set_tun(int fd);
+/* After TUNSETIFF, with the flags that it gave back. */
+void descriptor_set_tun(int fd, uint32_t flags);
+/* After TUNSETVNETHDRSZ. */
+void descriptor_set_vnet_bytes(int fd, int bytes);
 /* The peer is another one now, or there is one. */
 void descriptor_connected(int fd);
 /* The word of a socket that has had traffic, with SOCK_KNOWN: asks the kernel if need be. */

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <netinet/udp.h>
 
@@ -188,10 +189,12 @@ HOOK int ioctl(int fd, unsigned long request, ...)
 	if (likely(rc < 0))
 		return rc;
 	if (request == TUNSETIFF) {
-		descriptor_set_tun(fd);
+		const struct ifreq *made = argument;
+
+		descriptor_set_tun(fd, (uint16_t)made->ifr_flags);
 		process_note_tun();
-	} else if (request == TUNSETVNETHDRSZ && descriptor_word(fd)) {
-		descriptor_set_tun(fd);
+	} else if (request == TUNSETVNETHDRSZ) {
+		descriptor_set_vnet_bytes(fd, *(const int *)argument);
 	}
 	return rc;
 }

@@ -1,0 +1,201 @@
+"""VPN daemons of the distribution under `netlog exec`, each in a namespace of its own.
+
+The overlay is 100.64.0.1 (left) and 100.64.0.2 (right) on `tun0`, the underlay 192.0.2.1 and
+192.0.2.2 on `lan0`. IPv6 is off, so that what crosses either is what the test and the daemon send.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateways import is_up, joined
+from namespace import Namespace, wait_for
+from runs import ROOT, kernel, summed
+
+EXEC = (sys.executable, "-W", "error", "-m", "netlog", "exec")
+BULK_BYTES = 3 << 20
+Sums = tuple[int, int, int, int]
+
+
+@dataclass
+class Metered:
+    """A daemon under `netlog exec`."""
+
+    process: subprocess.Popen[bytes]
+    namespace: Namespace
+    folder: Path
+    interface: str = "tun0"
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def said(self) -> str:
+        """What the daemon and netlog have said so far."""
+        return (self.folder / "said").read_text(errors="replace")
+
+    def is_up(self) -> bool:
+        """Whether the tunnel's interface is there and up; a daemon that has ended never will be."""
+        assert self.process.poll() is None, self.said
+        try:
+            return is_up(self.namespace, self.interface)
+        except AssertionError:
+            return False
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit status, with its messages read."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until it has ended; its exit status, with its messages read."""
+        status = self.process.wait(30)
+        lines = (self.folder / "flows.jsonl").read_text().splitlines()
+        self.messages = [json.loads(line) for line in lines]
+        assert "Traceback" not in self.said, self.said
+        return status
+
+    def tun(self) -> Sums:
+        """All that its messages have of the interface."""
+        return summed(self.messages, "virtual", "subnet", "exit")
+
+    def sock(self) -> Sums:
+        """All that they have of the sockets."""
+        return summed(self.messages, "physical")
+
+
+@contextlib.contextmanager
+def metered(
+    namespace: Namespace, folder: Path, command: Sequence[str], *options: str
+) -> Iterator[Metered]:
+    """Run a daemon under `netlog exec`; whatever happens, end it."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "said").open("wb") as said:
+        process = namespace.popen(
+            *EXEC,
+            *("--output", "flows.jsonl", "--node-id", "n", "--route", "100.64.0.0/24"),
+            *("--poll-period", "0.2", *options, "--", *command),
+            stdout=said,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+    try:
+        yield Metered(process, namespace, folder)
+    finally:
+        # Its own session: the daemon has to go too, also where netlog is killed.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def underlay() -> Iterator[tuple[Namespace, Namespace]]:
+    """Two namespaces with a link, in which nobody talks IPv6."""
+    with joined() as (left, right):
+        for namespace in (left, right):
+            for which in ("all", "default"):
+                namespace.sysctl(f"net/ipv6/conf/{which}/disable_ipv6", 1)
+        yield left, right
+
+
+@contextlib.contextmanager
+def tunnel(
+    folder: Path, left_command: Sequence[str], right_command: Sequence[str], *options: str
+) -> Iterator[tuple[Metered, Metered]]:
+    """A daemon on either side, both metered, to the point where packets pass."""
+    with (
+        underlay() as (left, right),
+        metered(left, folder / "a", left_command, *options) as a,
+        metered(right, folder / "b", right_command, *options) as b,
+    ):
+        for each in (a, b):
+            wait_for(each.is_up, f"the tunnel is up: {each.said}")
+        wait_for(lambda: answers(a), "the other end answers")
+        yield a, b
+
+
+def answers(a: Metered) -> bool:
+    """Whether a ping comes back."""
+    with a.namespace.entered():
+        done = subprocess.run(
+            ("ping", "-q", "-c", "1", "-W", "0.3", "100.64.0.2"), capture_output=True, check=False
+        )
+    return done.returncode == 0
+
+
+def talk(a: Metered, b: Metered) -> None:
+    """Ping from a to b, and move some megabytes over TCP from a to b."""
+    a.namespace.run("ping", "-q", "-c", "5", "-i", "0.01", "100.64.0.2")
+    with b.namespace.entered():
+        listening = socket.create_server(("100.64.0.2", 6000))
+    with listening:
+        with a.namespace.entered():
+            sending = socket.create_connection(("100.64.0.2", 6000), timeout=20)
+        with sending, listening.accept()[0] as receiving:
+            receiving.settimeout(20)
+            sender = threading.Thread(target=send, args=(sending,))
+            sender.start()
+            received = 0
+            while got := len(receiving.recv(1 << 16)):
+                received += got
+            sender.join()
+    assert received == BULK_BYTES
+
+
+def send(sending: socket.socket) -> None:
+    """Send BULK_BYTES, and no more."""
+    data = bytes(1 << 16)
+    for _ in range(BULK_BYTES // len(data)):
+        sending.sendall(data)
+    sending.shutdown(socket.SHUT_WR)
+
+
+def rest(*ends: Metered) -> None:
+    """Wait until nothing crosses the interfaces any more: acknowledgements under way."""
+    last: list[Any] = []
+
+    def unchanged() -> bool:
+        nonlocal last
+        before, last = last, [end.namespace.counters(end.interface) for end in ends]
+        return before == last
+
+    wait_for(unchanged, "the tunnel is quiet")
+
+
+def udp(namespace: Namespace) -> tuple[int, int]:
+    """Datagrams that the kernel sent for a namespace's sockets, and that they received."""
+    found = namespace.snmp()
+    return found["UdpOutDatagrams"], found["UdpInDatagrams"]
+
+
+def check(a: Metered, b: Metered, *, header_bytes: int = 0, physical: bool = True) -> None:
+    """Talk, stop both, and compare their messages with the kernel.
+
+    `header_bytes`: what the interface's own counters have on each packet beyond it.
+    """
+    talk(a, b)
+    rest(a, b)
+    for each in (a, b):
+        # Daemons talk among themselves as well: the interface goes down first, then they end.
+        expected = kernel(each.namespace.counters(each.interface))
+        each.stop()
+        sent, sent_bytes, received, received_bytes = each.tun()
+        sent_bytes += header_bytes * sent
+        received_bytes += header_bytes * received
+        counted = sent, sent_bytes, received, received_bytes
+        assert counted == expected, f"{counted} != {expected}: {each.said}"
+        assert expected[1] + expected[3] > BULK_BYTES
+        if physical:
+            datagrams = each.sock()[0], each.sock()[2]
+            sockets = udp(each.namespace)
+            assert datagrams == sockets, f"{datagrams} != {sockets}: {each.said}"
