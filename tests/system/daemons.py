@@ -49,6 +49,15 @@ class Metered:
         except AssertionError:
             return False
 
+    def await_answer(self, other: "Metered") -> None:
+        """Wait until packets pass between the two."""
+        try:
+            for each in (self, other):
+                wait_for(each.is_up, "the interface is up")
+            wait_for(lambda: answers(self), "the other end answers")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.said}\n{other.said}") from error
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop; its exit status, with its messages read."""
         self.process.send_signal(number)
@@ -118,9 +127,7 @@ def tunnel(
         metered(left, folder / "a", left_command, *options) as a,
         metered(right, folder / "b", right_command, *options) as b,
     ):
-        for each in (a, b):
-            wait_for(each.is_up, f"the tunnel is up: {each.said}")
-        wait_for(lambda: answers(a), "the other end answers")
+        a.await_answer(b)
         yield a, b
 
 

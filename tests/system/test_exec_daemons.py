@@ -1,23 +1,86 @@
 """`netlog exec`: unmodified daemons of the distribution, checked against the kernel's counters."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from daemons import check, tunnel
+from daemon_configs import fastd, n2n, openvpn, socat, tinc, vtun
+from daemons import check, metered, tunnel, underlay
 
 pytestmark = pytest.mark.root
 
-SOCAT = "TUN:100.64.0.{me}/24,tun-name=tun0,tun-type=tun,up{pi}"
 
-
-def socat(me: int, pi: str) -> tuple[str, ...]:
-    """One end of a tunnel by socat: UDP datagrams read(2) and written(2)."""
-    tun = SOCAT.format(me=me, pi=pi)
-    return "socat", tun, f"UDP-DATAGRAM:192.0.2.{3 - me}:5555,bind=192.0.2.{me}:5555"
-
-
-@pytest.mark.parametrize("pi", [",iff-no-pi", ""], ids=["plain", "packet-information"])
-def test_socat(tmp_path: Path, pi: str) -> None:
+@pytest.mark.parametrize("packet_information", [False, True], ids=["plain", "header"])
+def test_socat(tmp_path: Path, packet_information: bool) -> None:  # noqa: FBT001 - a parameter
     """socat, with and without the 4-byte header before each packet."""
-    with tunnel(tmp_path, socat(1, pi), socat(2, pi)) as (a, b):
+    with tunnel(tmp_path, *socat(packet_information)) as (a, b):
         check(a, b)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="static-key"),
+        pytest.param(("--multihome",), id="multihome"),
+    ],
+)
+def test_openvpn_udp(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """OpenVPN over UDP, by recvfrom and sendto, or recvmsg and sendmsg."""
+    with tunnel(tmp_path, *openvpn(tmp_path, *options)) as (a, b):
+        check(a, b)
+
+
+def test_openvpn_tls(tmp_path: Path) -> None:
+    """OpenVPN with TLS and AES-256-GCM."""
+    with tunnel(tmp_path, *openvpn(tmp_path, tls=True)) as (a, b):
+        check(a, b)
+
+
+def test_openvpn_tcp(tmp_path: Path) -> None:
+    """OpenVPN over TCP: what one end wrote the other one has read."""
+    with tunnel(tmp_path, *openvpn(tmp_path, tcp=True)) as (a, b):
+        check(a, b, physical=False)
+        assert a.sock()[1] == b.sock()[3]
+        assert a.sock()[3] == b.sock()[1]
+        assert a.sock()[3] > 100000
+
+
+def test_openvpn_gives_up_its_rights(tmp_path: Path) -> None:
+    """chroot and setuid after the start, and going to the background, change nothing."""
+    jail = tmp_path / "jail"
+    (jail / "tmp").mkdir(parents=True)
+    options = ("--user", "nobody", "--group", "nogroup", "--chroot", str(jail), "--daemon")
+    with tunnel(tmp_path, *openvpn(tmp_path, *options)) as (a, b):
+        check(a, b)
+
+
+def test_fastd(tmp_path: Path) -> None:
+    """fastd, whose forked child closes all descriptors and runs a script."""
+    with tunnel(tmp_path, *fastd(tmp_path)) as (a, b):
+        check(a, b)
+
+
+def test_tinc(tmp_path: Path) -> None:
+    """tinc, with UDP and TCP, and a header before each packet."""
+    with tunnel(tmp_path, *tinc(tmp_path)) as (a, b):
+        check(a, b, physical=False)
+
+
+def test_vtun(tmp_path: Path) -> None:
+    """vtun, whose server forks for each session."""
+    with tunnel(tmp_path, *vtun(tmp_path)) as (a, b):
+        check(a, b)
+
+
+def test_n2n(tmp_path: Path) -> None:
+    """n2n, whose packets are Ethernet frames: what is not IP is counted without a connection."""
+    left, right = n2n()
+    with underlay() as (one, two):
+        supernode = one.popen("supernode", "-l", "7777", "-f", stdout=subprocess.DEVNULL)
+        try:
+            with metered(one, tmp_path / "a", left) as a, metered(two, tmp_path / "b", right) as b:
+                a.await_answer(b)
+                check(a, b, header_bytes=14, physical=False)
+        finally:
+            supernode.kill()
+            supernode.wait()
