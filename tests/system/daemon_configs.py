@@ -119,26 +119,28 @@ def n2n() -> Commands:
 
     def end(me: int) -> tuple[str, ...]:
         address = ("-a", f"100.64.0.{me}", "-m", f"02:00:00:00:00:0{me}")
-        return "edge", "-d", "tun0", *address, "-c", "net", "-l", "192.0.2.1:7777", "-f"
+        names = ("-c", "net", "-k", "key", "-s", "255.255.255.0")
+        return "edge", "-d", "tun0", *address, *names, "-l", "192.0.2.1:7777", "-f"
 
     return end(1), end(2)
 
 
 def vtun(folder: Path) -> Commands:
     """vtun over UDP: its server forks for each session, and opens the TUN in the fork."""
-    config = folder / "vtund.conf"
-    ends = {
-        me: f'program "ip addr add 100.64.0.{me}/24 dev %%"; program "ip link set %% up";'
-        for me in (1, 2)
-    }
-    common = "passwd secret; type tun; proto udp; encrypt no; compress no; keepalive no; device tun0;"
+    ends = {}
+    for me in (1, 2):
+        ends[me] = folder / f"up{me}"
+        ends[me].write_text(
+            f"#!/bin/sh\nip addr add 100.64.0.{me}/24 dev tun0\nip link set tun0 up\n"
+        )
+        ends[me].chmod(0o755)
+    common = "passwd secret; type tun; proto udp; encrypt no; compress no; device tun0;"
     server, client = folder / "server.conf", folder / "client.conf"
     for path, me in ((server, 1), (client, 2)):
         path.write_text(f"""
-            options {{ port 5000; syslog daemon; ip /bin/ip; }}
-            net {{ {common} up {{ {ends[me]} }}; }}
+            options {{ port 5000; }}
+            net {{ {common} up {{ program "{ends[me]}"; }}; }}
         """)
-    del config
     return (
         ("vtund", "-s", "-n", "-f", str(server), "-P", "5000"),
         ("vtund", "-n", "-f", str(client), "-p", "net", "192.0.2.1"),

@@ -76,7 +76,7 @@ def test_n2n(tmp_path: Path) -> None:
     """n2n, whose packets are Ethernet frames: what is not IP is counted without a connection."""
     left, right = n2n()
     with underlay() as (one, two):
-        supernode = one.popen("supernode", "-l", "7777", "-f", stdout=subprocess.DEVNULL)
+        supernode = one.popen("supernode", "-l", "7777", stdout=subprocess.DEVNULL)
         try:
             with metered(one, tmp_path / "a", left) as a, metered(two, tmp_path / "b", right) as b:
                 a.await_answer(b)
