@@ -55,7 +55,7 @@ class ElfFile:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return cls._read(fd)
-        except (struct.error, KeyError, IndexError, ValueError):
+        except (struct.error, KeyError, IndexError, ValueError, OverflowError):
             return None
         finally:
             os.close(fd)

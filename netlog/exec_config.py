@@ -1,9 +1,8 @@
 """The configuration of a daemon that is metered as it is: a TOML file, read strictly."""
 
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import msgspec
 
@@ -22,7 +21,10 @@ from netlog.config import (
 from netlog.errors import ConfigError
 from netlog.sink_config import SinkConfig, StdoutSinkConfig, Table, sink_contradictions
 
-__all__ = ["ExecConfig", "load_exec_config"]
+__all__ = ["COMMAND_LINE", "ExecConfig", "load_exec_config"]
+
+COMMAND_LINE = "command line"
+"""What errors call a configuration without a file."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -49,11 +51,12 @@ class ExecConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nodes: NodesConfig | None = None
 
 
-def load_exec_config(path: str | Path) -> ExecConfig:
+def load_exec_config(path: str | None, changes: Mapping[str, Any]) -> ExecConfig:
     """Read the configuration of a metered daemon from a TOML file.
 
     Args:
-        path: the file; UTF-8.
+        path: the file; UTF-8. None: there is none, and `changes` say it all.
+        changes: keys with what goes before the file's; `sinks` are added to the file's.
 
     Returns:
         The configuration, with prefixes in canonical form.
@@ -63,12 +66,13 @@ def load_exec_config(path: str | Path) -> ExecConfig:
 
     Thread safety: any thread.
     """
-    origin = str(path)
+    origin = path or COMMAND_LINE
     try:
-        tree = tomllib.loads(read_text(path))
+        tree = {} if path is None else tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: expected TOML: {error}") from error
-    config = convert(tree, ExecConfig, origin)
+    sinks = [*tree.get("sinks", ()), *changes.get("sinks", ())]
+    config = convert({**tree, **changes, "sinks": sinks}, ExecConfig, origin)
     for wrong in _contradictions(config):
         raise ConfigError(f"{origin}: {wrong}")
     return config

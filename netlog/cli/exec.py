@@ -7,16 +7,13 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
-from netlog._strict import convert
 from netlog._units import binary_size
 from netlog.cli.output import say
 from netlog.cli.stop import StopRequest
 from netlog.command import Command
 from netlog.credentials import read_credentials
 from netlog.errors import ConfigError
-from netlog.exec_config import ExecConfig, load_exec_config
+from netlog.exec_config import COMMAND_LINE, ExecConfig, load_exec_config
 from netlog.logger import Logger
 from netlog.meter import Meter
 from netlog.meter_device import MeterDevice
@@ -33,7 +30,6 @@ LOOK_S = 1.0
 """How often to see whether a daemon that is no child still runs."""
 SINK_LIMIT_S = 10.0
 """How long the last messages may take."""
-COMMAND_LINE = "command line"
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -135,26 +131,22 @@ def _emitting(config: ExecConfig, options: argparse.Namespace, meter: Meter) -> 
 
 def _config(options: argparse.Namespace) -> ExecConfig:
     """The configuration, with what the command line says on top."""
-    if options.config is None:
-        tree: dict[str, Any] = {"node": {"id": options.node_id or socket.gethostname()}}
-    else:
-        tree = msgspec.to_builtins(load_exec_config(options.config))
-    if options.node_id is not None:
-        tree["node"] = {"id": options.node_id}
-    if options.output is not None:
-        tree.setdefault("sinks", [])
-        tree["sinks"] = [*tree["sinks"], {"type": "file", "path": options.output}]
-    if "sinks" not in tree:
+    changes: dict[str, Any] = {}
+    if options.config is None and options.output is None:
         raise ConfigError(
             "expected --output FILE or --config FILE: standard output is the command's"
         )
+    if options.node_id is not None or options.config is None:
+        changes["node"] = {"id": options.node_id or socket.gethostname()}
+    if options.output is not None:
+        changes["sinks"] = [{"type": "file", "path": options.output}]
     if options.route:
-        tree["routes"] = {**tree.get("routes", {}), "overlay": options.route}
+        changes["routes"] = {"overlay": options.route}
     if options.poll_period is not None:
-        tree["poll_period_s"] = options.poll_period
+        changes["poll_period_s"] = options.poll_period
     if options.sock_port:
-        tree["sock_ports"] = options.sock_port
-    return convert(tree, ExecConfig, options.config or COMMAND_LINE)
+        changes["sock_ports"] = options.sock_port
+    return load_exec_config(options.config, changes)
 
 
 def _say_aside(meter: Meter) -> None:

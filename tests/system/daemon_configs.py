@@ -68,7 +68,7 @@ def _openvpn_tls(folder: Path) -> Commands:
 
 
 def fastd(folder: Path) -> Commands:
-    """fastd in TUN mode, without encryption."""
+    """A fastd in TUN mode, without encryption."""
     keys = []
     for _ in (1, 2):
         words = _run("fastd", "--generate-key").split()
@@ -88,7 +88,7 @@ def fastd(folder: Path) -> Commands:
 
 
 def tinc(folder: Path) -> Commands:
-    """tinc in router mode."""
+    """A tinc in router mode."""
     for me in (1, 2):
         home = folder / f"tinc{me}"
         (home / "hosts").mkdir(parents=True)
@@ -115,7 +115,7 @@ def tinc(folder: Path) -> Commands:
 
 
 def n2n() -> Commands:
-    """n2n's edges, which have a TAP; its supernode is the test's to start, at 192.0.2.1:7777."""
+    """Edges of n2n, which have a TAP; its supernode is the test's to start, at 192.0.2.1:7777."""
 
     def end(me: int) -> tuple[str, ...]:
         address = ("-a", f"100.64.0.{me}", "-m", f"02:00:00:00:00:0{me}")
@@ -126,7 +126,7 @@ def n2n() -> Commands:
 
 
 def vtun(folder: Path) -> Commands:
-    """vtun over UDP: its server forks for each session, and opens the TUN in the fork."""
+    """A vtun over UDP: its server forks for each session, and opens the TUN in the fork."""
     ends = {}
     for me in (1, 2):
         ends[me] = folder / f"up{me}"

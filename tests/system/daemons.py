@@ -193,10 +193,13 @@ def udp(namespace: Namespace) -> tuple[int, int]:
     return found["UdpOutDatagrams"], found["UdpInDatagrams"]
 
 
-def check(a: Metered, b: Metered, *, header_bytes: int = 0, physical: bool = True) -> None:
+def check(
+    a: Metered, b: Metered, *, header_bytes: int = 0, streams: int = 0, physical: bool = True
+) -> None:
     """Talk, stop both, and compare their messages with the kernel.
 
-    `header_bytes`: what the interface's own counters have on each packet beyond it.
+    `header_bytes`: what the interface's own counters have on each packet beyond it. `streams`: how
+    often each end wrote to a TCP connection, and read from it.
     """
     talk(a, b)
     rest(a, b)
@@ -212,5 +215,5 @@ def check(a: Metered, b: Metered, *, header_bytes: int = 0, physical: bool = Tru
         assert expected[1] + expected[3] > BULK_BYTES
         if physical:
             datagrams = each.sock()[0], each.sock()[2]
-            sockets = udp(each.namespace)
+            sockets = tuple(streams + n for n in udp(each.namespace))
             assert datagrams == sockets, f"{datagrams} != {sockets}: {each.said}"
