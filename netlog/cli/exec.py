@@ -89,13 +89,17 @@ def _run(config: ExecConfig, options: argparse.Namespace, arguments: list[str]) 
 
 def _attach(config: ExecConfig, options: argparse.Namespace) -> int:
     """Poll until no process counts any more, or until told to stop."""
+    path = str(config.meter)
+    # A wrong name makes no new meter.
+    has_writers(path)
     with (
         StopRequest() as stop,
-        open_preload_meter(options.attach, config.max_flows) as meter,
+        open_preload_meter(path, config.max_flows) as meter,
         _emitting(config, options, meter),
     ):
-        while has_writers(options.attach) and not stop.wait(LOOK_S):
+        while has_writers(path) and not stop.wait(LOOK_S):
             pass
+        _say_aside(meter)
     return 0
 
 
@@ -138,6 +142,8 @@ def _config(options: argparse.Namespace) -> ExecConfig:
         )
     if options.node_id is not None or options.config is None:
         changes["node"] = {"id": options.node_id or socket.gethostname()}
+    if options.attach is not None:
+        changes["meter"] = os.path.abspath(options.attach)  # noqa: PTH100 - resolves no link
     if options.output is not None:
         changes["sinks"] = [{"type": "file", "path": options.output}]
     if options.route:

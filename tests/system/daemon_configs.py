@@ -9,7 +9,7 @@ from pathlib import Path
 Commands = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def socat(packet_information: bool = False) -> Commands:
+def socat(*, packet_information: bool = False) -> Commands:
     """UDP datagrams that are read(2)."""
     pi = "" if packet_information else ",iff-no-pi"
 

@@ -89,17 +89,13 @@ class Metered:
         return summed(self.messages, "physical")
 
 
-@contextlib.contextmanager
-def metered(
-    namespace: Namespace, folder: Path, command: Sequence[str], *options: str
-) -> Iterator[Metered]:
-    """Run a daemon under `netlog exec`; whatever happens, end it."""
-    folder.mkdir(exist_ok=True)
-    with (folder / "said").open("wb") as said:
-        process = namespace.popen(
+def popen(namespace: Namespace, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start `netlog exec`, in a session of its own."""
+    with (folder / "said").open("ab") as said:
+        return namespace.popen(
             *EXEC,
             *("--output", "flows.jsonl", "--node-id", "n", "--route", "100.64.0.0/24"),
-            *("--poll-period", "0.2", *options, "--", *command),
+            *("--poll-period", "0.2", *arguments),
             stdout=said,
             stderr=said,
             stdin=subprocess.DEVNULL,
@@ -107,6 +103,15 @@ def metered(
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def metered(
+    namespace: Namespace, folder: Path, command: Sequence[str], *options: str
+) -> Iterator[Metered]:
+    """Run a daemon under `netlog exec`; whatever happens, end it."""
+    folder.mkdir(exist_ok=True)
+    process = popen(namespace, folder, *options, "--", *command)
     try:
         yield Metered(process, namespace, folder)
     finally:

@@ -246,7 +246,7 @@ def test_daemons_go_on_counting(meter: Meter) -> None:
 
 
 def test_rights_given_up(meter: Meter) -> None:
-    """Another root and another user after the start change nothing; a thread that begins then has a lane."""
+    """Another root and user change nothing; a thread that begins then has a lane."""
     tun, _ = ran(
         meter,
         """

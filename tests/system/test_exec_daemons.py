@@ -13,7 +13,7 @@ pytestmark = pytest.mark.root
 @pytest.mark.parametrize("packet_information", [False, True], ids=["plain", "header"])
 def test_socat(tmp_path: Path, packet_information: bool) -> None:  # noqa: FBT001 - a parameter
     """A tunnel by socat, with and without the 4-byte header before each packet."""
-    with tunnel(tmp_path, *socat(packet_information)) as (a, b):
+    with tunnel(tmp_path, *socat(packet_information=packet_information)) as (a, b):
         check(a, b)
 
 
@@ -46,7 +46,7 @@ def test_openvpn_tcp(tmp_path: Path) -> None:
 
 
 def test_openvpn_gives_up_its_rights(tmp_path: Path) -> None:
-    """Another root and another user after the start, and going to the background, change nothing."""
+    """Another root and user, and going to the background, change nothing."""
     jail = tmp_path / "jail"
     (jail / "tmp").mkdir(parents=True)
     options = ("--user", "nobody", "--group", "nogroup", "--chroot", str(jail), "--daemon")

@@ -86,7 +86,7 @@ def test_signals_and_mask_of_the_command_are_as_without(tmp_path: Path) -> None:
 
 
 def signals(shown: str) -> list[int]:
-    """Sets of signals, without 32 and 33: the C library has them, and posix_spawn() ignores them."""
+    """Sets of signals, without 32 and 33: the C library's own, which posix_spawn() ignores."""
     return [int(line.split()[1], 16) & ~(3 << 31) for line in shown.splitlines()]
 
 

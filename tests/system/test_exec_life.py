@@ -1,0 +1,146 @@
+"""`netlog exec`: what is killed, and what becomes of the counts. The meter lies in a file."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon_configs import socat
+from daemons import Metered, metered, popen, rest, tunnel, underlay
+from namespace import Namespace, wait_for
+from runs import kernel
+
+pytestmark = pytest.mark.root
+
+TIMES = 10
+
+
+def with_meter(folder: Path) -> tuple[str, str]:
+    """Options that put the meter into a file."""
+    config = folder / "exec.toml"
+    config.write_text(f'meter = "{folder}/run/meter"\n')
+    return "--config", str(config)
+
+
+@contextlib.contextmanager
+def traffic(namespace: Namespace) -> Iterator[None]:
+    """Send datagrams to the other end, one after the other, until the block ends."""
+    stop = threading.Event()
+    with namespace.entered():
+        user = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send() -> None:
+        while not stop.wait(0.0005):
+            with contextlib.suppress(OSError):
+                user.sendto(bytes(100), ("100.64.0.2", 9))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+        user.close()
+
+
+def daemon_of(metered: Metered) -> int:
+    """The process that netlog started."""
+    children = Path(f"/proc/{metered.process.pid}/task/{metered.process.pid}/children")
+    wait_for(lambda: bool(children.read_text()), "the daemon is there")
+    return int(children.read_text().split()[0])
+
+
+def crossed(namespace: Namespace) -> int:
+    """Packets that the interface has handed to the daemon."""
+    return namespace.counters("tun0").tx_packets
+
+
+def more(namespace: Namespace, least: int = 50) -> None:
+    """Wait until so many more packets have crossed."""
+    before = crossed(namespace)
+    wait_for(lambda: crossed(namespace) >= before + least, "packets cross")
+
+
+def end(pid: int) -> None:
+    """End a daemon whose netlog is dead."""
+    os.kill(pid, signal.SIGTERM)
+
+
+def test_netlog_is_killed_and_another_one_goes_on(tmp_path: Path) -> None:
+    """The daemon runs on unharmed; `--attach` has what was counted meanwhile, each packet once."""
+    options = with_meter(tmp_path)
+    with underlay() as (left, _):
+        left.ip("tuntap add dev tun0 mode tun")
+        with metered(left, tmp_path, socat()[0], *options) as a:
+            wait_for(a.is_up, "the interface is up")
+            with traffic(left):
+                daemon = daemon_of(a)
+                for _ in range(TIMES):
+                    more(left)
+                    a.process.kill()
+                    a.process.wait()
+                    more(left)
+                    a.process = popen(left, tmp_path, *options, "--attach", f"{tmp_path}/run/meter")
+                    more(left)
+            rest(a)
+            end(daemon)
+            assert a.ended() == 0
+        assert a.tun() == kernel(left.counters("tun0"))
+        assert not (tmp_path / "run" / "meter").exists()
+
+
+@pytest.mark.parametrize("first", ["daemon", "netlog"])
+def test_both_are_killed(tmp_path: Path, first: str) -> None:
+    """In either order: the next one emits what they left; a dying daemon had one packet in hand."""
+    options = with_meter(tmp_path)
+    with underlay() as (left, _):
+        left.ip("tuntap add dev tun0 mode tun")
+        for _ in range(TIMES):
+            with metered(left, tmp_path, socat()[0], *options) as a:
+                wait_for(a.is_up, "the interface is up")
+                with traffic(left):
+                    more(left)
+                    daemon = daemon_of(a)
+                    if first == "daemon":
+                        os.kill(daemon, signal.SIGKILL)
+                        a.process.kill()
+                    else:
+                        a.process.kill()
+                        a.process.wait()
+                        more(left)
+                        os.kill(daemon, signal.SIGKILL)
+                    a.process.wait()
+        a.process = popen(left, tmp_path, *options, "--attach", f"{tmp_path}/run/meter")
+        assert a.ended() == 0
+        expected, counted = kernel(left.counters("tun0")), a.tun()
+        assert expected[0] - TIMES <= counted[0] <= expected[0]
+        assert counted[0] > TIMES * 50
+
+
+def test_daemon_is_killed(tmp_path: Path) -> None:
+    """Its last counts are emitted, and its end is netlog's status."""
+    with underlay() as (left, _):
+        left.ip("tuntap add dev tun0 mode tun")
+        with metered(left, tmp_path, socat()[0]) as a:
+            wait_for(a.is_up, "the interface is up")
+            with traffic(left):
+                more(left)
+                os.kill(daemon_of(a), signal.SIGKILL)
+            assert a.ended() == 128 + signal.SIGKILL
+        assert 0 <= crossed(left) - a.tun()[0] <= 1
+
+
+def test_two_daemons_have_each_their_own(tmp_path: Path) -> None:
+    """Two commands at once do not count for each other."""
+    with tunnel(tmp_path, *socat()) as (a, b):
+        rest(a, b)
+        found = kernel(a.namespace.counters("tun0"))
+        a.stop()
+        b.stop()
+        assert a.tun() == found
+        assert a.sock()[:2] == b.sock()[2:]
