@@ -17,7 +17,7 @@ preload = Extension(
     include_dirs=["csrc"],
     depends=build["headers"](),
     extra_compile_args=build["PRELOAD_FLAGS"],
-    extra_link_args=["-Wl,--as-needed", "-Wl,-z,defs", "-Wl,-z,now"],
+    extra_link_args=["-O3", "-flto", "-Wl,--as-needed", "-Wl,-z,defs", "-Wl,-z,now"],
     libraries=["pthread", "dl"],
     py_limited_api=True,
 )

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <string.h>
@@ -82,7 +81,6 @@ void observe_datagram(int fd, uint32_t word, const void *address, socklen_t leng
 		      enum netlog_direction direction)
 {
 	struct netlog_datagram datagram;
-	int saved = errno;
 
 	word = descriptor_know_socket(fd, word);
 	/* The end of a stream is nothing that crossed; an empty datagram is. */
@@ -90,7 +88,6 @@ void observe_datagram(int fd, uint32_t word, const void *address, socklen_t leng
 		describe(fd, word, address, length, bytes, direction, &datagram);
 		count(&datagram, 1);
 	}
-	errno = saved;
 }
 
 static void describe_message(int fd, uint32_t word, const struct msghdr *message, size_t bytes,
@@ -105,14 +102,12 @@ void observe_message(int fd, uint32_t word, const struct msghdr *message, size_t
 		     enum netlog_direction direction)
 {
 	struct netlog_datagram datagram;
-	int saved = errno;
 
 	word = descriptor_know_socket(fd, word);
 	if (word & SOCK_COUNTED && (bytes || !(word & SOCK_STREAMS))) {
 		describe_message(fd, word, message, bytes, direction, &datagram);
 		count(&datagram, 1);
 	}
-	errno = saved;
 }
 
 void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, unsigned int n,
@@ -120,7 +115,6 @@ void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, uns
 {
 	struct netlog_datagram datagrams[BATCH];
 	unsigned int filled = 0;
-	int saved = errno;
 
 	word = descriptor_know_socket(fd, word);
 	for (unsigned int i = 0; word & SOCK_COUNTED && i < n; i++) {
@@ -135,5 +129,4 @@ void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, uns
 	}
 	if (filled)
 		count(datagrams, filled);
-	errno = saved;
 }

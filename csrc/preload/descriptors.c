@@ -181,6 +181,7 @@ uint32_t descriptor_know_socket(int fd, uint32_t word)
 	struct remote *peer = &descriptor_remotes[fd];
 	uint32_t known = (word & (WORD_KIND | SOCK_STREAMS)) | SOCK_KNOWN;
 	uint16_t segment_bytes = peer->segment_bytes;
+	int saved = errno;
 
 	if (word & SOCK_KNOWN)
 		return word;
@@ -197,6 +198,7 @@ uint32_t descriptor_know_socket(int fd, uint32_t word)
 	/* Whoever has closed or connected it meanwhile is right. */
 	if (!process_is_vforked())
 		(void)compare_exchange_32(&descriptor_words[fd], word, known);
+	errno = saved;
 	return known;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* observe: what a call moved across a descriptor of ours -> counts.
  *
- * Called after the call has succeeded, with what it returned. errno stays as it is.
+ * Called after the call has succeeded, with what it returned. errno stays as it is:
+ * what needs system calls, once a thread or a socket, keeps it.
  *
  * A TUN's packets are counted whole, without the headers that only the descriptor has. On a TAP
  * they are those in Ethernet frames, without the Ethernet header; a frame of another kind (ARP) is

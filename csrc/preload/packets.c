@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <linux/virtio_net.h>
 #include <string.h>
 
@@ -105,10 +104,7 @@ static void observe(uint32_t word, const uint8_t *data, size_t captured, size_t 
 
 void observe_packet(uint32_t word, const void *data, size_t bytes, enum netlog_direction direction)
 {
-	int saved = errno;
-
 	observe(word, data, bytes, bytes, direction);
-	errno = saved;
 }
 
 void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, size_t bytes,
@@ -116,7 +112,6 @@ void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, si
 {
 	uint8_t gathered[GATHERED];
 	size_t captured = 0;
-	int saved = errno;
 
 	if (n == 1) {
 		observe(word, vectors->iov_base, bytes, bytes, direction);
@@ -133,5 +128,4 @@ void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, si
 		}
 		observe(word, gathered, captured, bytes, direction);
 	}
-	errno = saved;
 }

@@ -123,14 +123,18 @@ static bool take_lane(void)
 		refusals--;
 		return false;
 	}
-	if (netlog_meter_acquire_lane(meter, &own_lane)) {
+	int saved = errno;
+	bool taken = !netlog_meter_acquire_lane(meter, &own_lane);
+
+	if (taken) {
+		/* Any value but NULL: end_thread() is called for it. */
+		(void)pthread_setspecific(at_thread_end, &own_lane);
+	} else {
 		own_lane = NULL;
 		refusals = PACKETS_BETWEEN_ASKING;
-		return false;
 	}
-	/* Any value but NULL: end_thread() is called for it. */
-	(void)pthread_setspecific(at_thread_end, &own_lane);
-	return true;
+	errno = saved;
+	return taken;
 }
 
 struct netlog_lane *process_enter(void)
@@ -153,6 +157,7 @@ struct netlog_lane *process_enter(void)
 
 void process_leave(struct netlog_lane *lane)
 {
+	/* It may wake the poller, which does not fail. */
 	netlog_lane_leave(lane);
 	inside = false;
 }
