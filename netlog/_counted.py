@@ -7,9 +7,9 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from netlog._closing import Closing
 from netlog._gate import Gate
 from netlog._native import check, ffi, lib
 from netlog.batch import PacketBatch
@@ -42,7 +42,7 @@ class Refusals:
     errno: int = 0
 
 
-class CountedDevice:
+class CountedDevice(Closing):
     """A descriptor whose packets are counted, on one lane for reading and one for writing.
 
     Args:
@@ -113,17 +113,6 @@ class CountedDevice:
             self._closing.remove(stop)
         else:
             self._closing.append(stop)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "gate") and not self.closed:

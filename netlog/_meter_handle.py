@@ -4,9 +4,9 @@ import contextlib
 import errno
 import threading
 import weakref
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from netlog._closing import Closing
 from netlog._native import ffi, lib
 from netlog.errors import StateError
 from netlog.meter_file import check_meter_file
@@ -20,7 +20,7 @@ def nanoseconds(timeout_s: float) -> int:
     return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
 
 
-class MeterHandle:
+class MeterHandle(Closing):
     """A `struct netlog_meter *` with the locks that keep its users apart; the base of `Meter`.
 
     Thread safety: every method may be called from any thread.
@@ -119,17 +119,6 @@ class MeterHandle:
                 raise StateError("meter: close the devices and relays that count into it first")
             lib.netlog_meter_close(self._meter)
             self._meter = self._lane = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # The last net for a meter that nobody closed. Lanes that are out keep the memory mapped.

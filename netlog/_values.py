@@ -105,7 +105,7 @@ class EnvironmentName(str):
 
 
 class Url(str):
-    """An http or https URL without credentials, and without the slash at its end."""
+    """An http or https URL without credentials."""
 
     __slots__ = ()
 
@@ -228,7 +228,7 @@ def _url(text: str) -> Url:
     if "@" in parts.netloc:
         # Not quoted: it may be one.
         raise ValueError("expected a URL without user name and password; they belong in a file")
-    return Url(text.rstrip("/"))
+    return Url(text)
 
 
 def _size(value: object) -> Size:

@@ -4,11 +4,11 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
+from netlog._closing import Closing
 from netlog._native import check, ffi, lib
 from netlog.classify import PrefixMap
 from netlog.errors import NetlogError
@@ -78,7 +78,7 @@ class CaptureCounters:
     link_types: set[int] = field(default_factory=set)
 
 
-class CaptureReader:
+class CaptureReader(Closing):
     """Turns captures, in the order in which they are given, into messages.
 
     Periods begin with the first packet, all have the same length, and tile; one without packets has
@@ -186,17 +186,6 @@ class CaptureReader:
         self._meter.close()
         if self._locals:
             self._locals.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _count(self, capture: Any, window: "_Window", name: str) -> Iterator[Message]:  # noqa: ANN401 - a pointer of the core
         """Count the whole records of the window."""

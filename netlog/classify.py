@@ -4,12 +4,12 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from netlog._closing import Closing
 from netlog._native import check, ffi, lib
 from netlog.errors import StateError
 from netlog.flows import FlowArray
@@ -110,7 +110,7 @@ DEFAULT_OVERLAY = OverlayRanges(
 prefix that Tailscale took from RFC 4193. Source: net/tsaddr of Tailscale."""
 
 
-class PrefixMap:
+class PrefixMap(Closing):
     """A map from addresses to the values of the prefixes that they lie in.
 
     Args:
@@ -131,17 +131,6 @@ class PrefixMap:
         pointer = ffi.from_buffer("struct netlog_prefix[]", rows)
         check(lib.netlog_prefixes_open(pointer, len(rows), handle), "prefixes")
         self._handle: Any = ffi.gc(handle[0], lib.netlog_prefixes_close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the map; closing twice is fine."""

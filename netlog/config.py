@@ -59,8 +59,8 @@ MAX_PERIOD_S = 3600.0
 
 MAX_MESSAGE_BYTES = 262144
 """Source: maxLogSize of Tailscale's wgengine/netlog."""
-MAX_LIMIT_BYTES = 1 << 24
-"""64 messages that wait for a sink are kept in memory."""
+MAX_LIMIT_BYTES = 1 << 20
+"""64 messages may wait in memory for each sink, and the smallest spool holds one of these."""
 
 ExitTraffic = Literal["aggregate", "anonymize", "log", "drop"]
 

@@ -3,12 +3,14 @@
 They are never part of an error's text, a log line or a `repr`.
 """
 
+import ipaddress
 import logging
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from netlog.config import Config
 from netlog.errors import ConfigError
@@ -35,7 +37,7 @@ class Credentials:
 def read_credentials(config: Config, origin: str) -> tuple[Credentials, ...]:
     """Read the secrets of every sink, and see whether its certificates can be read.
 
-    A file that others can read is a warning.
+    A file that others can read is a warning, and so is a URL that is not encrypted.
 
     Args:
         config: the configuration.
@@ -52,8 +54,8 @@ def read_credentials(config: Config, origin: str) -> tuple[Credentials, ...]:
     found = []
     for i, sink in enumerate(config.sinks):
         key = f"{origin}: sinks[{i}]"
-        if isinstance(sink, RemoteSinkConfig) and sink.ca_file is not None:
-            _read(f"{key}.ca_file", sink.ca_file)
+        if isinstance(sink, RemoteSinkConfig):
+            _look_at_transport(sink, key)
         if isinstance(sink, HttpSinkConfig):
             ids = dict(_given(sink, key, "private_id", "copy_id"))
             found.append(Credentials(ids["private_id"], ids.get("copy_id", "")))
@@ -64,6 +66,22 @@ def read_credentials(config: Config, origin: str) -> tuple[Credentials, ...]:
         else:
             found.append(Credentials())
     return tuple(found)
+
+
+def _look_at_transport(sink: RemoteSinkConfig, key: str) -> None:
+    """Say that http hides nothing, and see whether the certificates can be read."""
+    url = urlsplit(sink.url)
+    if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
+        _log.warning("%s.url: http hides neither messages nor secrets, https does", key)
+    if sink.ca_file is not None:
+        _read(f"{key}.ca_file", sink.ca_file)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _given(

@@ -8,9 +8,8 @@ import errno
 import ipaddress
 import logging
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from netlog._closing import Closing
 from netlog._values import Prefix
 from netlog.config import Config
 from netlog.devices import Device, SockDevice, TunDevice
@@ -66,7 +65,7 @@ class GatewayCounters:
     logger: LoggerCounters
 
 
-class Gateway:
+class Gateway(Closing):
     """One node, from `start` to `close`.
 
     Args:
@@ -181,17 +180,6 @@ class Gateway:
     def close(self) -> None:
         """Stop, and give up the devices; the interface goes with its descriptor."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def error(self) -> NetlogError | None:

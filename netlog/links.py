@@ -6,11 +6,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 
+from netlog._closing import Closing
 from netlog.errors import DeviceError, StateError
 
 __all__ = ["LinkCounters", "Links"]
@@ -36,7 +36,7 @@ class LinkCounters:
     rx_bytes: int
 
 
-class Links:
+class Links(Closing):
     """The interfaces of the network namespace that the calling thread is in.
 
     Raises:
@@ -55,17 +55,6 @@ class Links:
         if self._netlink is not None:
             self._netlink.close()
             self._netlink = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def exists(self, name: str) -> bool:
         """Whether an interface of this name is there."""

@@ -31,7 +31,7 @@ MIN_SPOOL_BYTES = 1 << 20
 """Four messages of the greatest size."""
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2: a token."""
-OUR_HEADERS = ("content-encoding", "content-length", "content-type", "host", "transfer-encoding")
+OUR_HEADERS = ("content-encoding", "content-length", "host", "transfer-encoding")
 
 WebCompression = Literal["zstd", "gzip", "none"]
 
@@ -95,7 +95,8 @@ class HecSinkConfig(
 
     token_file: Text | None = None
     token_env: EnvironmentName | None = None
-    compression: WebCompression = "gzip"
+    user: Text | None = None
+    compression: WebCompression = "none"
 
 
 SinkConfig = StdoutSinkConfig | FileSinkConfig | HttpSinkConfig | HttpJsonSinkConfig | HecSinkConfig
@@ -121,7 +122,7 @@ def _place(sink: SinkConfig) -> str:
     if isinstance(sink, FileSinkConfig):
         return sink.path
     # What follows the path of a URL may be a credential.
-    base = sink.url.partition("?")[0]
+    base = sink.url.partition("?")[0].rstrip("/")
     return f"{base}/c/{sink.collection}" if isinstance(sink, HttpSinkConfig) else base
 
 
@@ -189,8 +190,8 @@ def _wrong_headers(sink: HttpJsonSinkConfig) -> Iterator[str]:
         elif first != f"{table}.{name}":
             yield f"{table}.{name}: expected a value of its own, the header is in {first} too"
     for name, value in sink.headers.items():
-        if not value.isprintable():
-            yield f"headers.{name}: expected printable text"
+        if not (value.isascii() and value.isprintable()):
+            yield f"headers.{name}: expected printable ASCII"
 
 
 def doubles(key: str, values: Sequence[str], member: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What all tests share: the `root` marker, and the system tests' helpers on the import path."""
+"""What all tests share: the `root` marker, and the tests' helpers on the import path."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).parent / "unit"))
 sys.path.insert(0, str(Path(__file__).parent / "system"))
 
 from namespace import missing_rights

@@ -7,6 +7,7 @@ from netlog.cli.output import say
 from netlog.config import load_config
 from netlog.credentials import read_credentials
 from netlog.node_file import NodeFile
+from netlog.sinks.open import check_sinks
 
 __all__ = ["add_parser"]
 
@@ -17,8 +18,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "check",
         help="check a configuration without touching the system",
         description="Read a gateway's configuration and say what is wrong with it, without making "
-        "an interface, a socket or a file. The files that it names, of nodes and of secrets, are "
-        "read too.",
+        "an interface, a socket or a file. The files that it names are read: secrets, "
+        "certificates, nodes.",
         epilog="exit status: 0 if it is right, 2 if not. "
         "example: netlog check /etc/netlog/gateway.toml",
     )
@@ -29,8 +30,9 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def check(options: argparse.Namespace) -> int:
     """Check the configuration; a wrong one raises ConfigError, which is exit status 2."""
     config = load_config(options.config)
+    credentials = read_credentials(config, options.config)
+    check_sinks(config, credentials, options.config)
     if config.nodes is not None:
         NodeFile(config.nodes.file)
-    read_credentials(config, options.config)
     say(f"{options.config}: right")
     return 0

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 from netlog._terminal import Style, takes_color
 from netlog.cli.advice import describe
 from netlog.cli.output import say
+from netlog.fmt.damage import Damage, read_values
 from netlog.fmt.expression import FilterError, Predicate, parse_filter
 from netlog.fmt.lines import CsvLines, JsonLines
 from netlog.fmt.names import Names
 from netlog.fmt.record import CLASSES, Record, read_records
 from netlog.fmt.select import Selection, parse_moment
 from netlog.fmt.source import STDIN, SourceError, read_chunks, unpack
-from netlog.fmt.split import ReadError, Splitter
+from netlog.fmt.split import ReadError
 from netlog.fmt.table import Table
 from netlog.fmt.total import Total
 
@@ -25,7 +26,9 @@ __all__ = ["add_parser"]
 DESCRIPTION = """\
 Read flow log messages from JSON and show them: bare lines, arrays, API responses {"logs": [...]},
 Splunk HEC envelopes, logtail bodies; plain, gzip or zstd. Other objects are skipped. A message is
-shown as soon as it has come. Rates are per second of the message's period; times are UTC.
+shown as soon as it has come. Rates are per second of the message's period; times are UTC. What a
+sink dropped is shown where it says so. After bytes that are no JSON, reading goes on with the next
+line that begins with a bracket; what was skipped is said on standard error.
 """
 GRAMMAR = """\
 filter expressions, with parentheses, and/or/not (not binds tightest, or loosest):
@@ -120,8 +123,7 @@ def fmt(options: argparse.Namespace) -> int:
                 _show(output.record(wanted))
             else:
                 total.add(wanted)
-        if records.error:
-            say(records.error)
+        if records.damaged:
             status = 1
         elif not records.n_records:
             say(f"{records.name}: no flow log messages")
@@ -132,12 +134,12 @@ def fmt(options: argparse.Namespace) -> int:
 
 
 class _Records:
-    """The messages of a file, up to its end or to what can not be read of it."""
+    """The messages of a file, less what is damaged, which is said on standard error."""
 
     def __init__(self, path: str, *, keep_tree: bool) -> None:
         self.name = "standard input" if path == STDIN else path
         self.n_records = 0
-        self.error = ""
+        self.damaged = False
         self._path = path
         self._keep_tree = keep_tree
 
@@ -147,12 +149,12 @@ class _Records:
             # What fails in here is the input; a failure of the output must not look like it.
             try:
                 record = next(reading, None)
-            except (ReadError, SourceError) as error:
-                self.error = f"{self.name}: {error}"
+            except SourceError as error:
+                self._say(f"{self.name}: {error}")
                 return
             except OSError as error:
                 error.filename = self.name
-                self.error = describe(error)
+                self._say(describe(error))
                 return
             if record is None:
                 return
@@ -160,12 +162,18 @@ class _Records:
             yield record
 
     def _read(self) -> Iterator[Record]:
-        splitter = Splitter()
-        for chunk in unpack(read_chunks(self._path)):
-            for value in splitter.feed(chunk):
+        for value in read_values(unpack(read_chunks(self._path)), self._skip):
+            try:
                 yield from read_records(value, keep_tree=self._keep_tree)
-        for value in splitter.finish():
-            yield from read_records(value, keep_tree=self._keep_tree)
+            except ReadError as error:
+                self._skip(Damage(error, value.offset, value.offset + len(value.data)))
+
+    def _skip(self, damage: Damage) -> None:
+        self._say(f"{self.name}: {damage}")
+
+    def _say(self, line: str) -> None:
+        say(line)
+        self.damaged = True
 
 
 def _output(options: argparse.Namespace) -> Output:

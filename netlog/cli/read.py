@@ -1,14 +1,15 @@
 """`netlog read CAPTURE...`: packet captures as messages."""
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from netlog.capture import ByteSource, CaptureCounters, CaptureError, CaptureReader
+from netlog.capture import CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.output import say
+from netlog.cli.source import STDIN, open_source
+from netlog.cli.stop import StopRequest
 from netlog.errors import ConfigError
 from netlog.message import EXIT_MODES
 from netlog.routes import RouterConfig
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-STDIN = "-"
 PERIOD_S = 5.0
 MAX_PERIOD_S = 86_400.0
 """A day. A longer capture in one message is what a longer period asks for; nobody reads that."""
@@ -27,15 +27,23 @@ MAX_PERIOD_S = 86_400.0
 DESCRIPTION = """\
 Read packet captures (pcap, pcapng; raw IP, Ethernet, Linux cooked) and write flow log messages as
 JSON lines to standard output, as a gateway that had metered these packets would have. Periods are
-cut by the packets' own times and begin with the first packet; captures are read in the order given.
-Bytes are those on the wire from the IP header on, also of packets that the snap length cut.
+cut by the packets' own times and begin with the first packet. Bytes are those on the wire from the
+IP header on, also of packets that the snap length cut.
+
+Several captures are read one after the other, in the order given, as if they were one: a period
+goes on from the end of one to the begin of the next. They are not merged: a packet that is older
+than the period that is being read counts in that period, and how many did is said at the end.
+Captures of the same time are to be merged before: mergecap -w - a.pcap b.pcap | netlog read -
 """
 
 EPILOG = """\
 Frames that are no IP packet by their link layer's word (ARP, LLDP) or of another link type are left
 out and counted on standard error. Packets whose headers were not captured are counted without
-addresses. exit status: 0; 1 if a capture is damaged or truncated (what is before that is written);
-2 on wrong usage.
+addresses. SIGINT or SIGTERM: what was read is written, and of a pipe what comes within a second; a
+second one ends it at once.
+
+exit status: 0, also of a pipe that was read until a signal; 1 if a capture is damaged or truncated
+(what is before that is written); 2 on wrong usage; 128 + signal if captures were left unread.
 example: netlog read --local 100.64.0.1 --route 100.64.0.0/10 tun0.pcap | netlog fmt
 """
 
@@ -43,7 +51,11 @@ example: netlog read --local 100.64.0.1 --route 100.64.0.0/10 tun0.pcap | netlog
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
-        "read", help="turn packet captures into messages", description=DESCRIPTION, epilog=EPILOG
+        "read",
+        help="turn packet captures into messages",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("captures", metavar="CAPTURE", nargs="+", help="a pcap or pcapng file; - is standard input")
@@ -64,21 +76,17 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="a prefix that classifies connections as virtual or subnet traffic, as a route of the "
         "gateway would",
     )
-    add(
-        "--config",
-        metavar="FILE",
-        help="a gateway's TOML: node, routes, nodes, period, exit traffic",
-    )
+    add("--config", metavar="FILE", help="a gateway's TOML: node, routes, period, exit traffic")
     add(
         "--nodes",
         metavar="FILE",
-        help="the nodes of the overlay, TOML or JSON, by which connections are classified and "
-        "named (default: of --config)",
+        help="the nodes of the overlay, TOML or JSON (see netlog.NodeFile): classify by them, and "
+        "show who they are",
     )
     add(
         "--node-id",
         metavar="ID",
-        help="who reports (default: of --config or --nodes, or the host's name)",
+        help="who reports (default: of --config, --nodes, or the host's name)",
     )
     add(
         "--period",
@@ -89,7 +97,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     add(
         "--exit-traffic",
         choices=EXIT_MODES,
-        help="default: of --config; else anonymize with nodes, aggregate without",
+        help="default: of --config, or anonymize with --nodes, else aggregate",
     )
     parser.set_defaults(execute=read)
 
@@ -109,21 +117,37 @@ def read(options: argparse.Namespace) -> int:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(str(error)) from error
-    sink = StreamSink(sys.stdout)
-    status = 0
-    with reader:
-        for name in options.captures:
-            try:
-                with _open(name) as source:
-                    for message in reader.read(source, _title(name)):
-                        sink.write(message)
-            except CaptureError as error:
-                say(str(error))
-                status = 1
-        for message in reader.finish():
-            sink.write(message)
+    with reader, StopRequest() as stop:
+        status = _read_all(options.captures, reader, stop)
         for line in _report(reader.counters()):
             say(line)
+    return status
+
+
+def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest) -> int:
+    """Write the messages of all captures; the exit status."""
+    sink = StreamSink(sys.stdout)
+    status = 0
+    for name in names:
+        complete = False
+        try:
+            with open_source(name, stop) as source:
+                try:
+                    for message in reader.read(source, _title(name)):
+                        sink.write(message)
+                except CaptureError:
+                    if not source.stopped:  # else it ends where it was left
+                        raise
+                # What is live has no other end than to be stopped.
+                complete = source.live or not source.stopped
+        except CaptureError as error:
+            say(str(error))
+            status = 1
+        if stop.signal is not None:
+            status = status if complete and name == names[-1] else 128 + stop.signal
+            break
+    for message in reader.finish():
+        sink.write(message)
     return status
 
 
@@ -131,8 +155,9 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
     """A reader as the configuration says, and the options in its place."""
     node_id, period_s, exit_traffic = "", PERIOD_S, None
     routes, local, node_file = list(options.route), list(options.local), options.nodes
+    # What needs a parser of TOML takes as long to import as all else here together.
     if options.config:
-        from netlog.config import load_config  # noqa: PLC0415 - its import takes as long as that of all else here
+        from netlog.config import load_config  # noqa: PLC0415 - see above
 
         config = load_config(options.config)
         node_id, period_s = str(config.node.id), config.poll_period_s
@@ -164,18 +189,6 @@ def _open_nodes(path: str | None) -> "NodeFile | None":
     from netlog.node_file import NodeFile  # noqa: PLC0415 - as above
 
     return NodeFile(path)
-
-
-@contextlib.contextmanager
-def _open(name: str) -> Iterator[ByteSource]:
-    # Standard input as its descriptor: nothing of a pipe stays behind in a buffer.
-    file = sys.stdin.fileno() if name == STDIN else name
-    try:
-        source = open(file, "rb", buffering=0, closefd=name != STDIN)  # noqa: SIM115
-    except OSError as error:
-        raise CaptureError(f"{name}: {error.strerror}") from error
-    with source:
-        yield source
 
 
 def _title(name: str) -> str:

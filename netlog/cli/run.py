@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     credentials = read_credentials(config, options.config)
     with StopRequest(others=(REOPEN, REPORT)) as stop:
-        sinks = open_sinks(config, credentials)
+        sinks = open_sinks(config, credentials, options.config)
         group = SinkGroup(sinks)
         try:
             with Gateway(config, group) as gateway:
@@ -62,8 +62,12 @@ def run(options: argparse.Namespace) -> int:
             group.close()
             raise
         trouble = _close(group) or trouble
-        for line in counter_lines(counters, group.counters()):
+        sent = group.counters()
+        for line in counter_lines(counters, sent):
             say(line)
+        for name, left in sent.items():
+            if left.pending:
+                say(f"{name}: {left.pending} messages stay in the spool, for the next run")
     if trouble:
         say(trouble)
     return 1 if trouble else 0

@@ -61,6 +61,10 @@ class StopRequest:
         """Whether a signal has come that asks to stop."""
         return self.signal is not None
 
+    def fileno(self) -> int:
+        """A descriptor that is ready to read when a signal has come, for select(2)."""
+        return self._reader
+
     def wait(self, timeout_s: float) -> bool:
         """Sleep until a signal comes, of either kind, at most so long.
 

@@ -9,9 +9,8 @@ The gateways' TUNs carry the overlay; what leaves a for the subnet or the outsid
 
 import contextlib
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from netlog._closing import Closing
 from netlog.demo.namespace import Namespace
 from netlog.links import Links
 
@@ -100,7 +99,7 @@ default = {str(node is a).lower()}
 """
 
 
-class Topology:
+class Topology(Closing):
     """The namespaces, with all links and routes but those of the TUNs, which the gateways make.
 
     Raises:
@@ -128,17 +127,6 @@ class Topology:
     def close(self) -> None:
         """Let go of every namespace."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _make_underlay(self) -> None:
         """A link that carries the gateways' datagrams and nothing else.

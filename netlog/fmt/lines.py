@@ -121,4 +121,7 @@ def _tree(record: Record) -> dict[str, Any]:
         entries: list[Entry] = record.traffic.get(kind, [])
         if entries:
             tree[f"{kind}Traffic"] = entries
+    if (loss := record.dropped) is not None:
+        counts = {"messages": loss.messages, "packets": loss.packets, "bytes": loss.n_bytes}
+        tree["dropped"] = counts
     return tree

@@ -12,6 +12,7 @@ import msgspec
 from netlog._protocols import protocol_name, protocol_number
 from netlog._wire_node import WireNode as Node
 from netlog.fmt.split import ReadError, Value
+from netlog.loss import Loss
 from netlog.times import parse_rfc3339
 
 __all__ = ["CLASSES", "Address", "Endpoint", "Entry", "Node", "Record", "endpoint", "read_records"]
@@ -72,6 +73,7 @@ class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
     subnet_traffic: list[Entry] | None = None
     exit_traffic: list[Entry] | None = None
     physical_traffic: list[Entry] | None = None
+    dropped: Any = None  # a loss, in netlog's own streams; anything, in others
 
 
 class _Envelope(Wire):
@@ -98,6 +100,7 @@ class Record:
         own: the node that reports.
         nodes: the nodes that the message names, by address.
         tree: the whole message as JSON values, if it was asked for.
+        dropped: messages of the node that a sink gave up; None: it does not say.
     """
 
     node_id: str
@@ -107,6 +110,7 @@ class Record:
     own: Node = field(default_factory=Node)
     nodes: dict[Address, Node] = field(default_factory=dict)
     tree: dict[str, Any] | None = None
+    dropped: Loss | None = None
 
     @property
     def period_s(self) -> float | None:
@@ -180,7 +184,7 @@ def _decode_known(value: Value) -> Wire | None:
     except msgspec.ValidationError:
         return None  # something else, which may still hold a flow log; or a flow log that is wrong
     for wire in (envelope, envelope.event):
-        if wire is not None and _is_flow_log(wire):
+        if wire is not None and (_is_flow_log(wire) or _loss(wire.node_id, wire.dropped)):
             return wire
     return None
 
@@ -199,6 +203,9 @@ def _search(value: object, depth: int) -> Iterator[dict[str, Any]]:
         if any(value.get(member) is not None for member in _KINDS) or all(map(value.get, PERIOD)):
             yield value
             return
+        if _loss(value.get("nodeId"), value.get("dropped")):
+            yield value
+            return
         children = list(value.values())
     elif isinstance(value, list):
         children = value
@@ -206,6 +213,23 @@ def _search(value: object, depth: int) -> Iterator[dict[str, Any]]:
         return
     for child in children:
         yield from _search(child, depth + 1)
+
+
+class _Dropped(msgspec.Struct):
+    messages: Count
+    packets: Count
+    bytes: Count
+
+
+def _loss(node_id: object, dropped: object) -> Loss | None:
+    """What an object says of a loss; None if it says nothing."""
+    if not isinstance(node_id, str) or not isinstance(dropped, dict):
+        return None
+    try:
+        counts = msgspec.convert(dropped, _Dropped)
+    except msgspec.ValidationError:
+        return None
+    return Loss(counts.messages, counts.packets, counts.bytes) or None
 
 
 def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[Record]:
@@ -232,6 +256,7 @@ def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[Record]:
         own,
         nodes,
         tree,
+        _loss(wire.node_id, wire.dropped),
     )
 
 

@@ -42,6 +42,8 @@ RUN = re.compile(
 TORN = re.compile(_TEXT + rb"(?=[\x00-\x1f])", re.DOTALL)
 """A string up to what can not stand in one (RFC 8259 section 7): the end of a torn line, mostly."""
 SPACE = re.compile(rb"[ \t\r\n]*+")
+STRAY = re.compile(rb"[ \t\r\n,\]}]*+")
+"""What may lie between values after damage: what it belongs to may be gone."""
 SCALAR = re.compile(rb"[-+.0-9A-Za-z]++")
 WRAPPER = re.compile(rb'\{[ \t\r\n]*"logs"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 SKIPPER = msgspec.json.Decoder(msgspec.Raw)
@@ -99,6 +101,9 @@ class Splitter:
         self._bracket_seen = False  # the first bracket within it
         self._misses = 0
         self._found: Value | None = None
+        self._skipping = False
+        self._lenient = False
+        self._ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Value]:
         """Take the stream's next bytes.
@@ -133,7 +138,9 @@ class Splitter:
         Raises:
             ReadError: the stream ends within a value.
         """
-        yield from self.feed(b" ")  # ends a number
+        ending = b"" if self._ended else b" "  # ends a number
+        self._ended = True
+        yield from self.feed(ending)
         if self._buffer[self._at :].strip() or self._entered:
             end = self._base + len(self._buffer) - 1
             what = f"a value that began at byte {self._base + self._at}"
@@ -141,11 +148,36 @@ class Splitter:
                 what = "an array" if self._entered else "a string"
             raise ReadError(f"the stream ends within {what}", end)
 
+    def resync(self) -> int:
+        """Go on after an error: with the next line that begins with a bracket.
+
+        That line may be still to come. From then on commas and closing brackets between values are
+        passed over, as what they belong to may be gone.
+
+        Returns:
+            The offset from which on nothing is read: of the value that was wrong.
+        """
+        begun = self._expect in (_Expect.VALUE, _Expect.FIRST)
+        here = bytes(self._buffer[self._at : self._at + 1]) in (b"{", b"[")
+        # Where something else is missing before a value, that value is right.
+        self._skipping = begun or not here
+        self._lenient = True
+        self._open.clear()
+        self._entered.clear()
+        self._misses = 0
+        self._expect = _Expect.VALUE
+        return min(self._base + self._at, self.offset)
+
+    @property
+    def offset(self) -> int:
+        """Of what comes next in the stream: bytes that were fed."""
+        return self._base + len(self._buffer) - self._ended
+
     def _advance(self) -> bool:
         """Take one step; False: that needs more bytes."""
-        if self._open:
-            return self._within_object()
-        at = self._at = _skip(SPACE, self._buffer, self._at)
+        if self._open or self._skipping:
+            return self._within_object() if self._open else self._skip_damage()
+        at = self._at = _skip(self._between(), self._buffer, self._at)
         if at == len(self._buffer):
             return False
         byte = self._buffer[at]
@@ -168,6 +200,19 @@ class Splitter:
                 self._move(1, _Expect.VALUE)
             case _:
                 raise self._unexpected(byte)
+        return True
+
+    def _between(self) -> re.Pattern[bytes]:
+        return STRAY if self._lenient and not self._entered else SPACE
+
+    def _skip_damage(self) -> bool:
+        found = [self._buffer.find(begin, self._at) for begin in (b"\n{", b"\n[")]
+        found = [at for at in found if at >= 0]
+        if not found:
+            self._at = max(self._at, len(self._buffer) - self._buffer.endswith(b"\n"))
+            return False
+        self._at = min(found) + 1
+        self._skipping = False
         return True
 
     def _begin_value(self, byte: int) -> bool:

@@ -6,6 +6,7 @@ from netlog._terminal import CLASS_COLORS, Style, printable
 from netlog._units import binary_rate, binary_size, decimal_rate
 from netlog.fmt.names import Names
 from netlog.fmt.record import CLASSES, Entry, Record
+from netlog.loss import Loss
 from netlog.times import format_rfc3339
 
 __all__ = ["Table"]
@@ -32,6 +33,8 @@ class Table:
         self._n_messages = 0
         self._sums: dict[str, Entry] = {}
         self._n_connections: dict[str, int] = {}
+        self._dropped = Loss()
+        self._n_shown = 0
 
     def begin(self) -> Iterable[str]:
         """No line before the first message."""
@@ -39,8 +42,14 @@ class Table:
 
     def record(self, record: Record) -> Iterator[str]:
         """A message's lines."""
-        if self._n_messages:
+        if self._n_shown:
             yield ""
+        self._n_shown += 1
+        if record.dropped is not None:
+            self._dropped += record.dropped
+            yield self._style.paint(f"{self._node(record)}  {_loss_line(record.dropped)}", BOLD)
+            if not record.traffic:
+                return
         self._n_messages += 1
         yield self._style.paint(self._title(record), BOLD)
         rows = {
@@ -74,7 +83,7 @@ class Table:
 
     def end(self) -> Iterator[str]:
         """The sum over all messages, if there were several."""
-        if self._n_messages <= 1:
+        if self._n_shown <= 1:
             return
         yield ""
         yield self._style.paint(f"total of {self._n_messages} messages", BOLD)
@@ -90,9 +99,14 @@ class Table:
                 binary_size(total.rx_bytes),
             )
             yield self._style.paint(form.format(kind, *cells), CLASS_COLORS[kind])
+        if self._dropped:
+            yield _loss_line(self._dropped)
+
+    def _node(self, record: Record) -> str:
+        return printable(self._names.of_reporter(record)) or "node unknown"
 
     def _title(self, record: Record) -> str:
-        parts = [printable(self._names.of_reporter(record)) or "node unknown"]
+        parts = [self._node(record)]
         if record.start_ns is not None:
             parts.append(format_rfc3339(record.start_ns // 1_000_000 * 1_000_000))
         period_s = record.period_s
@@ -117,6 +131,11 @@ class Table:
         grand.rx_pkts += total.rx_pkts
         grand.rx_bytes += total.rx_bytes
         return total
+
+
+def _loss_line(loss: Loss) -> str:
+    size = binary_size(loss.n_bytes)
+    return f"dropped: {loss.messages} messages, {loss.packets} packets, {size}"
 
 
 def _n_bytes(entry: Entry) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netlog.fmt.record import Address, Entry, Node, Record
+from netlog.loss import Loss
 
 __all__ = ["Total"]
 
@@ -14,6 +15,7 @@ class _NodeTotal:
     start_ns: int | None = None
     end_ns: int | None = None
     nodes: dict[Address, Node] = field(default_factory=dict)
+    dropped: Loss = field(default_factory=Loss)
     traffic: dict[str, dict[tuple[object, ...], Entry]] = field(default_factory=dict)
 
 
@@ -29,8 +31,10 @@ class Total:
     def add(self, record: Record) -> None:
         """Add a message's counts to those of its node."""
         total = self._by_node.setdefault(record.node_id, _NodeTotal(record.own))
-        total.own = record.own  # what a node says of itself last is what holds
+        if record.dropped is None:
+            total.own = record.own  # what a node says of itself last is what holds
         total.nodes |= record.nodes
+        total.dropped += record.dropped or Loss()
         moments = [ns for ns in (total.start_ns, record.start_ns) if ns is not None]
         total.start_ns = min(moments, default=None)
         moments = [ns for ns in (total.end_ns, record.end_ns) if ns is not None]
@@ -53,4 +57,12 @@ class Total:
         """For each node a message from its first period's start to its last one's end."""
         for node_id, total in self._by_node.items():
             traffic = {kind: list(sums.values()) for kind, sums in total.traffic.items()}
-            yield Record(node_id, total.start_ns, total.end_ns, traffic, total.own, total.nodes)
+            yield Record(
+                node_id,
+                total.start_ns,
+                total.end_ns,
+                traffic,
+                total.own,
+                total.nodes,
+                dropped=total.dropped or None,
+            )

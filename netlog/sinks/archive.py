@@ -12,7 +12,7 @@ from typing import Any
 from netlog.errors import MissingExtraError
 from netlog.sinks.rotation import PACKED, UNFINISHED, Rotated, RotatedNames, Rotation, with_ending
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "load_zstd"]
 
 _log = logging.getLogger("netlog")
 
@@ -45,7 +45,7 @@ class Archive:
     def __init__(self, path: Path, rotation: Rotation) -> None:
         self._path = path
         self._rotation = rotation
-        self._zstd: Any = _load_zstd() if rotation.zstd else None
+        self._zstd: Any = load_zstd() if rotation.zstd else None
         self._asked = threading.Event()
         self._closing = False
         self._reported = ""
@@ -130,7 +130,12 @@ class Archive:
                     _remove(path)
 
 
-def _load_zstd() -> Any:  # noqa: ANN401 - a module
+def load_zstd() -> Any:  # noqa: ANN401 - a module
+    """The module that packs.
+
+    Raises:
+        MissingExtraError: there is none.
+    """
     for name in ZSTD_MODULES:
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)

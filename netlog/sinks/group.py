@@ -107,10 +107,9 @@ class SinkGroup:
             member.abort()
 
     def reopen(self) -> None:
-        """Have every sink that writes to a file open it anew. Any thread."""
-        for sink in (*self._queued.values(), *(each.sink for each in self._durable.values())):
-            if callable(reopen := getattr(sink, "reopen", None)):
-                reopen()
+        """Have every plain sink that writes to a file open it anew. Any thread."""
+        for sink in self._queued.values():
+            sink.reopen()
 
     def counters(self) -> dict[str, SinkCounters]:
         """What became of the messages, by the sink's name. Any thread."""

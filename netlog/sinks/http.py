@@ -277,7 +277,13 @@ WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
     ),
     (ssl.SSLError, lambda error: f"TLS: {error.reason or 'it failed'}"),
     (socket.gaierror, lambda error: f"the name can not be resolved: {error.strerror}"),
-    (failures.TimeoutError, lambda _: "no answer in time"),
+    (
+        # A connection that was refused is one too, to urllib3; its cause says what it was.
+        failures.TimeoutError,
+        lambda error: (
+            None if isinstance(error, failures.NewConnectionError) else "no answer in time"
+        ),
+    ),
     (TimeoutError, lambda _: "no answer in time"),
     (OSError, lambda error: error.strerror),
 )

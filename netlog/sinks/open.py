@@ -1,61 +1,125 @@
 """The sinks that a configuration asks for."""
 
+import contextlib
 import errno
+import hashlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from netlog.config import Config
 from netlog.credentials import Credentials
-from netlog.sink_config import (
-    FileSinkConfig,
-    SinkConfig,
-    StdoutSinkConfig,
-    sink_names,
-)
+from netlog.errors import ConfigError
+from netlog.sink_config import FileSinkConfig, RemoteSinkConfig, SinkConfig, sink_names
+from netlog.sinks.archive import load_zstd
 from netlog.sinks.base import Sink
 from netlog.sinks.file import FileSink
+from netlog.sinks.file_shipper import FileShipper
+from netlog.sinks.remote import make_shipper
 from netlog.sinks.rotation import Rotation
+from netlog.sinks.shipper import Shipper
+from netlog.sinks.spooled import SpooledSink
 from netlog.sinks.stream import StreamSink
+from netlog.spool import Spool
 
-__all__ = ["open_sinks"]
+__all__ = ["check_sinks", "open_sinks"]
+
+FILE_SPOOL_BYTES = 64 << 20
+"""What a file's spool holds while the file can not be written: hours of messages."""
+DIGEST_CHARS = 12
 
 
-def open_sinks(config: Config, credentials: Sequence[Credentials]) -> dict[str, Sink]:
+def open_sinks(config: Config, credentials: Sequence[Credentials], origin: str) -> dict[str, Sink]:
     """Open every sink of a configuration; if one can not be had, none stays open.
 
     Args:
-        config: the gateway.
+        config: the gateway. If its meter lies in a file, a file sink has a spool beside that, so
+            that it gets each message once whatever happens to the process.
         credentials: what each sink shows to its receiver, in their order.
+        origin: what errors call the configuration's file.
 
     Returns:
         The sinks by the name that reports call them.
 
     Raises:
         OSError: a file or a spool can not be opened, or standard output is closed.
+        ConfigError: a secret is none that its receiver could take.
         MissingExtraError: a sink needs a package that is not there.
 
     Thread safety: any thread.
     """
     sinks: dict[str, Sink] = {}
-    try:
+    with contextlib.ExitStack() as stack:
         names = sink_names(config.sinks)
-        for name, sink, _ in zip(names, config.sinks, credentials, strict=True):
-            sinks[name] = _opened(name, sink)
-    except BaseException:
-        for opened in sinks.values():
-            opened.close()
-        raise
+        for i, (name, sink) in enumerate(zip(names, config.sinks, strict=True)):
+            if isinstance(sink, RemoteSinkConfig):
+                shipper = make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]")
+                spool = _open_spool(sink.spool, sink.spool_bytes, shipper)
+                sinks[name] = SpooledSink(spool, shipper, node_id=config.node.id, name=name)
+            else:
+                sinks[name] = _local(name, sink, config)
+            stack.callback(sinks[name].close)
+        stack.pop_all()
     return sinks
 
 
-def _opened(name: str, sink: SinkConfig) -> Sink:
-    if isinstance(sink, StdoutSinkConfig):
+def check_sinks(config: Config, credentials: Sequence[Credentials], origin: str) -> None:
+    """See whether `open_sinks` has what it needs, but open nothing.
+
+    Args:
+        config: the gateway.
+        credentials: what each sink shows to its receiver, in their order.
+        origin: what errors call the configuration's file.
+
+    Raises:
+        ConfigError, MissingExtraError: as there.
+
+    Thread safety: any thread.
+    """
+    for i, sink in enumerate(config.sinks):
+        if isinstance(sink, RemoteSinkConfig):
+            make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]").close()
+        elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
+            load_zstd()
+
+
+def _local(name: str, sink: SinkConfig, config: Config) -> Sink:
+    if not isinstance(sink, FileSinkConfig):
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed", name)
         return StreamSink(sys.stdout)
-    if isinstance(sink, FileSinkConfig):
-        return FileSink(sink.path, rotation=_rotation(sink))
-    raise NotImplementedError(f"{name}: this type of sink")
+    file = FileSink(sink.path, rotation=_rotation(sink))
+    if config.meter is None:
+        return file
+    shipper = FileShipper(file)
+    spool = _open_spool(_spool_of(sink.path, config.meter), FILE_SPOOL_BYTES, shipper)
+    # That the file was renamed, and is to be made anew, it sees itself before the next message.
+    return SpooledSink(spool, shipper, node_id=config.node.id, name=name)
+
+
+def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:
+    """A spool; without one the shipper is closed."""
+    try:
+        return Spool(path, max_bytes=max_bytes)
+    except ValueError as error:
+        shipper.close()
+        raise ConfigError(f"{path}: {error}") from error
+    except BaseException:
+        shipper.close()
+        raise
+
+
+def _spool_of(path: str, meter: str) -> Path:
+    """The directory of a file's spool, in one beside the meter; those above it are made."""
+    folder = Path(f"{meter}.spool")
+    for each in (folder.parent, folder):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+    # Not resolved: a link that leads elsewhere one day is still the same sink.
+    path = os.path.abspath(path)  # noqa: PTH100
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    return folder / digest[:DIGEST_CHARS]
 
 
 def _rotation(sink: FileSinkConfig) -> Rotation | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashes import Setup, poll, poll_and_die, traffic, writing
+from crashes import Setup, poll, poll_and_die, read_lines, traffic, writing
 
 import netlog
-from netlog.sinks import SpooledSink
+from netlog.sinks import FileShipper, FileSink, Rotation, SpooledSink
 from netlog.spool import Record, Spool
 
 FLOWS = 120
@@ -40,6 +40,7 @@ class Receiver:
 
     max_records = 5
     max_bytes = 1 << 18
+    overhead_bytes = 60
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -59,6 +60,9 @@ class Receiver:
         ]
         os.write(self._fd, b"".join(lines))
         return b""
+
+    def interrupt(self) -> None:
+        """Nothing keeps it waiting."""
 
     def close(self) -> None:
         """Close the file."""
@@ -111,6 +115,26 @@ def test_remote_sink_has_everything_once(tmp_path: Path, meter_path: Path) -> No
         name = tuple(line["name"])
         assert by_name.setdefault(name, line["message"]) == line["message"]
     messages = list(by_name.values())
+    assert traffic(messages, *INSIDE) == (counted, counted * PACKET_BYTES)
+    assert traffic(messages, "physicalTraffic") == (counted, counted * DATAGRAM_BYTES)
+    check_periods(messages)
+
+
+def test_file_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
+    """The lines of the file, and of those that were put aside, add up to what was counted."""
+    flows = tmp_path / "flows.jsonl"
+
+    def open_sink() -> SpooledSink:
+        file = FileSink(flows, rotation=Rotation(max_bytes=100_000, keep=1000))
+        spool = Spool(tmp_path / "spool", max_bytes=SPOOL_BYTES)
+        return SpooledSink(spool, FileShipper(file), node_id="a", name="file")
+
+    counted, died, places = kill_pollers(Setup(meter_path, open_sink, WATCHED))
+    assert died > ROUNDS // 3
+    assert len(places) >= 40, places
+    files = sorted(tmp_path.glob("flows*"))
+    assert len(files) > 3
+    messages = read_lines(files)
     assert traffic(messages, *INSIDE) == (counted, counted * PACKET_BYTES)
     assert traffic(messages, "physicalTraffic") == (counted, counted * DATAGRAM_BYTES)
     check_periods(messages)

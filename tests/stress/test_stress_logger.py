@@ -8,12 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import netlog
 
 if TYPE_CHECKING:
     from netlog.message import Message
 
 SENDERS, DATAGRAMS = 3, 1500
+UDP4 = bytes.fromhex("4500001c0000000040110000644000016440000203e8003500080000")
 
 
 def test_every_datagram_is_in_one_message() -> None:
@@ -79,3 +82,48 @@ def test_starting_and_stopping_leaks_nothing() -> None:
     # The C library keeps a stack or two of threads that ended.
     assert mappings <= before[2] + 4
     assert sum(int(m.physical_traffic["tx_packets"].sum()) for m in messages) == 110
+
+
+def test_a_period_of_100_000_connections() -> None:
+    """All of them are in messages of at most 256 KiB, each with the nodes that it shows."""
+    connections, packet = 100_000, bytearray(UDP4)
+    me = netlog.Node("me", addresses=("100.64.0.1",))
+    peers = [
+        netlog.Node(f"node-{n}", name=f"host-{n}.example.net", addresses=(f"100.65.{n}.1",))
+        for n in range(200)
+    ]
+    shown: list[int] = []
+    sizes: list[int] = []
+
+    def write(message: Message) -> None:
+        sizes.append(len(message.to_json()))
+        shown.append(len(message.virtual_traffic))
+        known = {address for node in message.dst_nodes for address in node.addresses}
+        third_bytes = {bytes(row)[14] for row in np.unique(message.virtual_traffic["dst"])}
+        assert known == {f"100.65.{n}.1" for n in third_bytes}
+
+    data = np.tile(np.frombuffer(packet, np.uint8), (connections, 1))
+    numbers = np.arange(connections)
+    data[:, 16:20] = (100, 65, 0, 1)
+    data[:, 18] = numbers % 200
+    data[:, 20], data[:, 21] = numbers >> 16, numbers >> 8 & 0xFF
+    data[:, 22], data[:, 23] = numbers & 0xFF, 53
+    starts = numbers * len(packet)
+    logger = netlog.Logger()
+    with netlog.Meter(1 << 17) as meter:
+        logger.startup(
+            "me",
+            tun=netlog.MeterDevice(meter),
+            sink=write,
+            nodes=netlog.StaticNodes(me, peers),
+            poll_period_s=3600,
+        )
+        meter.update_batch(data.reshape(-1), starts, np.full(connections, len(packet)))
+        logger.shutdown()
+    counters = logger.counters()
+    assert max(sizes) <= 262144
+    assert sum(shown) == connections
+    assert sum(counters.unattributed.values()) == 0
+    # A period alone: an early swap, because the table is nearly full, may make two of it.
+    assert counters.split >= len(sizes) - 2 > 10
+    assert counters.written == len(sizes)

@@ -1,8 +1,10 @@
 """The command line: help, usage, exit status, and what goes where."""
 
 import errno
+import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tomllib
@@ -44,7 +46,9 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("read",), ("check",), ("demo",), ("fmt",)])
+@pytest.mark.parametrize(
+    "command", [(), ("run",), ("read",), ("check",), ("demo",), ("fmt",), ("newid",)]
+)
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""
     done = netlog(*command, "--help")
@@ -265,3 +269,32 @@ def test_a_second_signal_ends_at_once_without_a_traceback() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stderr) == (130, "netlog: stopped at once\n")
+
+
+def test_newid_makes_a_private_id() -> None:
+    """The private id alone goes to standard output; the public one is its SHA-256."""
+    first, second = netlog("newid"), netlog("newid")
+    assert first.returncode == 0
+    (private_id,) = first.stdout.splitlines()
+    number = bytes.fromhex(private_id)
+    assert (len(number), number[0] & 7, number[31] & 192) == (32, 0, 64)
+    assert first.stderr == f"netlog: public id: {hashlib.sha256(number).hexdigest()}\n"
+    assert first.stdout != second.stdout
+
+
+def test_newid_overwrites_nothing(tmp_path: Path) -> None:
+    """A new file is its owner's only; one that is there stays, whatever it is."""
+    path = tmp_path / "private-id"
+    done = netlog("newid", "--output", str(path))
+    assert (done.returncode, done.stdout) == (0, "")
+    private_id = path.read_text()
+    assert hashlib.sha256(bytes.fromhex(private_id.strip())).hexdigest() in done.stderr
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert private_id.strip() not in done.stderr
+    (tmp_path / "link").symlink_to("nowhere")
+    for there in (path, tmp_path / "link"):
+        done = netlog("newid", "--output", str(there))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"netlog: {there}: File exists\n"
+    assert path.read_text() == private_id
+    assert not (tmp_path / "nowhere").exists()

@@ -242,8 +242,8 @@ def changed(old: str, new: str) -> str:
             id="message-small",
         ),
         pytest.param(
-            "max_message_bytes = 16777217\n" + WHOLE,
-            "max_message_bytes: expected a whole number <= 16777216",
+            "max_message_bytes = 1048577\n" + WHOLE,
+            "max_message_bytes: expected a whole number <= 1048576",
             id="message-big",
         ),
         pytest.param(

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -192,11 +193,95 @@ def test_what_can_be_read_is_shown_before_an_error(
     assert out == f"{json.dumps(MESSAGE, separators=(',', ':'), ensure_ascii=False)}\n" * 2
     end, begin = torn.stat().st_size, len(json.dumps(MESSAGE)) + 1
     torn_at = f"byte {end}: the stream ends within a value that began at byte {begin}"
+    torn_at += f"; skipped {end - begin} bytes, from byte {begin} to {end}"
     assert err.splitlines() == [
         f"netlog: {torn}: {torn_at}",
         f"netlog: {missing}: No such file or directory",
         f"netlog: {tmp_path}: Is a directory",
     ]
+
+
+LOSS = {"nodeId": "n1", "dropped": {"messages": 3, "packets": 120, "bytes": 64000}}
+
+
+def test_a_loss_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of its own in the table and in its end, an object in JSON, a part of totals."""
+    path = tmp_path / "flows.jsonl"
+    other = {"nodeId": "n1", "dropped": 5}
+    path.write_text("".join(json.dumps(value) + "\n" for value in (LOSS, MESSAGE, other, LOSS)))
+    line = "dropped: 3 messages, 120 packets, 62.5 KiB"
+    lines = shown(capsys, path).splitlines()
+    assert lines[0] == f"n1  {line}"
+    assert "\n".join(lines[2:11]) + "\n" == TABLE
+    assert lines[12] == f"n1  {line}"
+    assert lines[-1] == "dropped: 6 messages, 240 packets, 125.0 KiB"
+    objects = [json.loads(text) for text in shown(capsys, path, "--json").splitlines()]
+    assert objects == [LOSS, MESSAGE, LOSS]
+    total = json.loads(shown(capsys, path, "--json", "--total"))
+    assert total["dropped"] == {"messages": 6, "packets": 240, "bytes": 128000}
+    assert total["virtualTraffic"] == MESSAGE["virtualTraffic"]
+    assert total["srcNode"] == MESSAGE["srcNode"]
+    assert len(rows(shown(capsys, path, "--csv"))) == 5
+    assert "dropped" not in shown(capsys, path, "--filter", "udp")
+    path.write_text(json.dumps({"event": {"logtail": {}} | LOSS}))
+    assert shown(capsys, path) == f"n1  {line}\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"nodeId":"n',
+        b"\0\xff\n\n garbage } ]\n",
+        b'[{"nodeId": 1},\n{"nodeId: 2},',
+        b'{"a": [1, 2}}\n  {"b"',
+        b"\n".join([b'{"x'] * 50),
+        b'"' + b"x" * 600_000,
+    ],
+    ids=["torn", "binary", "array", "brackets", "many", "long"],
+)
+def test_reading_goes_on_after_damage(
+    damage: bytes, flows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One message says what was skipped; every message before and after it is shown."""
+    whole = flows.read_bytes()
+    flows.write_bytes(whole + damage + b"\n" + whole + whole)
+    assert main(["fmt", "--json", str(flows)]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line) for line in out.splitlines()] == [MESSAGE] * 3
+    (line,) = err.splitlines()
+    begin, end = len(whole), len(whole) + len(damage) + 1
+    skipped = re.fullmatch(r".*: byte \d+: .*; skipped (\d+) bytes, from byte (\d+) to (\d+)", line)
+    assert skipped is not None
+    assert int(skipped[3]) - int(skipped[2]) == int(skipped[1])
+    sound = damage.find(b'{"nodeId: 2') if damage.startswith(b"[") else 0
+    assert (int(skipped[2]), int(skipped[3])) == (begin + sound, end)
+
+
+def test_an_array_without_its_end_costs_nothing(
+    flows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What begins where a comma or a bracket is missing is read."""
+    whole = flows.read_bytes()
+    flows.write_bytes(b"[" + whole + whole + b"," + whole + b"]" + whole)
+    assert main(["fmt", "--json", str(flows)]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line) for line in out.splitlines()] == [MESSAGE] * 4
+    (line,) = err.splitlines()
+    assert "expected a comma or the closing bracket" in line
+
+
+def test_a_value_that_is_wrong_costs_itself_only(
+    flows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flow log with a member of a wrong type is skipped; its neighbours are shown."""
+    whole = flows.read_bytes()
+    wrong = b'{"virtualTraffic": 7}\n'
+    flows.write_bytes(whole + wrong + whole)
+    assert main(["fmt", "--json", str(flows)]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line) for line in out.splitlines()] == [MESSAGE] * 2
+    begin = len(whole)
+    assert err.endswith(f"; skipped 21 bytes, from byte {begin} to {begin + 21}\n")
 
 
 def test_a_file_without_messages_is_said(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netlog.fmt.damage import Damage, read_values
 from netlog.fmt.split import MAX_DEPTH, MAX_MISSES, ReadError, Splitter, Value
 
 SCALARS = (
@@ -125,3 +126,47 @@ def test_a_value_without_end_is_refused() -> None:
     splitter = Splitter(max_value_bytes=100)
     with pytest.raises(ReadError, match="byte 2: a value of more than 100 bytes"):
         list(splitter.feed(b'{}{"a":"' + b"x" * 100))
+
+
+PIECES = st.sampled_from(
+    [
+        *(b'{"a": 1}\n', b'[{"b": "]"},\n', b'{"c": [2]}]\n', b'{"logs": [\n', b"{}]}\n", b"7 "),
+        *(b'{"torn', b"\n", b"\xff\0", b'"no end', b"} ]\n", b'{"d": [}\n', b'  {"e": 1}\n'),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=10), st.randoms(use_true_random=False))
+def test_damage_is_skipped_wherever_chunks_end(pieces: list[bytes], rng: random.Random) -> None:
+    """Values and damage are the same in any chunks; stretches are in order and apart."""
+    text = b"".join(pieces)
+    cuts = sorted(rng.choices(range(len(text) + 1), k=rng.randrange(6)))
+    chunks = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
+    found: list[list[tuple[int, int]]] = []
+    for stream in ([text], chunks, [bytes([byte]) for byte in text]):
+        spans: list[tuple[int, int]] = []
+
+        def damaged(damage: Damage, spans: list[tuple[int, int]] = spans) -> None:
+            spans.append((damage.begin, damage.end))
+
+        for value in read_values(stream, damaged):
+            assert text[value.offset :].startswith(value.data)
+            spans.append((value.offset, value.offset + len(value.data)))
+        assert all(begin <= end for begin, end in spans)
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+        found.append(spans)
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_long_value_is_skipped_and_the_next_line_read() -> None:
+    """The limit holds for one value; what is behind it comes, and little is held meanwhile."""
+    large = b'{"x": "' + b"y" * 3000
+    spans: list[Damage] = []
+    splitter = Splitter(max_value_bytes=1000)
+    with pytest.raises(ReadError, match="more than 1000 bytes"):
+        list(splitter.feed(large))
+    assert splitter.resync() == 0
+    assert list(splitter.feed(b"y" * 5000)) == []
+    (value,) = splitter.feed(b'"}\n{"a": 1}\n')
+    assert (value.data, value.offset) == (b'{"a": 1}', len(large) + 5000 + 3)
+    assert list(splitter.finish()) == spans

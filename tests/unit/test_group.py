@@ -32,6 +32,7 @@ class Store:
         self.stored: list[str] = []
         self.periods: list[PeriodId] = []
         self.closed = False
+        self.aborts = 0
         self._period = period(0)
         self._open: list[str] = []
 
@@ -58,6 +59,7 @@ class Store:
 
     def abort(self) -> None:
         """Forget it."""
+        self.aborts += 1
         self._open = []
 
     def close(self) -> None:
@@ -163,6 +165,7 @@ def test_a_durable_sink_that_fails_misses_the_period(
     dropped = (counters.dropped, counters.dropped_packets, counters.dropped_bytes)
     assert dropped == (4, 40, 4 + 5 + 6 + 7)
     assert counters.last_error == ""
+    assert bad.aborts == (2 if step == "write" else 0)
     assert [record.message for record in caplog.records] == [
         f"bad: failed, will try again: OSError: [Errno 28] No space left on device at {step}",
         "bad: works again; 4 messages were dropped so far",

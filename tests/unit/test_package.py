@@ -7,17 +7,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import netlog
+import netlog.sinks
 
 ROOT = Path(__file__).parents[2]
 
 
-def said_to_mypy() -> dict[str, str]:
+PACKAGES = pytest.mark.parametrize("package", [netlog, netlog.sinks], ids=lambda p: p.__name__)
+
+
+def said_to_mypy(package: ModuleType) -> dict[str, str]:
     """The home of each name, as a type checker sees it."""
-    tree = ast.parse(inspect.getsource(netlog))
+    tree = ast.parse(inspect.getsource(package))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     return {
         alias.name: (statement.module or "")
@@ -41,20 +46,22 @@ def run(code: str) -> object:
     return json.loads(done.stdout)
 
 
-def test_what_is_listed_is_there() -> None:
+@PACKAGES
+def test_what_is_listed_is_there(package: ModuleType) -> None:
     """Each public name is what its module defines, where a type checker thinks that it is."""
-    homes = said_to_mypy()
-    assert sorted(homes) == sorted(set(netlog.__all__) - {"__version__"})
+    homes = said_to_mypy(package)
+    assert sorted(homes) == sorted(set(package.__all__) - {"__version__"})
     for name, home in homes.items():
-        assert getattr(netlog, name) is getattr(sys.modules[home], name)
-    assert set(netlog.__all__) <= set(dir(netlog))
+        assert getattr(package, name) is getattr(sys.modules[home], name)
+    assert set(package.__all__) <= set(dir(package))
 
 
-def test_star_import_has_all() -> None:
+@PACKAGES
+def test_star_import_has_all(package: ModuleType) -> None:
     """`from netlog import *` gives all of them, and nothing else."""
     names: dict[str, object] = {}
-    exec("from netlog import *", names)  # noqa: S102 - the statement under test
-    assert set(names) - {"__builtins__"} == set(netlog.__all__)
+    exec(f"from {package.__name__} import *", names)  # noqa: S102 - the statement under test
+    assert set(names) - {"__builtins__"} == set(package.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -85,7 +92,7 @@ from netlog.cli import main
 before = dict(os.environ)
 sys.stderr = open(os.devnull, "w")
 status = main(["read", os.devnull])
-loaded = [name in sys.modules for name in ("numpy", "pyroute2", "netlog.relay", "netlog.logger")]
+loaded = [name in sys.modules for name in ("numpy", "pyroute2", "netlog.logger", "tomllib")]
 print(json.dumps([status, loaded, len(os.listdir("/proc/self/task")), os.environ == before]))
 """
     assert run(code) == [1, [True, False, False, False], 1, True]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -544,3 +545,78 @@ def test_a_reader_can_be_abandoned() -> None:
         pass
     reader.close()
     reader.close()
+
+
+def read_live(data: bytes, number: int, rest: bytes = b"") -> tuple[int, list[str], bytes]:
+    """Give `netlog read -` a capture that goes on, a signal, and the rest; status and output.
+
+    The signal is sent when the first period's message shows that the data was read.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "netlog", "read", "--node-id", "a", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(data)
+        process.stdin.flush()
+        line = process.stdout.readline()
+        process.send_signal(number)
+        if rest:
+            process.stdin.write(rest)
+            process.stdin.close()
+        end, process.stdin = process.stdin, None  # communicate() would close it
+        try:
+            text, errors = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            end.close()
+    lines = [line, *text.splitlines()]
+    return process.returncode, [json.loads(line)["exitTraffic"] for line in lines], errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("cut", [0, 5], ids=["whole", "cut"])
+def test_a_live_capture_is_stopped(number: int, cut: int) -> None:
+    """A signal ends a pipe that stays open: the pending period is written, and it is a success."""
+    text = pcap(V4, RAW, nano=True) + pcap([replace(V4[0], time_ns=BASE_NS + 10**10)], RAW)[24:]
+    status, messages, errors = read_live(text + bytes(cut), number)
+    assert (status, errors) == (0, b"")
+    assert messages == [[{"txPkts": 4, "txBytes": 221}], [{"txPkts": 1, "txBytes": 36}]]
+
+
+def test_what_the_other_end_still_writes_is_read() -> None:
+    """The tcpdump that got the same Ctrl-C writes what it had buffered, and that counts too."""
+    first, last = pcap([V4[0], replace(V4[0], time_ns=BASE_NS + 10**10)], RAW), pcap([V4[1]], RAW)
+    status, messages, errors = read_live(first, signal.SIGINT, last[24:])
+    assert status == 0
+    assert errors == b"netlog: 1 packets are older than their period: counted in it\n"
+    assert messages == [[{"txPkts": 1, "txBytes": 36}], [{"txPkts": 2, "txBytes": 164}]]
+
+
+def test_a_file_that_was_not_read_to_its_end_is_no_success(tmp_path: Path) -> None:
+    """SIGTERM while a capture is written out: what was read is there, and the status says so."""
+    (tmp_path / "x.pcap").write_bytes(pcap(PACKETS[:1], RAW))
+    with (tmp_path / "x.pcap").open("ab") as file:
+        for n in range(200_000):
+            packet = PACKETS[n % 2]
+            head = struct.pack("<IIII", BASE_S + 10 * n, 0, len(packet.data), len(packet.data))
+            file.write(head + packet.data)
+    with subprocess.Popen(
+        [sys.executable, "-m", "netlog", "read", str(tmp_path / "x.pcap")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert 0 < len(text.splitlines()) < 200_000
+        assert all(json.loads(line) for line in text.splitlines())

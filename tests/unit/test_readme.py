@@ -1,19 +1,29 @@
-"""README.md: what it shows is what happens."""
+"""README.md and docs: what they show is what happens."""
 
 import contextlib
 import io
 import re
 from pathlib import Path
 
-from netlog.config import parse_config
+import msgspec
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+from netlog.config import Config, parse_config
+from netlog.node_file import NodeFile
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def block(language: str) -> str:
-    """The one code block of a language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return str(found)
+    """The one code block of a language in the README."""
+    (found,) = blocks(README, language)
+    return found
 
 
 def test_the_example_prints_what_is_said() -> None:
@@ -32,3 +42,47 @@ def test_the_configuration_is_right() -> None:
     parse_config(text, "README.md")
     for key in ("mtu", "name", "subnets", "default", "max_flows", "exit_traffic", "poll_period_s"):
         assert re.search(rf"^{key} = ", text, re.MULTILINE)
+
+
+def keys_of(kind: type[msgspec.Struct]) -> set[str]:
+    """Every key of a table and of the tables in it."""
+    keys = {field.encode_name for field in msgspec.structs.fields(kind)}
+    for each in msgspec.inspect.type_info(kind).fields:
+        for table in tables_in(each.type):
+            keys |= keys_of(table.cls)
+    return keys
+
+
+def tables_in(kind: msgspec.inspect.Type) -> list[msgspec.inspect.StructType]:
+    """The tables that a type consists of, if any."""
+    if isinstance(kind, msgspec.inspect.StructType):
+        return [kind]
+    parts = getattr(kind, "types", None) or [getattr(kind, "item_type", None)]
+    return [table for part in parts if part is not None for table in tables_in(part)]
+
+
+def test_the_page_of_the_configuration_has_every_key() -> None:
+    """Its example is right, and no key is missing from the page."""
+    example, nodes = blocks(CONFIGURATION, "toml")
+    parse_config(example, "configuration.md")
+    assert {"peers", "spool_bytes", "header_env", "rotate_age_s"} < keys_of(Config)
+    for key in keys_of(Config):
+        assert re.search(rf"\b{key}\b", example), key
+    for key in ("node_id", "name", "addresses", "os", "user", "tags"):
+        assert re.search(rf"^{key} = ", nodes, re.MULTILINE)
+
+
+def test_the_file_of_nodes_is_right(tmp_path: Path) -> None:
+    """The file of nodes that is shown can be used."""
+    path = tmp_path / "nodes.toml"
+    path.write_text(blocks(CONFIGURATION, "toml")[1])
+    known = NodeFile(path).snapshot()
+    assert known.self_node is not None
+    assert len(known.by_address) == 3
+
+
+def test_links_lead_somewhere() -> None:
+    """Every file that a page links to is there."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

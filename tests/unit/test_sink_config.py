@@ -68,6 +68,7 @@ type = "hec"
 url = "https://splunk.example.com:8088"
 token_file = "/etc/netlog/token"
 spool = "/var/spool/netlog/hec"
+user = "splunk"
 """
 
 
@@ -86,7 +87,7 @@ def refused(sinks: str) -> str:
 
 
 def test_every_sink_is_read() -> None:
-    """All keys of all types, sizes in bytes, and a URL without the slash at its end."""
+    """All keys of all types, with sizes in bytes."""
     config = parsed('[[sinks]]\ntype = "stdout"\n' + FILE + HTTP + HTTP_JSON + HEC)
     assert config.sinks == (
         StdoutSinkConfig(),
@@ -99,7 +100,7 @@ def test_every_sink_is_read() -> None:
             compression="zstd",
         ),
         HttpSinkConfig(
-            url="https://logs.example.com",
+            url="https://logs.example.com/",
             collection="tailtraffic.log.example.com",
             private_id_file="/etc/netlog/private-id",
             copy_id_env="COPY_ID",
@@ -121,6 +122,7 @@ def test_every_sink_is_read() -> None:
             url="https://splunk.example.com:8088",
             token_file="/etc/netlog/token",  # noqa: S106 - a path
             spool="/var/spool/netlog/hec",
+            user="splunk",
         ),
     )
     assert sink_names(config.sinks) == [
@@ -256,7 +258,7 @@ def changed(text: str, old: str, new: str) -> str:
         pytest.param(
             HEC + 'token = "secret"',
             "sinks[0].token: no such key; expected type, url, spool, spool_bytes, ca_file, "
-            "token_file, token_env, compression",
+            "token_file, token_env, user, compression",
             id="unknown-key",
         ),
         pytest.param(
@@ -282,7 +284,7 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             changed(HTTP_JSON, '"a"', '"a\\r\\nX-Other: b"'),
-            "sinks[0].headers.X-Tenant: expected printable text",
+            "sinks[0].headers.X-Tenant: expected printable ASCII",
             id="header-injection",
         ),
         pytest.param(
@@ -375,3 +377,26 @@ def test_a_secret_that_others_can_read_is_a_warning(
     assert [record.message for record in caplog.records] == [
         f"gateway.toml: sinks[0].token_file: others can read the file: chmod o= {tmp_path}/token"
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://logs.example.com", 1),
+        ("http://192.0.2.1:8088", 1),
+        ("http://127.0.0.1:8088", 0),
+        ("http://[::1]:8088", 0),
+        ("http://localhost:8088", 0),
+        ("https://logs.example.com", 0),
+    ],
+)
+def test_a_secret_in_the_clear_is_a_warning(
+    url: str, warned: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only this machine may be spoken to without encryption, and nothing said about it."""
+    monkeypatch.setenv("LOG_TOKEN", "5ecre7")
+    sink = HEC.replace('token_file = "/etc/netlog/token"', 'token_env = "LOG_TOKEN"')
+    with caplog.at_level(logging.WARNING, logger="netlog"):
+        read_credentials(parsed(sink.replace("https://splunk.example.com:8088", url)), "a.toml")
+    said = "a.toml: sinks[0].url: http hides neither messages nor secrets, https does"
+    assert [record.message for record in caplog.records] == [said] * warned

@@ -1,0 +1,120 @@
+"""A poll that finds 100 000 connections: swap, drain, classify, encode and write take below 1 s.
+
+It is the logger's own poll, at its shutdown, into a file: what the file has is all of the
+connections, as virtual traffic with 1 000 peers, in messages of at most 256 KiB. The memory is what
+the process had at most, above what it had before.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.bench_memory import resident_bytes
+from bench.harness import Budget, Row
+from bench.native import BENCH
+from netlog import FLOW_DTYPE, FileSink, Logger, Meter, MeterDevice, Node, RouterConfig, StaticNodes
+from netlog.message import MAX_BYTES
+
+CONNECTIONS = 100_000
+NODES = 1000
+ROUNDS = 5
+PACKET_BYTES = 28
+SELF = "100.64.0.1"
+PEERS = 0x64400100  # 100.64.1.0, and on
+
+
+def packets() -> np.ndarray[Any, Any]:
+    """A UDP packet of each connection: uint8, shape (n, 28)."""
+    number = np.arange(CONNECTIONS, dtype=np.uint32)
+    rows = np.zeros(
+        CONNECTIONS,
+        [
+            *(("head", "u1"), ("tos", "u1"), ("total", ">u2"), ("id", ">u4"), ("ttl", "u1")),
+            *(("proto", "u1"), ("sum", ">u2"), ("src", ">u4"), ("dst", ">u4")),
+            *(("ports", ">u4"), ("udp_length", ">u2"), ("udp_sum", ">u2")),
+        ],
+    )
+    rows["head"], rows["total"], rows["proto"], rows["udp_length"] = 0x45, PACKET_BYTES, 17, 8
+    rows["src"], rows["dst"] = 0x64400001, PEERS + number % NODES
+    rows["ports"] = (1024 + number // NODES) << 16 | 443
+    return rows.view(np.uint8).reshape(CONNECTIONS, PACKET_BYTES)
+
+
+def peak_bytes() -> int:
+    """What the process had in memory at most since `clear_refs` was written to."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def poll(path: Path, nodes: StaticNodes | None) -> tuple[float, int]:
+    """Seconds of a poll, and the memory that it took."""
+    data = packets()
+    offsets = np.arange(CONNECTIONS) * PACKET_BYTES
+    lengths = np.full(CONNECTIONS, PACKET_BYTES)
+    logger, sink = Logger(), FileSink(path)
+    with Meter(2 * CONNECTIONS) as meter:
+        logger.startup(
+            "n",
+            tun=MeterDevice(meter),
+            sink=sink,
+            nodes=nodes,
+            routes=RouterConfig(routes=["100.64.0.0/10"]),
+            poll_period_s=3600,
+        )
+        meter.update_batch(data, offsets, lengths)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident_bytes()
+        start_s = time.perf_counter()
+        logger.shutdown()
+        spent_s = time.perf_counter() - start_s
+        memory = peak_bytes() - before
+    sink.close()
+    return spent_s, memory
+
+
+def check(path: Path) -> None:
+    """All connections are there, once, in messages that keep the limit."""
+    lines = path.read_bytes().splitlines()
+    assert all(len(line) <= MAX_BYTES for line in lines)
+    entries = [entry for line in lines for entry in json.loads(line)["virtualTraffic"]]
+    assert len({(entry["src"], entry["dst"]) for entry in entries}) == CONNECTIONS
+    assert sum(entry["txPkts"] for entry in entries) == CONNECTIONS == len(entries)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["routes", "nodes"])
+def test_poll(benchmark: Any, tmp_path: Path, known: bool) -> None:  # noqa: ANN401, FBT001
+    """Below a second, of five polls the slowest."""
+    addresses = [f"100.64.{n // 256 + 1}.{n % 256}" for n in range(NODES)]
+    peers = [Node(f"p{n}", f"p{n}.example.net", (a,)) for n, a in enumerate(addresses)]
+    nodes = StaticNodes(Node("n", "n.example.net", (SELF,)), peers) if known else None
+    seconds: list[float] = []
+
+    def measure() -> None:
+        path = tmp_path / f"{len(seconds)}.jsonl"
+        spent_s, _ = poll(path, nodes)
+        check(path)
+        seconds.append(spent_s)
+
+    benchmark.pedantic(measure, rounds=ROUNDS, iterations=1)
+    name = f"poll with 100 000 connections, {'1 000 nodes' if known else 'routes'}"
+    slowest = max(seconds)
+    Row(f"{name}, slowest of {ROUNDS}", slowest, "s", budget=Budget("<=", 1, "s")).save(benchmark)
+
+
+def test_poll_memory(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """What a poll takes above what the process had, at most: rows, their order, their text."""
+    # In a process of its own: in this one a poll takes what those before it have left.
+    code = f"import bench.bench_poll as b; print(b.poll(b.Path({str(tmp_path / 'x')!r}), None)[1])"
+
+    def measure() -> int:
+        return int(subprocess.check_output([sys.executable, "-c", code], cwd=BENCH.parent))
+
+    taken = benchmark.pedantic(measure, rounds=1, iterations=1)
+    assert taken >= CONNECTIONS * FLOW_DTYPE.itemsize
+    Row("memory of a poll with 100 000 connections, peak", taken / 2**20, "MiB").save(benchmark)
