@@ -7,6 +7,7 @@ older of the two.
 
 import os
 import struct
+import threading
 import zlib
 
 from netlog.spool.directory import SpoolDirectory, write_at
@@ -34,10 +35,12 @@ class CursorFile:
     Raises:
         OSError: the file can not be opened or made.
 
-    Thread safety: one thread.
+    Thread safety: one thread, that of the reader; `renew` from any.
     """
 
     def __init__(self, directory: SpoolDirectory) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
         self.position: Position | None = None
         self.note = b""
         self._sequence = 0
@@ -45,12 +48,7 @@ class CursorFile:
         try:
             for slot in (0, 1):
                 self._load(os.pread(self._fd, SLOT.size, slot * SLOT_BYTES))
-            if os.fstat(self._fd).st_size < CURSOR_BYTES:
-                # Takes the room now that overwriting will need.
-                size = os.fstat(self._fd).st_size
-                write_at(self._fd, bytes(CURSOR_BYTES - size), size)
-                os.fdatasync(self._fd)
-                directory.sync()
+            self._take_room()
         except BaseException:
             self.close()
             raise
@@ -61,6 +59,24 @@ class CursorFile:
         Raises:
             OSError: the one before is kept; it may be tried again.
         """
+        with self._lock:
+            self._save(position, note)
+
+    def renew(self) -> None:
+        """Save the position once more, after the file was removed.
+
+        Raises:
+            OSError: it can not be made again.
+        """
+        with self._lock:
+            if self.position is not None:
+                self._save(self.position, self.note)
+
+    def _save(self, position: Position, note: bytes) -> None:
+        if os.fstat(self._fd).st_nlink == 0:
+            fd, self._fd = self._fd, self._directory.open_cursor()
+            os.close(fd)
+            self._take_room()
         sequence = self._sequence + 1
         place = (position.segment, position.offset, *position.totals, *position.skipped)
         fields = (sequence, *place, len(note), note)
@@ -75,6 +91,14 @@ class CursorFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _take_room(self) -> None:
+        """Take the room now that overwriting will need."""
+        size = os.fstat(self._fd).st_size
+        if size < CURSOR_BYTES:
+            write_at(self._fd, bytes(CURSOR_BYTES - size), size)
+            os.fdatasync(self._fd)
+            self._directory.sync()
 
     def _load(self, slot: bytes) -> None:
         """Take the slot's position if it is whole and later."""

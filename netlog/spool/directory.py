@@ -34,24 +34,48 @@ class SpoolDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
+        self._fd = self._take()
+
+    def restore(self) -> bool:
+        """Make the directory again if it was removed.
+
+        Returns:
+            Whether it was; all its files are gone.
+
+        Raises:
+            OSError: as when it was opened first.
+        """
+        if os.fstat(self._fd).st_nlink:
+            return False
+        fd = self._take()
+        try:
+            # In place, so that the other thread never sees a descriptor that is none.
+            os.dup2(fd, self._fd, inheritable=False)
+        finally:
+            os.close(fd)
+        return True
+
+    def _take(self) -> int:
+        """Open the directory, made if it is not there, and lock it."""
         with contextlib.suppress(FileExistsError):
             Path(self.path).mkdir(DIRECTORY_MODE)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self.path, flags)
+        fd = os.open(self.path, flags)
         try:
-            self._check()
+            self._check(fd)
         except BaseException:
-            self.close()
+            os.close(fd)
             raise
+        return fd
 
-    def _check(self) -> None:
-        status = os.fstat(self._fd)
+    def _check(self, fd: int) -> None:
+        status = os.fstat(fd)
         if status.st_uid != os.geteuid():
             raise OSError(errno.EPERM, "the spool belongs to another user", self.path)
         if status.st_mode & 0o077:
             raise OSError(errno.EPERM, "others may enter the spool; chmod 0700", self.path)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OSError(errno.EBUSY, "another process has the spool", self.path) from error
 

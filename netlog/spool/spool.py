@@ -72,7 +72,7 @@ class Spool:
             raise
         try:
             found = recover(self._directory, self._cursor, self._ledger)
-            self._writer = Writer(self._directory, self._ledger, found, max_bytes)
+            self._writer = Writer(self._directory, self._ledger, self._cursor, found, max_bytes)
         except BaseException:
             self._cursor.close()
             self._directory.close()
@@ -110,8 +110,10 @@ class Spool:
         Returns:
             Whether it is wanted; False: this epoch of the meter, or a later one, is committed.
 
+        A directory that was removed is made again; what was in it is lost, counted and told.
+
         Raises:
-            OSError: what a failed period left can not be cut off.
+            OSError: what a failed period left can not be cut off, or the directory not be made.
             ValueError: the meter's id has not 16 bytes.
         """
         if len(period.meter_id) != METER_ID_BYTES:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from netlog.errors import StateError
 from netlog.sinks.base import PeriodId
-from netlog.spool.cursor import CURSOR_BYTES
+from netlog.spool.cursor import CURSOR_BYTES, CursorFile
 from netlog.spool.directory import SpoolDirectory, write_at
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import Totals
@@ -49,6 +49,7 @@ class Writer:
     Args:
         directory: of the spool.
         ledger: of the spool.
+        cursor: the file of its reader.
         found: where to go on.
         max_bytes: of all files together.
 
@@ -56,11 +57,17 @@ class Writer:
     """
 
     def __init__(
-        self, directory: SpoolDirectory, ledger: Ledger, found: Found, max_bytes: int
+        self,
+        directory: SpoolDirectory,
+        ledger: Ledger,
+        cursor: CursorFile,
+        found: Found,
+        max_bytes: int,
     ) -> None:
         self.node_id = ""
         self._directory = directory
         self._ledger = ledger
+        self._cursor = cursor
         self._meters = found.meters
         self._max_bytes = max_bytes - CURSOR_BYTES - RESERVE_BYTES
         self._segment_bytes = min(self._max_bytes // SEGMENTS, MAX_SEGMENT_BYTES)
@@ -75,6 +82,8 @@ class Writer:
     def begin(self, period: PeriodId) -> bool:
         """See `Spool.begin`."""
         self.abort()
+        if self._directory.restore():
+            self._start_over()
         if self._uncut is not None:
             self._take_back(self._uncut)
             self._uncut = None
@@ -117,6 +126,8 @@ class Writer:
             self._write(transaction, self._make(Kind.COMMIT, payload, 0, 0))
             os.fdatasync(self._fd)
             if os.fstat(self._fd).st_nlink == 0:
+                if self._active is not None:
+                    self._active.damaged = True
                 raise OSError(errno.ENOENT, "a segment of the spool was removed")
         self._publish(transaction)
         self._transaction = None
@@ -131,6 +142,14 @@ class Writer:
         """Forget what is not committed, and close the file."""
         self.abort()
         self._close_active()
+
+    def _start_over(self) -> None:
+        """Go on in an empty directory: what was in the one that was removed is lost."""
+        self._uncut = None
+        self._close_active()
+        with self._ledger.changed:
+            self._ledger.segments.clear()
+        self._cursor.renew()
 
     # -- what a transaction does -------------------------------------------------------------------
 
@@ -288,7 +307,8 @@ class Writer:
             segment.size_bytes = offset
 
     def _next_number(self) -> int:
-        return max(self._ledger.cursor.segment, *self._ledger.segments, 0) + 1
+        ledger = self._ledger
+        return max(ledger.cursor.segment, ledger.committed, *ledger.segments, 0) + 1
 
     def _close_active(self) -> None:
         self._active = None

@@ -345,6 +345,36 @@ def test_a_removed_segment_is_a_loss(tmp_path: Path) -> None:
         assert sum((r.loss for r in records), Loss()) == Loss(2, 4, 200)
 
 
+@pytest.mark.parametrize("what", ["directory", "files", "segments", "cursor"])
+def test_what_is_removed_under_an_open_spool_comes_back(tmp_path: Path, what: str) -> None:
+    """The next period is stored again; what was in the files is told as lost."""
+    path = tmp_path / "s"
+    with spool_in(path) as spool:
+        store(spool, 1, b"a", b"b", b"c")
+        spool.advance(spool.read(1, 1)[0], b"note")
+        for found in list(path.iterdir()):
+            if what in ("directory", "files") or what == found.name or what in found.suffix + "s":
+                found.unlink()
+        if what == "directory":
+            path.rmdir()
+        elif what != "cursor":
+            with pytest.raises(OSError, match="was removed"):
+                store(spool, 2, b"d")
+        store(spool, 2, b"d")
+        records = take(spool)
+        store(spool, 3, b"e")
+        records += take(spool)
+        payloads = [record.payload for record in records if not record.loss]
+        loss = sum((record.loss for record in records), Loss())
+        # A file that the reader has open can be read to its end.
+        assert payloads == ([b"d", b"e"] if what == "directory" else [b"b", b"c", b"d", b"e"])
+        assert loss == (Loss(2, 4, 200) if what == "directory" else Loss())
+    with spool_in(path) as spool:
+        assert not spool.begin(PeriodId(METER, 3))
+        assert spool.read(9, 99) == []
+        assert spool.counters().dropped == Loss()
+
+
 def test_a_damaged_cursor_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What was shipped comes again, with the same identity, and a word of it in the log."""
     path = tmp_path / "s"
