@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import shutil
 import subprocess
 import sys
 import threading
@@ -424,6 +425,8 @@ def test_a_hec_path_that_is_given_is_kept(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate of 127.0.0.1 that signed itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate; to install it: apt install openssl")
     directory = tmp_path_factory.mktemp("tls")
     files = (directory / "certificate.pem", directory / "key.pem")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
