@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backports import zstd
 from receiver import receiver
 
 from netlog.flows import flow_array
@@ -34,6 +33,11 @@ from netlog.sinks import (
     public_id,
 )
 from netlog.spool import Position, Record, Spool
+
+try:
+    from compression import zstd
+except ImportError:
+    from backports import zstd
 
 PRIVATE_ID = "a8" + "5c" * 30 + "7f"
 COPY_ID = "b0" + "1d" * 30 + "41"
