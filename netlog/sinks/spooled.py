@@ -1,5 +1,6 @@
 """A sink that keeps messages in a spool until they are where they are to go."""
 
+import errno
 import logging
 import threading
 import time
@@ -181,6 +182,8 @@ class SpooledSink:
             spool.advance(spool.position, note)
         records = spool.read(self._limit, shipper.max_bytes, shipper.overhead_bytes)
         if not records:
+            if spool.counters().pending:
+                raise OSError(errno.EIO, "the spool has records that can not be read")
             return
         try:
             note = shipper.ship(records)

@@ -195,13 +195,15 @@ class Writer:
         if active is None or (full and active.size_bytes > active.first_offset):
             # Before anything goes: there is always a segment that knows the meters.
             self._roll(transaction)
-        while self._ledger.size_bytes() + needed > self._max_bytes:
+        while True:
             with self._ledger.changed:
+                size_bytes = self._ledger.size_bytes()
                 oldest = next(iter(self._ledger.segments.values()))
+            if size_bytes + needed <= self._max_bytes:
+                return True
             if oldest.number >= transaction.segment or needed > self._max_bytes:
                 return False
             self._remove(oldest)
-        return True
 
     def _remove(self, oldest: Segment) -> None:
         """Remove a segment; from now on the ledger counts what was in it as lost."""
@@ -308,7 +310,8 @@ class Writer:
 
     def _next_number(self) -> int:
         ledger = self._ledger
-        return max(ledger.cursor.segment, ledger.committed, *ledger.segments, 0) + 1
+        with ledger.changed:
+            return max(ledger.cursor.segment, ledger.committed, *ledger.segments, 0) + 1
 
     def _close_active(self) -> None:
         self._active = None

@@ -266,6 +266,19 @@ def test_connections_are_kept(tmp_path: Path) -> None:
     assert peers[3] != peers[4]
 
 
+def test_a_kept_connection_that_ends_is_no_failure(tmp_path: Path) -> None:
+    """A server may close it at any moment, also while a request is on its way: once more, then."""
+    with receiver(
+        tmp_path, {"status": 200}, "reset-after", {"status": 200}, "reset-after"
+    ) as there:
+        shipper = MAKERS["ndjson"](there.port)
+        shipper.ship([record(b"{}", 1)])
+        shipper.ship([record(b"{}", 2)])
+        shipper.close()
+        seqs = [entries_of(request)[0]["logtail"]["proc_seq"] for request in there.requests()]
+    assert seqs == [1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("act", "words"),
     [
