@@ -3,8 +3,12 @@
 Each function takes a folder for files and returns the left and the right command.
 """
 
+import os
 import subprocess
 from pathlib import Path
+
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+"""Daemons lie where not everybody looks."""
 
 Commands = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -143,13 +147,19 @@ def vtun(folder: Path) -> Commands:
         """)
     return (
         ("vtund", "-s", "-n", "-f", str(server), "-P", "5000"),
-        ("vtund", "-n", "-f", str(client), "-p", "net", "192.0.2.1"),
+        ("vtund", "-n", "-f", str(client), "net", "192.0.2.1"),
     )
 
 
 def _run(*command: str) -> str:
     done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+        command,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PATH": PATH},
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from daemon_configs import PATH
 from gateways import is_up, joined
 from namespace import Namespace, wait_for
 from runs import ROOT, kernel, summed
@@ -100,7 +101,7 @@ def popen(namespace: Namespace, folder: Path, *arguments: str) -> subprocess.Pop
             stderr=said,
             stdin=subprocess.DEVNULL,
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PATH": PATH},
             start_new_session=True,
         )
 

@@ -1,15 +1,23 @@
 """`netlog exec`: unmodified daemons of the distribution, checked against the kernel's counters."""
 
-import subprocess
+import os
+import shutil
 from pathlib import Path
 
 import pytest
-from daemon_configs import fastd, n2n, openvpn, socat, tinc, vtun
+from daemon_configs import PATH, fastd, n2n, openvpn, socat, tinc, vtun
 from daemons import check, metered, tunnel, underlay
 
 pytestmark = pytest.mark.root
 
 
+def needs(program: str) -> pytest.MarkDecorator:
+    """Skip a test where a daemon is not installed."""
+    found = shutil.which(program, path=PATH)
+    return pytest.mark.skipif(found is None, reason=f"needs {program}")
+
+
+@needs("socat")
 @pytest.mark.parametrize("packet_information", [False, True], ids=["plain", "header"])
 def test_socat(tmp_path: Path, packet_information: bool) -> None:  # noqa: FBT001 - a parameter
     """A tunnel by socat, with and without the 4-byte header before each packet."""
@@ -17,6 +25,7 @@ def test_socat(tmp_path: Path, packet_information: bool) -> None:  # noqa: FBT00
         check(a, b)
 
 
+@needs("openvpn")
 @pytest.mark.parametrize(
     "options",
     [
@@ -30,12 +39,14 @@ def test_openvpn_udp(tmp_path: Path, options: tuple[str, ...]) -> None:
         check(a, b)
 
 
+@needs("openvpn")
 def test_openvpn_tls(tmp_path: Path) -> None:
     """OpenVPN with TLS and AES-256-GCM."""
     with tunnel(tmp_path, *openvpn(tmp_path, tls=True)) as (a, b):
         check(a, b)
 
 
+@needs("openvpn")
 def test_openvpn_tcp(tmp_path: Path) -> None:
     """OpenVPN over TCP: what one end wrote the other one has read."""
     with tunnel(tmp_path, *openvpn(tmp_path, tcp=True)) as (a, b):
@@ -45,6 +56,7 @@ def test_openvpn_tcp(tmp_path: Path) -> None:
         assert a.sock()[3] > 100000
 
 
+@needs("openvpn")
 def test_openvpn_gives_up_its_rights(tmp_path: Path) -> None:
     """Another root and user, and going to the background, change nothing."""
     jail = tmp_path / "jail"
@@ -54,29 +66,35 @@ def test_openvpn_gives_up_its_rights(tmp_path: Path) -> None:
         check(a, b)
 
 
+@needs("fastd")
 def test_fastd(tmp_path: Path) -> None:
     """A fastd, whose forked child closes all descriptors and runs a script."""
     with tunnel(tmp_path, *fastd(tmp_path)) as (a, b):
         check(a, b)
 
 
+@needs("tincd")
 def test_tinc(tmp_path: Path) -> None:
     """A tinc, with UDP and TCP, and a header before each packet."""
     with tunnel(tmp_path, *tinc(tmp_path)) as (a, b):
         check(a, b, physical=False)
 
 
+@needs("vtund")
 def test_vtun(tmp_path: Path) -> None:
     """A vtun, whose server forks for each session, and which agrees on a UDP port over TCP."""
     with tunnel(tmp_path, *vtun(tmp_path)) as (a, b):
         check(a, b, streams=1)
 
 
+@needs("edge")
 def test_n2n(tmp_path: Path) -> None:
     """An n2n, whose packets are Ethernet frames: what is not IP is counted without a connection."""
     left, right = n2n()
     with underlay() as (one, two):
-        supernode = one.popen("supernode", "-l", "7777", stdout=subprocess.DEVNULL)
+        environment = os.environ | {"PATH": PATH}
+        with (tmp_path / "supernode").open("wb") as said:
+            supernode = one.popen("supernode", "-l", "7777", stdout=said, env=environment)
         try:
             with metered(one, tmp_path / "a", left) as a, metered(two, tmp_path / "b", right) as b:
                 a.await_answer(b)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -14,7 +15,10 @@ from daemons import Metered, metered, popen, rest, tunnel, underlay
 from namespace import Namespace, wait_for
 from runs import kernel
 
-pytestmark = pytest.mark.root
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("socat") is None, reason="needs socat"),
+]
 
 TIMES = 10
 
