@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from daemon_configs import PATH, fastd, n2n, openvpn, socat, tinc, vtun
 from daemons import check, metered, tunnel, underlay
+from namespace import Namespace, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -83,8 +84,22 @@ def test_tinc(tmp_path: Path) -> None:
 @needs("vtund")
 def test_vtun(tmp_path: Path) -> None:
     """A vtun, whose server forks for each session, and which agrees on a UDP port over TCP."""
-    with tunnel(tmp_path, *vtun(tmp_path)) as (a, b):
-        check(a, b, streams=1)
+    left, right = vtun(tmp_path)
+    with underlay() as (one, two), metered(one, tmp_path / "a", left) as a:
+        # A client that finds nobody ends, and one that tries again does not end when told to.
+        wait_for(lambda: listens(one, 5000), "the server listens")
+        with metered(two, tmp_path / "b", right) as b:
+            a.await_answer(b)
+            check(a, b, streams=1)
+
+
+def listens(namespace: Namespace, port: int) -> bool:
+    """Whether a TCP socket listens there."""
+    with namespace.entered():
+        lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+    return any(
+        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines
+    )
 
 
 @needs("edge")
