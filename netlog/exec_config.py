@@ -26,6 +26,9 @@ __all__ = ["COMMAND_LINE", "ExecConfig", "load_exec_config"]
 COMMAND_LINE = "command line"
 """What errors call a configuration without a file."""
 
+MAX_CHOICES = 64
+"""MAX_PORTS and MAX_EXCLUDED of csrc/preload/descriptors.c."""
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
@@ -42,7 +45,8 @@ class ExecConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     node: NodeConfig
     sinks: Annotated[tuple[SinkConfig, ...], msgspec.Meta(min_length=1)]
     routes: ExecRoutesConfig = ExecRoutesConfig()
-    sock_ports: tuple[Port, ...] = ()
+    sock_ports: Annotated[tuple[Port, ...], msgspec.Meta(max_length=MAX_CHOICES)] = ()
+    sock_exclude: Annotated[tuple[Prefix, ...], msgspec.Meta(max_length=MAX_CHOICES)] = ()
     poll_period_s: Annotated[float, msgspec.Meta(ge=MIN_PERIOD_S, le=MAX_PERIOD_S)] = 5.0
     exit_traffic: ExitTraffic | None = None
     max_flows: Annotated[int, msgspec.Meta(ge=1, le=MAX_FLOWS)] = 65536

@@ -68,7 +68,11 @@ def find_program(name: str) -> str:
 
 
 def preload_environment(
-    environment: Mapping[str, str], library: str, meter: str, ports: Sequence[int] = ()
+    environment: Mapping[str, str],
+    library: str,
+    meter: str,
+    ports: Sequence[int] = (),
+    excluded: Sequence[str] = (),
 ) -> dict[str, str]:
     """The environment of a command that is to be metered.
 
@@ -76,7 +80,8 @@ def preload_environment(
         environment: of this process.
         library: path of the library, without blanks and colons.
         meter: path of the meter's file.
-        ports: of the sockets that are the tunnel's; none: all.
+        ports: of the sockets that are the tunnel's, at most 64; none: all.
+        excluded: prefixes, at most 64: sockets that are connected there are none of the tunnel's.
 
     Returns:
         A copy, with the library behind those that are preloaded already.
@@ -93,6 +98,7 @@ def preload_environment(
         "LD_PRELOAD": f"{others}:{library}" if others else library,
         "NETLOG_PRELOAD_METER": meter,
         "NETLOG_PRELOAD_PORTS": ",".join(map(str, ports)),
+        "NETLOG_PRELOAD_EXCLUDED": ",".join(excluded),
     }
     return {**environment, **added}
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "descriptors.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -14,10 +15,11 @@
 #include "next.h"
 #include "process.h"
 
-#define MISC_MAJOR 10
-#define TUN_MINOR  200
-#define VNET_BYTES 10 /* of the oldest virtio header, until TUNSETVNETHDRSZ */
-#define MAX_PORTS  64
+#define MISC_MAJOR   10
+#define TUN_MINOR    200
+#define VNET_BYTES   10 /* of the oldest virtio header, until TUNSETVNETHDRSZ */
+#define MAX_PORTS    64
+#define MAX_EXCLUDED 64
 
 uint32_t descriptor_words[DESCRIPTORS];
 struct remote descriptor_remotes[DESCRIPTORS];
@@ -25,6 +27,15 @@ uint32_t descriptor_tuns;
 
 static uint16_t chosen_ports[MAX_PORTS];
 static int n_chosen_ports;
+
+/* Addresses in mapped form that share their first bits. */
+struct excluded {
+	uint8_t address[16];
+	unsigned int bits;
+};
+
+static struct excluded excluded_peers[MAX_EXCLUDED];
+static int n_excluded;
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -164,6 +175,59 @@ void descriptors_choose_ports(const char *ports)
 	}
 }
 
+/* One prefix: false if it is none. */
+static bool exclude(const char *text, size_t length)
+{
+	char address[INET6_ADDRSTRLEN + sizeof("/128")];
+	struct excluded *excluded = &excluded_peers[n_excluded];
+
+	if (length >= sizeof(address))
+		return false;
+	memcpy(address, text, length);
+	address[length] = '\0';
+	char *slash = strchr(address, '/');
+
+	if (!slash)
+		return false;
+	*slash = '\0';
+	excluded->bits = (unsigned int)strtoul(slash + 1, NULL, 10);
+	if (inet_pton(AF_INET, address, excluded->address + sizeof(mapped_prefix)) == 1) {
+		memcpy(excluded->address, mapped_prefix, sizeof(mapped_prefix));
+		excluded->bits += 8 * sizeof(mapped_prefix);
+	} else if (inet_pton(AF_INET6, address, excluded->address) != 1) {
+		return false;
+	}
+	return excluded->bits <= 8 * sizeof(excluded->address);
+}
+
+void descriptors_exclude_peers(const char *prefixes)
+{
+	while (prefixes && *prefixes && n_excluded < MAX_EXCLUDED) {
+		size_t length = strcspn(prefixes, ",");
+
+		n_excluded += exclude(prefixes, length);
+		prefixes += length + (prefixes[length] == ',');
+	}
+}
+
+static bool lies_in(const struct excluded *excluded, const uint8_t *address)
+{
+	unsigned int whole = excluded->bits / 8, rest = excluded->bits % 8;
+
+	if (memcmp(address, excluded->address, whole) != 0)
+		return false;
+	return !rest || ((address[whole] ^ excluded->address[whole]) >> (8 - rest)) == 0;
+}
+
+static bool is_excluded(const struct remote *peer)
+{
+	for (int i = 0; i < n_excluded; i++) {
+		if (lies_in(&excluded_peers[i], peer->address))
+			return true;
+	}
+	return false;
+}
+
 static bool is_chosen(uint16_t port)
 {
 	for (int i = 0; i < n_chosen_ports; i++) {
@@ -195,6 +259,8 @@ uint32_t descriptor_know_socket(int fd, uint32_t word)
 	if (!n_chosen_ports || is_chosen(local.port) ||
 	    (known & SOCK_HAS_PEER && is_chosen(peer->port)))
 		known |= SOCK_COUNTED;
+	if (known & SOCK_HAS_PEER && is_excluded(peer))
+		known &= ~SOCK_COUNTED;
 	/* Whoever has closed or connected it meanwhile is right. */
 	if (!process_is_vforked())
 		(void)compare_exchange_32(&descriptor_words[fd], word, known);

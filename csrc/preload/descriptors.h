@@ -83,6 +83,8 @@ void descriptor_inherit(int fd);
 
 /* The ports that the user named, separated by commas; NULL or "": all. */
 void descriptors_choose_ports(const char *ports);
+/* Prefixes (address/bits), likewise: sockets that are connected there are none of the tunnel's. */
+void descriptors_exclude_peers(const char *prefixes);
 
 /* false if `address` is none of IPv4 or IPv6, or has not all of its bytes. */
 bool remote_from(const void *address, socklen_t length, struct remote *remote);

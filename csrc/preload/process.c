@@ -13,8 +13,9 @@
 #include "meter.h"
 #include "next.h"
 
-#define METER_VARIABLE "NETLOG_PRELOAD_METER"
-#define PORTS_VARIABLE "NETLOG_PRELOAD_PORTS"
+#define METER_VARIABLE    "NETLOG_PRELOAD_METER"
+#define PORTS_VARIABLE    "NETLOG_PRELOAD_PORTS"
+#define EXCLUDED_VARIABLE "NETLOG_PRELOAD_EXCLUDED"
 
 /* The hidden descriptor lies below this: the kernel's table grows with the highest number. */
 #define HIDDEN_BELOW 1024
@@ -239,6 +240,7 @@ __attribute__((constructor)) static void begin(void)
 	if (meter) {
 		(void)pthread_atfork(NULL, NULL, begin_as_fork);
 		descriptors_choose_ports(getenv(PORTS_VARIABLE));
+		descriptors_exclude_peers(getenv(EXCLUDED_VARIABLE));
 		for (int inherited = 0; inherited < INHERITED; inherited++)
 			descriptor_inherit(inherited);
 		if (descriptors_have_tun())

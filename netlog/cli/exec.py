@@ -58,6 +58,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         default=[],
         help="of the tunnel's sockets; default: all count",
     )
+    add(
+        "--sock-exclude",
+        metavar="PREFIX",
+        action="append",
+        default=[],
+        help="sockets connected there are none of the tunnel's, as of a management interface",
+    )
     add("--attach", metavar="METER", help="poll the meter of a command that runs already")
     add("arguments", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, after --")
     parser.set_defaults(execute=run, usage=parser.error)
@@ -79,7 +86,9 @@ def _run(config: ExecConfig, options: argparse.Namespace, arguments: list[str]) 
     # Ahead of all threads: those of the sinks must not get its signals.
     command = Command()
     with open_preload_meter(config.meter, config.max_flows) as meter:
-        environment = preload_environment(os.environ, library, str(meter.path), config.sock_ports)
+        environment = preload_environment(
+            os.environ, library, str(meter.path), config.sock_ports, config.sock_exclude
+        )
         with _emitting(config, options, meter):
             command.start(path, arguments, environment)
             status = command.wait()
@@ -152,6 +161,8 @@ def _config(options: argparse.Namespace) -> ExecConfig:
         changes["poll_period_s"] = options.poll_period
     if options.sock_port:
         changes["sock_ports"] = options.sock_port
+    if options.sock_exclude:
+        changes["sock_exclude"] = options.sock_exclude
     return load_exec_config(options.config, changes)
 
 

@@ -37,9 +37,11 @@ def meter(tmp_path: Path) -> Iterator[Meter]:
         yield made
 
 
-def run(meter: Meter, program: str, *, ports: tuple[int, ...] = ()) -> None:
+def run(
+    meter: Meter, program: str, *, ports: tuple[int, ...] = (), excluded: tuple[str, ...] = ()
+) -> None:
     """Run a Python program with the library, in a namespace of its own, to its end."""
-    environment = preload_environment(os.environ, library_path(), str(meter.path), ports)
+    environment = preload_environment(os.environ, library_path(), str(meter.path), ports, excluded)
     environment["PYTHONPATH"] = str(SYSTEM)
     with Namespace() as namespace, namespace.entered():
         done = subprocess.run(
@@ -398,6 +400,45 @@ def test_chosen_ports(meter: Meter) -> None:
         ports=(2222,),
     )
     assert sock == (1, 2222, 1, 2222)
+
+
+def test_excluded_peers(meter: Meter) -> None:
+    """Sockets that are connected to an excluded prefix do not count; what is sent there may."""
+    run(
+        meter,
+        """
+        tun = Tun()
+        for there in ("127.0.0.1", "127.8.0.1", "127.16.0.1"):
+            a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            a.connect((there, 9))
+            a.send(bytes(100))
+        b = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        b.connect(("::ffff:127.8.0.2", 9))
+        b.send(bytes(50))
+        c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        c.sendto(bytes(1), ("127.8.0.1", 9))
+        """,
+        excluded=("127.8.0.0/13", "fd00::/8"),
+    )
+    assert taken(meter)[1] == (3, 201, 0, 0)
+
+
+def test_a_fork_that_can_not_open_the_meter_says_so(meter: Meter) -> None:
+    """Without /proc a fork has no lane: what it moves is told aside, and its parent's is right."""
+    tun, _ = ran(
+        meter,
+        """
+        tun = Tun()
+        os.chroot(tempfile.mkdtemp())
+        if not os.fork():
+            tun.write(packet(10))
+            os._exit(0)
+        os.wait()
+        tun.write(packet(20))
+        """,
+    )
+    assert tun == (0, 0, 1, 48)
+    assert read_aside(meter).uncounted_packets == 1
 
 
 def test_programs_without_a_tun_count_nothing(meter: Meter) -> None:
