@@ -98,20 +98,28 @@ def open_preload_meter(path: str | None, max_flows: int) -> Iterator[Meter]:
     if path is None:
         directory = tempfile.mkdtemp(prefix="netlog-exec-", dir=_memory())
         path = str(Path(directory, "meter"))
+    made = False
     try:
         meter = Meter.attach(path, poll=True)
     except FileNotFoundError:
         meter = Meter.create(path, max_flows, max_lanes=MAX_LANES)
-    with meter:
-        yield meter
-        emptied = not meter.retired
-        # Others may count into it still: who polls next goes on with it.
-        if not emptied or has_writers(path):
-            return
-    remove_meter_file(path)
-    if directory is not None:
-        with contextlib.suppress(OSError):
-            Path(directory).rmdir()
+        made = True
+    emptied = False
+    try:
+        with meter:
+            try:
+                yield meter
+                # Others may count into it still: who polls next goes on with it.
+                emptied = not meter.retired and not has_writers(path)
+            finally:
+                # Nothing was started.
+                emptied |= made and not read_aside(meter).processes
+    finally:
+        if emptied:
+            remove_meter_file(path)
+            if directory is not None:
+                with contextlib.suppress(OSError):
+                    Path(directory).rmdir()
 
 
 def _memory() -> str | None:

@@ -271,8 +271,6 @@ HOOK int dup(int fd)
 	int copy = NEXT(dup)(fd);
 
 	descriptor_copy(fd, copy);
-	if (copy >= 0 && !descriptor_word(fd))
-		descriptor_forget(copy);
 	return copy;
 }
 

@@ -84,6 +84,9 @@ static void begin_as_fork(void)
 	char path[64];
 	int saved = errno;
 
+	/* Another library's handler came first, and counted. */
+	if (load_relaxed(&alive->pid) == (uint64_t)getpid())
+		return;
 	own_lane = NULL;
 	inside = false;
 	refusals = 0;

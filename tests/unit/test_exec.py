@@ -125,6 +125,17 @@ def test_a_config_has_the_sinks(tmp_path: Path) -> None:
     assert "standard output is the command's" in err
 
 
+def test_nothing_is_left(tmp_path: Path) -> None:
+    """The meter's directory goes, also where a sink can not be opened."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    (tmp_path / "run").mkdir()
+    for output, expected in (("flows.jsonl", 0), ("none/flows.jsonl", 1)):
+        command = (*EXEC, "--output", output, "--", "true")
+        done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+        assert done.returncode == expected
+        assert list((tmp_path / "run").iterdir()) == []
+
+
 def compiled(folder: Path, *flags: str) -> str:
     """A program that does nothing."""
     source, program = folder / "nothing.c", folder / "nothing"
