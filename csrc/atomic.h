@@ -61,6 +61,11 @@ static inline uint32_t load_acquire_32(const uint32_t *word)
 	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
+static inline void store_release_32(uint32_t *word, uint32_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
 static inline void add_release_32(uint32_t *word, uint32_t value)
 {
 	__atomic_fetch_add(word, value, __ATOMIC_RELEASE);
