@@ -11,9 +11,10 @@ from netlog._closing import Closing
 from netlog._native import check, ffi, lib
 from netlog.endpoints import MAX_PORT
 from netlog.errors import DeviceError
+from netlog.interfaces import index_of
 from netlog.meter import Meter
 
-__all__ = ["PACKET_SOCKET", "Tap", "TapCounters"]
+__all__ = ["PACKET_SOCKET", "Tap", "TapCounters", "check_rights"]
 
 PACKET_SOCKET = "packet socket"
 """What errors call it: it needs CAP_NET_RAW."""
@@ -110,7 +111,9 @@ class Tap(Closing):
             interface: where they cross; None: everywhere. A datagram that passes several
                 interfaces of one host (a VLAN and the link that carries it, a bridge) is then
                 counted at each: name the interface.
-            meter, threads, ring_bytes: as for `on_tun`.
+            meter: as for `on_tun`.
+            threads: likewise.
+            ring_bytes: likewise.
 
         Raises:
             DeviceError, ValueError, StateError: as `on_tun`.
@@ -126,7 +129,7 @@ class Tap(Closing):
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"threads: expected 1 to {MAX_THREADS}, got {threads}")
         what = " on ".join(filter(None, (f"udp port {port}" if port else "", interface or "")))
-        tap = cls(what, _index_of(interface), meter)
+        tap = cls(what, 0 if interface is None else index_of(interface), meter)
         options = ffi.new("struct netlog_tap_options *")
         options.ifindex = tap.ifindex
         options.point = lib.NETLOG_SOCK if port else lib.NETLOG_TUN
@@ -191,10 +194,15 @@ class Tap(Closing):
             self._taps, self._lanes = [], []
 
 
-def _index_of(interface: str | None) -> int:
-    if interface is None:
-        return 0
+def check_rights() -> None:
+    """See whether this process may tap at all, before there is an interface.
+
+    Raises:
+        DeviceError: CAP_NET_RAW is missing in this network namespace (EPERM).
+
+    Thread safety: any thread.
+    """
     try:
-        return socket.if_nametoindex(interface)
-    except OSError:
-        raise DeviceError(errno.ENODEV, os.strerror(errno.ENODEV), interface) from None
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        raise DeviceError(error.errno, str(error.strerror), PACKET_SOCKET) from error
