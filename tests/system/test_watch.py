@@ -262,3 +262,26 @@ def test_the_one_right_is_enough(tmp_path: Path) -> None:
     assert running.messages == []
     lines = (tmp_path / "flows.jsonl").read_text().splitlines()
     assert summed([json.loads(line) for line in lines], *VIRTUAL)[2] == 10
+
+
+def test_what_the_ring_has_no_room_for_is_told(tmp_path: Path) -> None:
+    """A watch that can not keep up counts what it has, and the rest as the kernel's drops."""
+    with (
+        Namespace() as namespace,
+        tun_of(namespace) as tun,
+        watching(namespace, tmp_path, "--tun", "tun0") as running,
+    ):
+        wait_for(lambda: counts(running, "tun tun0"), "it is tapped")
+        running.process.send_signal(signal.SIGSTOP)
+        with user(namespace) as stack:
+            stack.connect(("100.64.0.2", 9))
+            for _ in range(120_000):
+                stack.send(bytes(100))
+        running.process.send_signal(signal.SIGCONT)
+        drain(tun)
+        kernel = namespace.counters("tun0")
+        assert running.stop() == 0
+    counted = summed(running.messages, *VIRTUAL)[0]
+    assert counted + drops(running) == kernel.tx_packets + kernel.tx_dropped
+    assert min(counted, drops(running)) > 1000
+    assert "the ring ran full 0 times" not in running.said
