@@ -5,6 +5,7 @@ a key that netlog does not know is an error too, so that a misspelt one can not 
 """
 
 import ipaddress
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,18 @@ def parse_config(text: str, origin: str) -> Config:
     return config
 
 
+def _places_of_the_meter(config: Config) -> Iterator[str]:
+    """The meter's file and the directory beside it belong to nobody else."""
+    if config.meter is None:
+        return
+    owned = {os.path.normpath(config.meter), os.path.normpath(f"{config.meter}.spool")}
+    for i, sink in enumerate(config.sinks):
+        for key in ("path", "spool"):
+            path = getattr(sink, key, None)
+            if path is not None and os.path.normpath(path) in owned:
+                yield f"sinks[{i}].{key}: expected a place of its own, this is the meter's"
+
+
 def _too_small(config: Config) -> Iterator[str]:
     # Imported here, as it brings numpy, and few say how long a message may be.
     from netlog.message import smallest_max_bytes  # noqa: PLC0415
@@ -180,6 +193,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from doubles("peers", [peer.endpoint for peer in config.peers], ".endpoint")
     yield from doubles("peers", [peer.name for peer in config.peers], ".name")
     yield from sink_contradictions(config.sinks)
+    yield from _places_of_the_meter(config)
     if config.max_message_bytes != MAX_MESSAGE_BYTES:
         yield from _too_small(config)
     listen = config.sock.listen

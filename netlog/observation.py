@@ -79,6 +79,13 @@ class Observation:
         """Whether the counts that are there now are to be emitted: those of a dead predecessor."""
         return self._only_meter is not None and self._only_meter.path is not None
 
+    @property
+    def inherited_periods(self) -> int:
+        """How many periods a predecessor's counts are: what it had retired, and what came then."""
+        if self._only_meter is None or not self.inherits:
+            return 0
+        return 2 if self._only_meter.retired else 1
+
     def clock(self) -> PeriodClock:
         """The clock of the periods, which goes on from a predecessor's last one."""
         if self._only_meter is None or not self.inherits:

@@ -102,8 +102,8 @@ class Poller:
     def run(self) -> None:
         """Poll until `stop` is called."""
         try:
-            if self._observation.inherits:
-                # What a predecessor left is a period of its own, ahead of ours.
+            # What a predecessor left is not mixed with what is counted from now on.
+            for _ in range(self._observation.inherited_periods):
                 self._poll()
             self._poll_periods()
             self._observation.enable(enabled=False)

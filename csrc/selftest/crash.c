@@ -20,7 +20,7 @@
 #include "../atomic.h"
 #include "check.h"
 
-enum { FLOWS = 64, ROUNDS = 80 / SLOWER, STEPS_A_PACKET = 97, POLLS = 2, PACKETS = 30 };
+enum { FLOWS = 64, ROUNDS = 40 / SLOWER, STEPS_A_PACKET = 97, POLLS = 2, PACKETS = 30 };
 
 #define SWAP_NS 50000000u
 

@@ -1,5 +1,6 @@
 """A sink that keeps messages in a spool until they are where they are to go."""
 
+import errno
 import logging
 import threading
 import time
@@ -69,6 +70,8 @@ class SpooledSink:
         self._name = name
         self._backoff = backoff or Backoff()
         self._stopping = threading.Event()
+        self._idle = threading.Condition()
+        self._trying = False
         self._deadline_s = float("inf")
         self._shipped: _Shipped | None = None
         self._limit = shipper.max_records
@@ -125,7 +128,10 @@ class SpooledSink:
         Returns:
             Whether it is.
         """
-        return self._spool.wait_empty(timeout_s)
+        empty = self._spool.wait_empty(timeout_s)
+        with self._idle:
+            # What was done last is then counted, too.
+            return self._idle.wait_for(lambda: not self._trying, timeout_s) and empty
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Try once more what is pending; the rest stays in the spool. Closing twice is fine.
@@ -161,6 +167,8 @@ class SpooledSink:
     def _try(self) -> float | None:
         """Ship one batch; returns how many seconds to wait before the next try, if it failed."""
         self._retried += self._failing
+        with self._idle:
+            self._trying = True
         try:
             self._ship()
         except NotTaken as error:
@@ -170,6 +178,10 @@ class SpooledSink:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the shipping
             # Its text may have anything in it.
             return self._failed(f"a defect: {type(error).__name__}")
+        finally:
+            with self._idle:
+                self._trying = False
+                self._idle.notify_all()
         return None
 
     def _ship(self) -> None:
@@ -181,6 +193,8 @@ class SpooledSink:
             spool.advance(spool.position, note)
         records = spool.read(self._limit, shipper.max_bytes, shipper.overhead_bytes)
         if not records:
+            if spool.counters().pending:
+                raise OSError(errno.EIO, "the spool has records that can not be read")
             return
         try:
             note = shipper.ship(records)

@@ -1,14 +1,16 @@
 """A spool: messages on disk until they are shipped, whatever kills the process.
 
-A directory with two kinds of files. *Segments* are appended to: a head, then records, each with a
-checksum over its fields, its payload and its place. The *cursor* says how far the reader came.
+A directory with three kinds of files. *Segments* are appended to: a head, then records, each with a
+checksum over its fields, its payload and its place. The *cursor* says how far the reader came. The
+*spare* is what the next segment is made of; with that and the cursor's room taken beforehand, a
+disk that is full of records which were shipped can always be freed.
 
 What holds, if the process is killed between any two system calls:
 
 1. *A period is there as a whole or not at all.* Its records count only when a commit follows them
    that was synced; opening cuts off what has none. A period may run over several segments: those
-   before the last one are synced before the commit is written. A new segment is written under
-   another name and gets its own when its head is complete, so a segment has a head, or damage.
+   before the last one are synced before the commit is written. A new segment is the spare until
+   its head is complete, and then gets its own name; so a segment has a head, or damage.
 2. *No period is stored twice.* The commit carries the meter's id and the epoch; the head of each
    segment repeats the last epoch of every meter. The last segment is never removed, so what was
    committed is known when its records are long gone: `begin` returns False.

@@ -8,14 +8,16 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["SpoolDirectory"]
+__all__ = ["SPARE_BYTES", "SpoolDirectory", "write_at"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 """Who talked to whom is nobody's business but the owner's."""
 CURSOR = "cursor"
-UNFINISHED = "unfinished"
-"""A segment whose header is not all there has this name."""
+SPARE = "spare"
+"""What the next segment is made of: it has its room before the disk is full. Also a segment whose
+head is not all there has this name."""
+SPARE_BYTES = 4096
 SEGMENT = re.compile(r"(\d{20})\.segment", re.ASCII)
 
 
@@ -80,12 +82,9 @@ class SpoolDirectory:
             raise OSError(errno.EBUSY, "another process has the spool", self.path) from error
 
     def segments(self) -> list[int]:
-        """The numbers of the segments, in order; what a crash left unfinished is removed."""
+        """The numbers of the segments, in order."""
         with os.scandir(self._fd) as entries:
-            names = [entry.name for entry in entries]
-        if UNFINISHED in names:
-            self._unlink(UNFINISHED)
-        found = (SEGMENT.fullmatch(name) for name in names)
+            found = [SEGMENT.fullmatch(entry.name) for entry in entries]
         return sorted(int(match[1]) for match in found if match)
 
     def open_cursor(self) -> int:
@@ -105,21 +104,28 @@ class SpoolDirectory:
         Raises:
             OSError: it is not there.
         """
-        with contextlib.suppress(FileNotFoundError):
-            self._unlink(UNFINISHED)
-        fd = self._open(UNFINISHED, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        fd = self._open(SPARE, os.O_RDWR | os.O_CREAT)
         try:
             write_at(fd, header, 0)
+            os.ftruncate(fd, len(header))
             os.fdatasync(fd)
-            self._rename(UNFINISHED, _name(number))
+            self._rename(SPARE, _name(number))
             self.sync()
         except BaseException:
             os.close(fd)
-            for name in (UNFINISHED, _name(number)):
-                with contextlib.suppress(OSError):
-                    self._unlink(name)
+            with contextlib.suppress(OSError):
+                self._unlink(_name(number))
             raise
         return fd
+
+    def make_spare(self) -> None:
+        """Set room aside for the next segment, if there is any."""
+        with contextlib.suppress(OSError):
+            fd = self._open(SPARE, os.O_RDWR | os.O_CREAT)
+            try:
+                write_at(fd, bytes(SPARE_BYTES), 0)
+            finally:
+                os.close(fd)
 
     def remove_segment(self, number: int) -> None:
         """Remove a segment; that it is gone already is fine."""

@@ -45,6 +45,13 @@ class Reader:
 
     def read(self, max_records: int, max_bytes: int, overhead_bytes: int) -> list[Record]:
         """See `Spool.read`."""
+        try:
+            return self._read(max_records, max_bytes, overhead_bytes)
+        finally:
+            # A segment that is removed while it is open here would keep its room on the disk.
+            self.close()
+
+    def _read(self, max_records: int, max_bytes: int, overhead_bytes: int) -> list[Record]:
         records: list[Record] = []
         at: Position | None = self._ledger.cursor
         n_bytes = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from netlog.loss import Loss
 from netlog.sinks.base import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
-from netlog.spool.directory import SpoolDirectory
+from netlog.spool.directory import SPARE_BYTES, SpoolDirectory
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import Position, Totals
 from netlog.spool.reader import Reader
@@ -72,6 +72,7 @@ class Spool:
             raise
         try:
             found = recover(self._directory, self._cursor, self._ledger)
+            self._directory.make_spare()
             self._writer = Writer(self._directory, self._ledger, self._cursor, found, max_bytes)
         except BaseException:
             self._cursor.close()
@@ -229,7 +230,7 @@ class Spool:
         ledger = self._ledger
         with ledger.changed:
             dropped = ledger.lost().since(self._lost_before).data
-            size_bytes = ledger.size_bytes() + CURSOR_BYTES
+            size_bytes = ledger.size_bytes() + CURSOR_BYTES + SPARE_BYTES
             return SpoolCounters(ledger.pending(), size_bytes, ledger.age_s(), dropped)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from netlog.errors import StateError
 from netlog.sinks.base import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
-from netlog.spool.directory import SpoolDirectory, write_at
+from netlog.spool.directory import SPARE_BYTES, SpoolDirectory, write_at
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import Totals
 from netlog.spool.record import HEADER_BYTES, Kind, Raw, commit_payload, encode, loss_payload
@@ -25,6 +25,8 @@ SEGMENTS = 8
 MAX_SEGMENT_BYTES = 8 * 1024 * 1024
 RESERVE_BYTES = 4096
 """For a telling of loss, a commit and the head of a segment."""
+USED_UP_BYTES = 64 * 1024
+"""A segment that was shipped is kept as long as it is shorter: it knows the meters, and grows."""
 MIN_BYTES = 64 * 1024
 """The smallest bound that makes sense: the cursor, the reserve, and some messages."""
 
@@ -69,7 +71,7 @@ class Writer:
         self._ledger = ledger
         self._cursor = cursor
         self._meters = found.meters
-        self._max_bytes = max_bytes - CURSOR_BYTES - RESERVE_BYTES
+        self._max_bytes = max_bytes - CURSOR_BYTES - SPARE_BYTES - RESERVE_BYTES
         self._segment_bytes = min(self._max_bytes // SEGMENTS, MAX_SEGMENT_BYTES)
         self._proc_id = secrets.randbits(32)
         self._proc_seq = 0
@@ -89,7 +91,7 @@ class Writer:
             self._uncut = None
         if self._meters.get(period.meter_id, -1) >= period.epoch:
             return False
-        if self._active is not None and self._active.damaged:
+        if self._active is not None and (self._active.damaged or self._is_used_up(self._active)):
             self._close_active()
         active = self._active
         number, offset = (active.number, active.size_bytes) if active else (self._next_number(), 0)
@@ -195,13 +197,15 @@ class Writer:
         if active is None or (full and active.size_bytes > active.first_offset):
             # Before anything goes: there is always a segment that knows the meters.
             self._roll(transaction)
-        while self._ledger.size_bytes() + needed > self._max_bytes:
+        while True:
             with self._ledger.changed:
+                size_bytes = self._ledger.size_bytes()
                 oldest = next(iter(self._ledger.segments.values()))
+            if size_bytes + needed <= self._max_bytes:
+                return True
             if oldest.number >= transaction.segment or needed > self._max_bytes:
                 return False
             self._remove(oldest)
-        return True
 
     def _remove(self, oldest: Segment) -> None:
         """Remove a segment; from now on the ledger counts what was in it as lost."""
@@ -228,6 +232,21 @@ class Writer:
             transaction.segment, transaction.offset = segment.number, segment.first_offset
         return segment
 
+    def _is_used_up(self, active: Segment) -> bool:
+        """Whether all of it was shipped, and there is enough of it to be worth a new one."""
+        with self._ledger.changed:
+            return active.size_bytes > USED_UP_BYTES and not self._ledger.pending()
+
+    def _remove_shipped(self) -> None:
+        """Remove what only stayed because it was the last segment."""
+        ledger = self._ledger
+        with ledger.changed:
+            if ledger.pending():
+                return  # The reader removes them as it goes.
+            shipped = list(ledger.segments.values())[:-1]
+        for segment in shipped:
+            self._remove(segment)
+
     def _create(self, start: Totals, *, clean: bool) -> Segment:
         number, now_ns = self._next_number(), time.time_ns()
         head = Head(number, now_ns, start, clean, self._meters).encode()
@@ -236,6 +255,9 @@ class Writer:
         with self._ledger.changed:
             self._ledger.segments[number] = segment
         self._active = segment
+        if clean:
+            self._remove_shipped()
+        self._directory.make_spare()
         return segment
 
     def _pass_over(self, transaction: _Transaction, lost: Totals) -> None:
@@ -308,7 +330,8 @@ class Writer:
 
     def _next_number(self) -> int:
         ledger = self._ledger
-        return max(ledger.cursor.segment, ledger.committed, *ledger.segments, 0) + 1
+        with ledger.changed:
+            return max(ledger.cursor.segment, ledger.committed, *ledger.segments, 0) + 1
 
     def _close_active(self) -> None:
         self._active = None

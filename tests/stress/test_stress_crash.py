@@ -99,7 +99,7 @@ def kill_pollers(setup: Setup) -> tuple[int, int, set[str]]:
     return counted, len(died), set(died)
 
 
-def test_remote_sink_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
+def test_killed_pollers_a_remote_sink_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
     """What arrives adds up to what was counted; what comes twice has one and the same name."""
     arrived = tmp_path / "arrived"
 
@@ -120,7 +120,7 @@ def test_remote_sink_has_everything_once(tmp_path: Path, meter_path: Path) -> No
     check_periods(messages)
 
 
-def test_file_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
+def test_killed_pollers_a_file_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
     """The lines of the file, and of those that were put aside, add up to what was counted."""
     flows = tmp_path / "flows.jsonl"
 

@@ -108,6 +108,7 @@ def check(path: Path, events: list[list[Any]]) -> None:
     shipped = [entry for kind, entries, *_ in events if kind == "shipped" for entry in entries]
     advanced = {entry for kind, entry, *_ in events if kind == "advanced"}
     spool = Spool(path, max_bytes=MAX_BYTES, node_id="n")
+    assert spool.counters().spool_bytes == sum(found.stat().st_size for found in path.iterdir())
     for epoch in sizes:
         wanted = spool.begin(PeriodId(METER, epoch))
         assert not (wanted and epoch in sure), f"epoch {epoch} was committed"
@@ -124,13 +125,13 @@ def check(path: Path, events: list[list[Any]]) -> None:
     while ship(spool, after, 5):
         pass
     counters = spool.counters()
+    assert counters.spool_bytes == sum(found.stat().st_size for found in path.iterdir())
     spool.close()
     assert counters.pending == 0
     later = [entry for kind, entries, *_ in after.read() if kind == "shipped" for entry in entries]
     names = [entry[2] for entry in later if entry[2]]
     assert names == sorted(set(names)), "in order, each once"
     account({**{epoch: sizes[epoch] for epoch in sure}, 1000: 1}, shipped, later)
-    assert not list(path.glob("unfinished"))
     assert sum(found.stat().st_size for found in path.iterdir()) <= MAX_BYTES
 
 

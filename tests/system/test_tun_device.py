@@ -324,13 +324,13 @@ def test_sharing_a_meter(namespace: Namespace) -> None:
 
 AS_NOBODY = """
 import os, sys
-import netlog
+from netlog import DeviceError, TunDevice
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 try:
-    netlog.TunDevice.open("tun0")
-except netlog.DeviceError as error:
+    TunDevice.open("tun0")
+except DeviceError as error:
     print(error.errno, error)
     sys.exit(7)
 """

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +254,30 @@ def test_periods_tile_over_a_restart(path: Path) -> None:
     assert [message.packets for message in messages] == [1, 1]
     assert messages[0].end_ns <= last.end_ns
     assert messages[1].start_ns == last.end_ns + 1
+
+
+def test_what_was_retired_and_what_came_then_are_two_periods(path: Path) -> None:
+    """A successor emits both before its own first period, with the times that were said."""
+    messages: list[Message] = []
+    with Meter.create(path, max_lanes=2) as meter:
+        meter.update_tx(PACKET)
+        meter.snapshot()
+        begun = meter.period[0].end_ns + 1
+        meter.date(Period(begun, begun + 9, meter.period[0].ended_ns))
+        meter.update_rx(PACKET)
+    emitted = threading.Semaphore(0)
+
+    def write(message: Message) -> None:
+        messages.append(message)
+        emitted.release()
+
+    with Meter.attach(path, poll=True) as meter:
+        logger = Logger()
+        logger.startup("a", tun=MeterDevice(meter), sink=write, poll_period_s=3600)
+        assert emitted.acquire(timeout=60)
+        assert emitted.acquire(timeout=60)
+        meter.update_tx(PACKET)
+        logger.shutdown()
+    assert [(m.start_ns - begun, m.packets) for m in messages][:2] == [(0, 1), (10, 1)]
+    assert messages[0].end_ns == begun + 9
+    assert len(messages) == 3
