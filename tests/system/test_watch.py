@@ -139,6 +139,8 @@ def test_an_interface_that_is_down_for_a_while_is_tapped_on(tmp_path: Path) -> N
             tun.write(udp4(bytes(length)))
         drain(tun)
         kernel = namespace.counters("tun0")
+        running.process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: "frames counted, 0 dropped" in running.said, "the counters are shown")
         assert running.stop() == 0
     total = summed(running.messages, *VIRTUAL)
     assert (total[0], total[2], total[3]) == stack_totals(kernel)
