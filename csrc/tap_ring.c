@@ -141,7 +141,12 @@ static int join_fanout(int fd, int32_t fanout)
 	uint32_t how = PACKET_FANOUT_HASH | (is_new ? PACKET_FANOUT_FLAG_UNIQUEID : 0u);
 	uint32_t value = (is_new ? 0u : (uint32_t)fanout & 0xffff) | how << 16;
 
-	return fanout == -1 ? 0 : set_option(fd, PACKET_FANOUT, &value, sizeof(value));
+	if (fanout == -1)
+		return 0;
+	int rc = set_option(fd, PACKET_FANOUT, &value, sizeof(value));
+
+	/* So says a kernel before 6.13 of an interface that is down. */
+	return rc == -EINVAL ? -ENETDOWN : rc;
 }
 
 static bool valid_options(const struct netlog_tap_options *options)

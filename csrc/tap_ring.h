@@ -47,8 +47,9 @@ struct netlog_tap_statistics {
 	uint32_t freezes;
 };
 
-/* 0 or -errno: -EPERM without CAP_NET_RAW, -ENODEV for an index that there is not. On failure
- * nothing is left. */
+/* 0 or -errno: -EPERM without CAP_NET_RAW, -ENODEV for an index that there is not,
+ * -ENETDOWN for a fan-out on an interface that is down (before Linux 6.13). On failure nothing is
+ * left. */
 int netlog_tap_ring_open(const struct netlog_tap_options *options, struct netlog_tap_ring *ring);
 void netlog_tap_ring_close(struct netlog_tap_ring *ring);
 /* Lets through what the options ask for. 0 or -errno. */

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from netlog._closing import Closing
 from netlog.errors import DeviceError, StateError
@@ -14,10 +15,13 @@ from netlog.meter import Meter
 from netlog.meter_device import MeterDevice
 from netlog.nodes import NodeSource
 from netlog.peer_map import Peer
-from netlog.routes import RouterConfig
+from netlog.routes import Network, RouterConfig
 from netlog.sinks import Sink
 from netlog.sources import KeptSource, Overlay, Source, StaticSource
 from netlog.tap import Tap, TapCounters, check_rights
+
+if TYPE_CHECKING:
+    from netlog.endpoints import IPAddress
 
 __all__ = ["SockPoint", "Watch", "WatchCounters", "WatchSettings"]
 
@@ -103,7 +107,13 @@ class Watch(Closing):
         self._events: LinkEvents | None = None
         self._source = KeptSource(settings.source or StaticSource(Overlay()), settings.source_name)
         self._known = Overlay()
-        self._own: tuple[str, ...] = ()
+        self._peers: tuple[Peer, ...] = ()  # as the logger has them
+        self._routes = settings.routes  # likewise
+        self._made_of: tuple[tuple[Network, ...], tuple[Network, ...], tuple[IPAddress, ...]] = (
+            (),
+            (),
+            (),
+        )
 
     def start(self) -> None:
         """Open a tap on what is there, and begin to report.
@@ -124,6 +134,7 @@ class Watch(Closing):
             stack.callback(self.stop)
             device = MeterDevice(meter)
             self._known = self._source.snapshot()
+            self._peers = _merged(settings.peers, self._known.peers)
             self._logger.startup(
                 settings.node_id,
                 tun=device,
@@ -132,7 +143,7 @@ class Watch(Closing):
                 nodes=settings.nodes,
                 poll_period_s=settings.poll_period_s,
                 routes=self._router(self._known),
-                peers=_merged(settings.peers, self._known.peers),
+                peers=self._peers,
                 exit_traffic=settings.exit_traffic,
                 max_bytes=settings.max_bytes,
                 refresh=self._refresh,
@@ -197,22 +208,30 @@ class Watch(Closing):
         # endpoints of then stay known, where nobody else has them by now.
         now = {peer.endpoint for peer in self._known.peers}
         stale = tuple(peer for peer in before.peers if peer.endpoint not in now)
-        self._logger.reconfig_peers(_merged(self._settings.peers, stale, self._known.peers))
-        self._logger.reconfig_routes(self._router(self._known))
+        peers = _merged(self._settings.peers, stale, self._known.peers)
+        if peers != self._peers:
+            self._peers = peers
+            self._logger.reconfig_peers(peers)
+        routes = self._routes
+        if self._router(self._known) is not routes:
+            self._logger.reconfig_routes(self._routes)
 
     def _router(self, known: Overlay) -> RouterConfig:
         """The routes of now; those of the settings, the source's and the interface's addresses."""
-        base = self._settings.routes
-        own: tuple[str, ...] = ()
+        own: tuple[IPAddress, ...] = ()
         with contextlib.suppress(DeviceError):
-            own = tuple(map(str, addresses_of(index_of(self._settings.tun))))
-        # An interface that is gone for the moment had the addresses when it was last seen.
-        self._own = own = own or self._own
-        return RouterConfig(
-            local_addrs=(*base.local_addrs, *known.local_addrs, *own),
-            routes=(*base.routes, *known.routes),
-            subnet_routes=base.subnet_routes,
-        )
+            own = addresses_of(index_of(self._settings.tun))
+        # An interface that is gone for the moment has the addresses that it had.
+        made_of = (known.local_addrs, known.routes, own or self._made_of[2])
+        if made_of != self._made_of:
+            self._made_of = made_of
+            base = self._settings.routes
+            self._routes = RouterConfig(
+                local_addrs=(*base.local_addrs, *known.local_addrs, *map(str, made_of[2])),
+                routes=(*base.routes, *known.routes),
+                subnet_routes=base.subnet_routes,
+            )
+        return self._routes
 
 
 def _points(settings: WatchSettings, meter: Meter) -> list[FollowedTap]:
