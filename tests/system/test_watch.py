@@ -250,7 +250,7 @@ def test_without_the_right_it_says_which(tmp_path: Path) -> None:
 
 def test_the_one_right_is_enough(tmp_path: Path) -> None:
     """With CAP_NET_RAW alone it counts, to a file too."""
-    only = ("setpriv", "--bounding-set=-all,+net_raw,+dac_override", "--inh-caps=-all")
+    only = ("setpriv", "--bounding-set=-all,+net_raw", "--inh-caps=-all")
     options = ("--tun", "tun0", "--sock", "7000", "--output", "flows.jsonl")
     with (
         Namespace() as namespace,
