@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import stat
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from io import FileIO
 
 from netlog.capture import CaptureError
+from netlog.cli.readiness import ready
 from netlog.cli.stop import StopRequest
 
 __all__ = ["STDIN", "Source", "open_source"]
@@ -51,16 +51,16 @@ class Source:
         """Wait until there is something to read, or the end; False: no more is wanted."""
         if not self.live:
             return not self._stop.requested
-        ready = False
-        while not ready and not self._stop.requested:
+        there = False
+        while not there and not self._stop.requested:
             # A read that has begun would go on after a signal (PEP 475).
-            ready = self._fd in select.select([self._fd, self._stop.fileno()], [], [])[0]
+            there = self._fd in ready([self._fd, self._stop.fileno()])
         if not self._stop.requested:
             return True
         if self._deadline_s is None:
             self._deadline_s = time.monotonic() + GRACE_S
         left_s = self._deadline_s - time.monotonic()
-        return left_s > 0 and bool(select.select([self._fd], [], [], left_s)[0])
+        return left_s > 0 and bool(ready([self._fd], left_s))
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Being told to stop, by Ctrl-C or a service manager, and other signals that a command takes."""
 
 import os
-import select
 import signal
 from collections.abc import Collection
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from netlog.cli.readiness import ready
 
 __all__ = ["StopRequest"]
 
@@ -62,7 +63,7 @@ class StopRequest:
         return self.signal is not None
 
     def fileno(self) -> int:
-        """A descriptor that is ready to read when a signal has come, for select(2)."""
+        """A descriptor that is ready to read when a signal has come, for poll(2)."""
         return self._reader
 
     def wait(self, timeout_s: float) -> bool:
@@ -72,7 +73,7 @@ class StopRequest:
             Whether one has come that asks to stop.
         """
         asked = self.requested or self._taken
-        if not asked and select.select([self._reader], [], [], timeout_s)[0]:
+        if not asked and ready([self._reader], timeout_s):
             os.read(self._reader, 64)
         return self.requested
 

@@ -29,6 +29,16 @@ class Diary:
             return [msgspec.json.decode(line) for line in stream]
 
 
+class Silence(Diary):
+    """The diary of a process that nobody will ask."""
+
+    def __init__(self) -> None:
+        """Without a pipe."""
+
+    def tell(self, *what: object) -> None:
+        """Tell nobody."""
+
+
 def killed_at(line: int, watched: Callable[[str], bool], act: Callable[[], None]) -> bool:
     """Run it in a process that is killed before it executes that line.
 

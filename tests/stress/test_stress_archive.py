@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killing import Diary, in_files, killed_at
+from killing import Diary, Silence, in_files, killed_at
 from namespace import wait_for
 
 from netlog.fmt.source import unpack
@@ -47,7 +47,7 @@ def test_killed_at_any_line_each_line_is_in_the_files_once(fast_dir: Path) -> No
             lambda: work(path, diary, range(6)),  # noqa: B023 - it runs within the turn
         )
         told = [number for (number,) in diary.read()]
-        work(path, Diary(), range(100, 103))
+        work(path, Silence(), range(100, 103))
         # Packed files only, whole, and nothing that is on the way to one.
         names = sorted(each.name.partition(".")[2] for each in folder.iterdir())
         assert names == ["jsonl", *["jsonl.zst"] * (len(names) - 1)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killing import Diary, in_files, killed_at
+from killing import Diary, Silence, in_files, killed_at
 
 from netlog.flows import flow_array
 from netlog.message import Message
@@ -68,7 +68,7 @@ def test_killed_at_any_line_each_message_is_in_the_files_once(fast_dir: Path) ->
             lambda: work(path, diary, range(1, 5)),  # noqa: B023 - it runs within the turn
         )
         events = diary.read()
-        work(path, Diary(), range(1, 6))
+        work(path, Silence(), range(1, 6))
         text = b"".join(found.read_bytes() for found in path.glob("flows*.jsonl"))
         names = re.findall(rb'^\{"nodeId":"n(\d+)"[^\n]*\}$', text, re.MULTILINE)
         assert sorted(map(int, names)) == list(range(2, 12)), events

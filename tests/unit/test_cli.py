@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -298,3 +299,20 @@ def test_newid_overwrites_nothing(tmp_path: Path) -> None:
         assert done.stderr == f"netlog: {there}: File exists\n"
     assert path.read_text() == private_id
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_signal_is_heard_with_many_open_files() -> None:
+    """Also when the descriptors of the process are beyond those that select(2) knows."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 1200:
+        pytest.skip(f"needs 1200 descriptors, the limit is {most}")
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with StopRequest() as stop:
+            assert stop.fileno() > 1024
+            assert not stop.wait(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(60)
+    finally:
+        for descriptor in many:
+            os.close(descriptor)
