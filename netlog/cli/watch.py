@@ -1,13 +1,13 @@
 """`netlog watch`: meter a gateway that is not ours, by taps on its interfaces."""
 
 import argparse
-import select
 import signal
 import sys
 from typing import Any
 
 from netlog.cli.counters import watch_lines
 from netlog.cli.output import say
+from netlog.cli.readiness import ready
 from netlog.cli.stop import StopRequest
 from netlog.cli.watch_options import add_options, settings_of
 from netlog.config import Config, load_config
@@ -77,7 +77,7 @@ def _wait(stop: StopRequest, watching: Watch, group: SinkGroup, sinks: dict[str,
     """Follow the interfaces until told to stop. Returns why it ended otherwise."""
     streams = [sink for sink in sinks.values() if isinstance(sink, StreamSink)]
     while True:
-        select.select([stop.fileno(), watching.fileno()], [], [], LOOK_S)
+        ready([stop.fileno(), watching.fileno()], LOOK_S)
         if stop.wait(0):
             return ""
         for number in stop.taken():
