@@ -89,6 +89,11 @@ static inline void add_relaxed(uint64_t *word, uint64_t value)
 	__atomic_fetch_add(word, value, __ATOMIC_RELAXED);
 }
 
+static inline void store_release_32(uint32_t *word, uint32_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
 static inline void add_release_32(uint32_t *word, uint32_t value)
 {
 	__atomic_fetch_add(word, value, __ATOMIC_RELEASE);

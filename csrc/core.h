@@ -12,5 +12,6 @@
 #include "sort.h"
 #include "span.h"
 #include "tally.h"
+#include "tap.h"
 
 #endif

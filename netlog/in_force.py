@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from netlog.nodes import NodeMap, NodeSource
@@ -35,6 +36,7 @@ class InForce:
         self._source: NodeSource | None = None
         self._nodes: tuple[NodeMap, ...] = ()
         self._node_errors = 0
+        self._refresh: Callable[[], None] | None = None
 
     def set_routes(self, config: RouterConfig) -> None:
         """As if it had always been so."""
@@ -70,6 +72,10 @@ class InForce:
         with self._lock:
             self._source, self._nodes, self._node_errors = source, nodes, 0
 
+    def set_refresh(self, refresh: Callable[[], None] | None) -> None:
+        """Who is called at the end of each period, to add what came into force in it."""
+        self._refresh = refresh
+
     @property
     def node_errors(self) -> int:
         """Times that the source of nodes failed, or could not use what it found."""
@@ -77,6 +83,7 @@ class InForce:
 
     def end_period(self) -> PeriodConfig:
         """What was in force in the period that ends now; its last is what the next begins with."""
+        self._call_refresh()
         self._look_at_nodes()
         with self._lock:
             nodes = None if self._source is None else self._nodes
@@ -84,6 +91,14 @@ class InForce:
             self._routes, self._peers = self._routes[-1:], self._peers[-1:]
             self._nodes = self._nodes[-1:]
         return config
+
+    def _call_refresh(self) -> None:
+        if self._refresh is None:
+            return
+        try:
+            self._refresh()
+        except Exception:  # noqa: BLE001 - a user's own code must not end the metering
+            _log.exception("peers and routes could not be refreshed")
 
     def _look_at_nodes(self) -> None:
         """Note the nodes of now; a source that fails leaves those that it told of before."""

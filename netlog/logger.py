@@ -1,7 +1,7 @@
 """The logger: polls the observation points, and turns each period into messages for a sink."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from netlog.delivery import MessageSink
 from netlog.devices import Device
@@ -55,6 +55,7 @@ class Logger:
         peers: Iterable[Peer] = (),
         exit_traffic: str | None = None,
         max_bytes: int = 262144,
+        refresh: Callable[[], None] | None = None,
     ) -> None:
         """Clear stale statistics, enable the devices' statistics and begin to poll.
 
@@ -77,6 +78,9 @@ class Logger:
             exit_traffic: `anonymize` (the default with nodes), `aggregate` (the default without),
                 `log` or `drop`; see `build_messages`.
             max_bytes: the size that a message never exceeds; more traffic makes more messages.
+            refresh: called in the logger's thread at the end of each period, before its messages
+                are made; may call `reconfig_routes` and `reconfig_peers`, which then hold for that
+                period too. The messages wait for it.
 
         Raises:
             StateError: the logger is running.
@@ -102,6 +106,7 @@ class Logger:
                 self._in_force.set_routes(routes)
             self._in_force.set_peers(tuple(peers))
             self._in_force.set_nodes(nodes)
+            self._in_force.set_refresh(refresh)
             observation.enable(enabled=True)
             if not observation.inherits:
                 observation.discard()

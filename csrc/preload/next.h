@@ -37,21 +37,18 @@ ssize_t __recv_chk(int fd, void *data, size_t n, size_t size, int flags);
 ssize_t __recvfrom_chk(int fd, void *data, size_t n, size_t size, int flags, __SOCKADDR_ARG address,
 		       socklen_t *length);
 
-#define NEXT_FUNCTIONS(X)                                                                          \
-	X(open)                                                                                    \
-	X(open64)                                                                                  \
-	X(openat)                                                                                  \
-	X(openat64)                                                                                \
-	X(__open_2)                                                                                \
-	X(__open64_2) X(__openat_2) X(__openat64_2) X(creat) X(creat64) X(pipe) X(pipe2)           \
-		X(socketpair) X(epoll_create) X(epoll_create1) X(eventfd) X(timerfd_create)        \
-			X(fclose) X(ioctl) X(socket) X(accept) X(accept4) X(connect) X(setsockopt) \
-				X(close) X(close_range) X(closefrom) X(dup) X(dup2) X(dup3)        \
-					X(fcntl) X(fcntl64) X(read) X(write) X(readv) X(writev)    \
-						X(recv) X(send) X(recvfrom) X(sendto) X(recvmsg)   \
-							X(sendmsg) X(recvmmsg) X(sendmmsg)         \
-								X(__read_chk) X(__recv_chk)        \
-									X(__recvfrom_chk)
+/* It would move every line further to the right, each time. */
+/* clang-format off */
+#define NEXT_FUNCTIONS(X) \
+	X(open) X(open64) X(openat) X(openat64) X(creat) X(creat64) \
+	X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
+	X(pipe) X(pipe2) X(socketpair) X(epoll_create) X(epoll_create1) X(eventfd) \
+	X(timerfd_create) X(fclose) X(ioctl) X(socket) X(accept) X(accept4) X(connect) \
+	X(setsockopt) X(close) X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) \
+	X(fcntl) X(fcntl64) X(read) X(write) X(readv) X(writev) X(recv) X(send) \
+	X(recvfrom) X(sendto) X(recvmsg) X(sendmsg) X(recvmmsg) X(sendmmsg) \
+	X(__read_chk) X(__recv_chk) X(__recvfrom_chk)
+/* clang-format on */
 
 struct next_functions {
 #define NEXT_MEMBER(name) __typeof__(&(name)) name;

@@ -8,6 +8,8 @@ __all__ = ["TUN_DEVICE", "Lines", "advice_on", "describe"]
 Lines: TypeAlias = tuple[str, ...]
 
 TUN_DEVICE = "/dev/net/tun"
+PACKET_SOCKET = "packet socket"
+"""What `netlog.tap` calls its own, written here again as that brings numpy."""
 NO_RIGHT = (errno.EACCES, errno.EPERM)
 NO_DRIVER = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 
@@ -23,6 +25,13 @@ ON_TUN_DEVICE: dict[int | None, Lines] = {
     **dict.fromkeys(NO_RIGHT, NEEDS_RIGHT),
     **dict.fromkeys(NO_DRIVER, NEEDS_DRIVER),
 }
+ON_PACKET_SOCKET: dict[int | None, Lines] = dict.fromkeys(
+    NO_RIGHT,
+    (
+        "tapping an interface needs CAP_NET_RAW and no other right: run it as root (sudo)",
+        "in a container: --cap-add NET_RAW; in systemd: AmbientCapabilities=CAP_NET_RAW",
+    ),
+)
 ELSEWHERE: dict[int | None, Lines] = {
     errno.EPERM: (
         "interfaces, addresses and routes need CAP_NET_ADMIN: run it as root (sudo)",
@@ -48,5 +57,6 @@ def advice_on(error: BaseException) -> Lines:
     """How to get what is missing; nothing if the error says it all."""
     if not isinstance(error, OSError):
         return ()
-    about = ON_TUN_DEVICE if error.filename == TUN_DEVICE else ELSEWHERE
+    own = {TUN_DEVICE: ON_TUN_DEVICE, PACKET_SOCKET: ON_PACKET_SOCKET}
+    about = own.get(error.filename, ELSEWHERE)
     return about.get(error.errno, ())

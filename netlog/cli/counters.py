@@ -6,8 +6,9 @@ from netlog._units import binary_size
 from netlog.gateway import GatewayCounters
 from netlog.logger import LoggerCounters
 from netlog.sinks import SinkCounters
+from netlog.watch import WatchCounters
 
-__all__ = ["counter_lines", "sink_line"]
+__all__ = ["counter_lines", "sink_line", "watch_lines"]
 
 
 def counter_lines(gateway: GatewayCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
@@ -30,6 +31,36 @@ def counter_lines(gateway: GatewayCounters, sinks: Mapping[str, SinkCounters]) -
         dropped = _by_reason({reason: drop.packets for reason, drop in drops.items()})
         yield f"{way}: {count.packets} packets, {binary_size(count.bytes)}; dropped: {dropped}"
     yield from _logger_lines(logger)
+    for name, counters in sinks.items():
+        yield f"{name}: {sink_line(counters)}"
+
+
+def watch_lines(watch: WatchCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
+    """What a watch has done so far.
+
+    Args:
+        watch: the counters of its taps and its logger.
+        sinks: those of the sinks, by name.
+
+    Returns:
+        The lines, without line breaks.
+
+    Thread safety: any thread.
+    """
+    for name, tap in watch.taps.items():
+        left_out = {
+            "not_ip": tap.not_ip,
+            "of_other_hosts": tap.other_host,
+            "malformed": tap.malformed,
+            "unreadable": tap.unreadable,
+        }
+        yield (
+            f"{name}: {tap.counted} frames counted, {tap.kernel_drops} dropped by the kernel "
+            f"(the ring ran full {tap.kernel_freezes} times); left out: {_by_reason(left_out)}"
+        )
+    yield from _logger_lines(watch.logger)
+    if watch.source_errors:
+        yield f"source: {watch.source_errors} times without an answer"
     for name, counters in sinks.items():
         yield f"{name}: {sink_line(counters)}"
 

@@ -22,7 +22,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell would have it."""
 
-COMMANDS = ("run", "exec", "read", "check", "demo", "fmt", "newid")
+COMMANDS = ("run", "exec", "watch", "read", "check", "demo", "fmt", "newid")
 """Modules of this package. Only the one that is asked for is imported: a gateway's take longer than
 reading a capture of a million packets."""
 

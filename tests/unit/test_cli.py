@@ -48,7 +48,7 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("run",), ("read",), ("check",), ("demo",), ("fmt",), ("newid",)]
+    "command", [(), ("run",), ("watch",), ("read",), ("check",), ("demo",), ("fmt",), ("newid",)]
 )
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""

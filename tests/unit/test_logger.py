@@ -230,6 +230,37 @@ def test_physical_source_comes_from_the_peers() -> None:
     assert '"src"' not in text.split("192.0.2.3", 1)[0].rsplit("{", 1)[1]
 
 
+def test_what_is_refreshed_holds_for_the_period_that_ends() -> None:
+    """Peers and routes that are learnt at its end; a failure there costs no message."""
+    messages: list[Message] = []
+    logger = netlog.Logger()
+    asked = 0
+
+    def refresh() -> None:
+        nonlocal asked
+        asked += 1
+        logger.reconfig_peers([netlog.Peer("192.0.2.1:41641", ("100.64.0.2/32",))])
+        logger.reconfig_routes(netlog.RouterConfig(routes=["100.64.0.0/10"]))
+        raise RuntimeError("and then it failed")
+
+    tun = netlog.flow_array([(6, "100.64.0.1:1", "100.64.0.2:2", 1, 40, 0, 0)])
+    sock = netlog.flow_array([(0, "", "192.0.2.1:41641", 1, 100, 0, 0)])
+    device = ListDevice(netlog.flow_array([]), sock)
+    logger.startup(
+        "node",
+        tun=ListDevice(netlog.flow_array([]), tun),
+        sock=device,
+        sink=messages.append,
+        poll_period_s=60,
+        refresh=refresh,
+    )
+    logger.shutdown()
+    assert asked == 1
+    text = messages[0].to_json().decode()
+    assert '"virtualTraffic":[{' in text
+    assert '"src":"100.64.0.2:0","dst":"192.0.2.1:41641"' in text
+
+
 def test_failing_device_costs_only_its_own_counts() -> None:
     """A user's device that raises is counted, and the other device's counts leave."""
     messages: list[Message] = []

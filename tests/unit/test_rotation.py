@@ -286,7 +286,7 @@ def test_a_device_is_not_put_aside() -> None:
 
 
 def test_rotation_leaks_nothing(tmp_path: Path) -> None:
-    """However often it rotates, one descriptor and one thread are in use, and none at the end."""
+    """However often it rotates, there are no more descriptors and threads at the end."""
 
     def held() -> tuple[int, int]:
         return len(names(Path("/proc/self/fd"))), len(names(Path("/proc/self/task")))
@@ -295,7 +295,10 @@ def test_rotation_leaks_nothing(tmp_path: Path) -> None:
     before = held()
     for _ in range(20):
         written(path, Rotation(max_bytes=10, zstd=True, keep=3), 5)
-    assert held() == before
+    # A thread of an earlier test may have been on its way out.
+    after = held()
+    assert after[0] == before[0]
+    assert after[1] <= before[1]
 
 
 @pytest.mark.parametrize("name", ["max_bytes", "age_s", "keep", "keep_bytes"])

@@ -1,0 +1,73 @@
+"""`netlog watch` beside `netlog run`: a gateway that counts itself, and one that is watched."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from gateways import joined
+from namespace import wait_for
+from runs import CONFIG, Running, kernel, relays, started, summed
+from test_run import ask
+from watches import counts, watching
+
+pytestmark = pytest.mark.root
+
+NODES = """
+[self]
+node_id = "node-1"
+addresses = ["100.64.0.1", "fd7a:115c:a1e0::1"]
+[[peers]]
+node_id = "node-2"
+name = "two.example"
+addresses = ["100.64.0.2", "fd7a:115c:a1e0::2"]
+"""
+SINK = """
+[nodes]
+file = "nodes.toml"
+[[sinks]]
+type = "file"
+path = "watched.jsonl"
+"""
+
+
+def test_both_say_the_same(tmp_path: Path) -> None:
+    """By one configuration: the watch has every packet and datagram that the gateway has."""
+    config = CONFIG.format(me=1, peer=2)
+    folder = tmp_path / "watch"
+    folder.mkdir()
+    (folder / "gateway.toml").write_text(config + SINK)
+    (folder / "nodes.toml").write_text(NODES)
+    with joined() as (left, right), contextlib.ExitStack() as stack:
+        watch = stack.enter_context(watching(left, folder, "--config", "gateway.toml"))
+        wait_for(lambda: counts(watch, "sock 41641"), "the socket is tapped")
+        a = stack.enter_context(started(left, tmp_path / "a", config))
+        other = CONFIG.format(me=2, peer=1)
+        b = stack.enter_context(started(right, tmp_path / "b", other))
+        for running in (a, b):
+            wait_for(lambda running=running: relays(running), "the gateway is up")
+        wait_for(lambda: counts(watch, "tun netlog0"), "the interface is tapped")
+        ask(a, b)
+        counted = kernel(a.counters())
+        assert watch.stop() == 0
+        for running in (a, b):
+            assert running.stop() == 0
+    lines = (folder / "watched.jsonl").read_text().splitlines()
+    watch.messages = [json.loads(line) for line in lines]
+    assert summed(watch.messages, "virtual", "subnet", "exit") == counted
+    assert summed(a.messages, "virtual", "subnet", "exit") == counted
+    assert endpoints(watch) == endpoints(a)
+    assert summed(watch.messages, "physical") == summed(a.messages, "physical")
+    assert {message["nodeId"] for message in watch.messages} == {"node-1"}
+    assert {node["name"] for message in watch.messages for node in message.get("dstNodes", ())} == {
+        "two.example"
+    }
+
+
+def endpoints(running: Running) -> set[tuple[str, str]]:
+    """Source and destination of all physical traffic."""
+    return {
+        (entry["src"], entry["dst"])
+        for message in running.messages
+        for entry in message.get("physicalTraffic", ())
+    }

@@ -1,0 +1,87 @@
+"""wireguard-go in two namespaces, for the tests.
+
+namespace "left"                                   namespace "right"
+100.64.0.1  TUN |  wireguard-go                    wireguard-go | TUN  100.64.0.2
+lan0 192.0.2.1:51820  ----------- veth -----------  lan0 192.0.2.2:51820
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateways import joined
+from namespace import Namespace, wait_for
+
+PORT = 51820
+SOCKETS = Path("/var/run/wireguard")
+
+
+@dataclass
+class WireGuard:
+    """One of the two."""
+
+    number: int
+    namespace: Namespace
+    process: subprocess.Popen[bytes]
+    interface: str
+    public_key: str
+
+    @property
+    def overlay(self) -> str:
+        """Its address in the tunnel."""
+        return f"100.64.0.{self.number}"
+
+    def knows(self, peer: "WireGuard") -> None:
+        """Be told where a peer is, and set up."""
+        arguments = f"peer {peer.public_key} endpoint 192.0.2.{peer.number}:{PORT}"
+        allowed = f"allowed-ips {peer.overlay}/32,10.9.{peer.number}.0/24"
+        self.set(f"{arguments} {allowed}")
+        self.namespace.quiet(self.interface)
+        self.namespace.up(self.interface, f"{self.overlay}/24")
+
+    def set(self, arguments: str) -> None:
+        """Run `wg set` on it."""
+        self.namespace.run("wg", "set", self.interface, *arguments.split())
+
+
+@contextlib.contextmanager
+def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireGuard]:
+    """Run one, without peers and down; its interface has a name of its own on this machine."""
+    interface = f"nl{os.getpid() % 1_000_000}w{number}"
+    key = subprocess.run(["wg", "genkey"], capture_output=True, check=True).stdout
+    public = subprocess.run(["wg", "pubkey"], input=key, capture_output=True, check=True).stdout
+    path = folder / f"key-{number}"
+    path.write_bytes(key)
+    with (folder / f"wireguard-{number}").open("wb") as said:
+        process = namespace.popen(
+            "wireguard-go",
+            "-f",
+            interface,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=os.environ | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"},
+        )
+    try:
+        wait_for((SOCKETS / f"{interface}.sock").exists, "its socket is there")
+        made = WireGuard(number, namespace, process, interface, public.decode().strip())
+        made.set(f"listen-port {PORT} private-key {path}")
+        yield made
+    finally:
+        process.terminate()
+        process.wait(20)
+        (SOCKETS / f"{interface}.sock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def tunnel(folder: Path) -> Iterator[tuple[WireGuard, WireGuard]]:
+    """Both, not yet up: `knows` does that."""
+    with (
+        joined() as (left, right),
+        wireguard(1, left, folder) as one,
+        wireguard(2, right, folder) as two,
+    ):
+        yield one, two
