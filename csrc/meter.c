@@ -214,6 +214,7 @@ int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **a
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		struct netlog_lane *lane = &meter->lanes[number];
 
+		/* acq_rel: pairs with the store in netlog_lane_release(), within the process. */
 		if (!compare_exchange(&lane->claimed, 0, 1))
 			continue;
 		if (own(meter, lane)) {
@@ -229,6 +230,7 @@ int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **a
 			*acquired = lane;
 			return 0;
 		}
+		/* release: pairs with the claim above. */
 		store_release(&lane->claimed, 0);
 	}
 	return -EAGAIN;

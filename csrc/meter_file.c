@@ -48,13 +48,16 @@ void netlog_file_close(struct netlog_meter *meter)
  * index: the next packet of that connection gets a second one. */
 static void repair_lane(struct netlog_lane *lane)
 {
+	/* relaxed: its only writer is dead, and we hold the lane's lock. */
 	uint64_t bracket = load_relaxed(&lane->header->bracket);
 
 	for (int bank = 0; bank < NETLOG_BANKS; bank++) {
 		for (int point = 0; point < NETLOG_POINTS; point++)
 			lane->header->tables[bank][point].split = 1;
 	}
-	/* release: as netlog_lane_leave(), which the owner did not come to. */
+	/* release: as netlog_lane_leave(), which the owner did not come to; pairs with
+	 * is_quiesced(). The second pairs with own() of meter.c: the next owner sees the lane as it
+	 * is now. */
 	store_release(&lane->header->bracket, bracket + bracket % 2);
 	store_release(&lane->header->owned, 0);
 }
@@ -65,7 +68,8 @@ bool netlog_file_lock_lane(struct netlog_meter *meter, struct netlog_lane *lane)
 
 	if (fcntl(meter->fd, F_OFD_SETLK, &lock))
 		return false;
-	/* Owned, and nobody of this process had claimed it, nor does another hold the lock. */
+	/* acquire: pairs with own(), whose lane we may have to make good.
+	 * Owned, and nobody of this process had claimed it, nor does another hold the lock. */
 	if (load_acquire(&lane->header->owned))
 		repair_lane(lane);
 	return true;
@@ -83,10 +87,13 @@ void netlog_file_reclaim(struct netlog_meter *meter)
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		struct netlog_lane *lane = &meter->lanes[number];
 
+		/* acquire: pairs with own(). A lane that is taken or left just now is none to free.
+		 */
 		if (!load_acquire(&lane->header->owned) || !compare_exchange(&lane->claimed, 0, 1))
 			continue;
 		if (netlog_file_lock_lane(meter, lane))
 			netlog_file_unlock_lane(meter, lane);
+		/* release: pairs with the claim in netlog_meter_acquire_lane(). */
 		store_release(&lane->claimed, 0);
 	}
 }
@@ -117,6 +124,8 @@ int netlog_file_check(const struct netlog_meter *meter)
 		for (int bank = 0; bank < NETLOG_BANKS; bank++) {
 			for (int point = 0; point < NETLOG_POINTS; point++) {
 				const struct netlog_table *table = &lane->tables[bank][point];
+				/* relaxed: a live bank's may be a moment old; only its bound
+				 * matters. */
 				uint64_t count = load_relaxed(&table->header->count);
 
 				if (count > table->capacity)

@@ -57,6 +57,8 @@ static struct netlog_progress *progress_of(const struct netlog_meter *meter)
 	return &meter->region->progress;
 }
 
+/* relaxed, here and in what follows: the epoch and the words of progress have one writer at a time,
+ * this poller; those of one that is dead are ordered by the lock that passed to us. */
 bool netlog_meter_retired(const struct netlog_meter *meter)
 {
 	return load_relaxed(&progress_of(meter)->cleared) != load_relaxed(&meter->region->epoch);
@@ -120,6 +122,7 @@ uint64_t netlog_meter_epoch(const struct netlog_meter *meter)
 bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period)
 {
 	const struct netlog_progress *progress = progress_of(meter);
+	/* acquire: pairs with netlog_meter_date(): the period is whole. */
 	uint64_t dated = load_acquire(&progress->dated);
 
 	*period = progress->periods[(dated + NETLOG_BANKS - 1) % NETLOG_BANKS];
@@ -244,6 +247,8 @@ int netlog_meter_clear(struct netlog_meter *meter)
 				netlog_table_clear(table);
 		}
 	}
+	/* release: after all tables; a successor that sees it may swap. Pairs with taking the lock.
+	 */
 	store_release(&progress->cleared, load_relaxed(&meter->region->epoch));
 	return 0;
 }
