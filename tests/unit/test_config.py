@@ -134,8 +134,8 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             "pol = 1\n" + WHOLE,
-            "pol: no such key; expected node, tun, sock, peers, routes, sinks, poll_period_s, "
-            "exit_traffic, max_flows, max_message_bytes, meter, nodes",
+            "pol: no such key; expected type, node, sinks, poll_period_s, exit_traffic, max_flows, "
+            "max_message_bytes, meter, nodes, peers, tun, sock, routes",
             id="unknown-key-at-the-top",
         ),
         pytest.param(
