@@ -109,7 +109,7 @@ def open_source(config: SourceConfig) -> "Source":
         case WireGuardSourceConfig():
             from netlog.sources.wireguard import WireGuardSource  # noqa: PLC0415
 
-            return WireGuardSource(config.interface)
+            return WireGuardSource(config.interface, names=config.names)
         case OpenVpnSourceConfig():
             from netlog.sources.openvpn import OpenVpnSource  # noqa: PLC0415
 

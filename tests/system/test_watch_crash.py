@@ -1,4 +1,4 @@
-"""`netlog watch` that is killed, with its meter in a file; and an interface whose daemon is killed."""
+"""`netlog watch` that is killed, its meter in a file; and a daemon that is killed before it."""
 
 import json
 import signal

@@ -176,7 +176,7 @@ def test_a_stream_may_have_several_writers() -> None:
     writers = [threading.Thread(target=sink.write_line, args=(line,)) for line in long]
     for each in writers:
         each.start()
-    with open(reader, "rb") as pipe:
+    with os.fdopen(reader, "rb") as pipe:
         lines = [pipe.readline() for _ in long]
     for each in writers:
         each.join()
