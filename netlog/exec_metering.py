@@ -13,6 +13,7 @@ from netlog.preload import library_path, preload_environment
 from netlog.preload_meter import Aside, has_writers, open_preload_meter, read_aside
 from netlog.preload_processes import PreloadProcesses
 from netlog.sinks import Sink
+from netlog.source_config import OpenVpnSourceConfig
 
 __all__ = ["ExecCounters", "ExecMetering"]
 
@@ -83,8 +84,16 @@ class ExecMetering(Closing):
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """An environment, with what makes a command count."""
         config = self._config
+        excluded: list[str] = []
+        # The source's own conversation with the daemon.
+        if isinstance(config.source, OpenVpnSourceConfig) and config.source.aside:
+            excluded = [config.source.aside]
         return preload_environment(
-            environment, self._library, self.path, config.sock_ports, config.sock_exclude
+            environment,
+            self._library,
+            self.path,
+            config.sock_ports,
+            [*excluded, *config.sock_exclude],
         )
 
     def stop(self, timeout_s: float | None = None) -> None:
