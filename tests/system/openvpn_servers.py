@@ -83,16 +83,23 @@ def server(folder: Path, *options: str, proto: str = "udp") -> tuple[str, ...]:
     )
 
 
+def client_command(name: str, folder: Path, proto: str = "udp") -> tuple[str, ...]:
+    """The command of a client."""
+    return (
+        *("openvpn", "--client", "--dev", "tun0", "--dev-type", "tun", "--nobind"),
+        *("--proto", proto, "--remote", f"{SUBNETS[name]}.1", str(PORT)),
+        *("--disable-dco", "--verb", "3", "--connect-retry", "1", "1"),
+        *("--server-poll-timeout", "2"),
+        *_identity(folder, name),
+    )
+
+
 @contextlib.contextmanager
 def client(name: str, namespace: Namespace, folder: Path, proto: str = "udp") -> Iterator[Client]:
     """Run a client; whatever happens, end it."""
     with (folder / f"{name}.log").open("wb") as said:
         process = namespace.popen(
-            *("openvpn", "--client", "--dev", "tun0", "--dev-type", "tun", "--nobind"),
-            *("--proto", proto, "--remote", f"{SUBNETS[name]}.1", str(PORT)),
-            *("--disable-dco", "--verb", "3", "--connect-retry", "1", "1"),
-            *("--server-poll-timeout", "2"),
-            *_identity(folder, name),
+            *client_command(name, folder, proto),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -7,12 +7,14 @@ from pathlib import Path
 from namespace import Namespace, wait_for
 
 PIECE_BYTES = 1 << 16
+PORT = 6000
 
 
-def tcp_sockets(namespace: Namespace) -> int:
-    """How many TCP sockets there are in a namespace, of whatever state."""
+def sockets(namespace: Namespace) -> int:
+    """How many TCP sockets a namespace has at the port of transfers, of whatever state."""
     with namespace.entered():
-        return len(Path("/proc/thread-self/net/tcp").read_text().splitlines()) - 1
+        lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+    return sum(line.split()[1].endswith(f":{PORT:04X}") for line in lines)
 
 
 class Transfer:
@@ -25,10 +27,10 @@ class Transfer:
 
     def __init__(self, one: Namespace, two: Namespace, overlay: str) -> None:
         with two.entered():
-            listener = socket.create_server((overlay, 6000))
+            listener = socket.create_server((overlay, PORT))
         with listener:
             with one.entered():
-                self._sender = socket.create_connection((overlay, 6000), timeout=20)
+                self._sender = socket.create_connection((overlay, PORT), timeout=20)
             self._receiver, _ = listener.accept()
         self._two = two
         self._receiver.settimeout(20)
@@ -58,4 +60,4 @@ class Transfer:
         self._thread.join(20)
         self._receiver.close()
         # The end that closed first sends the last packet, which frees the other's socket.
-        wait_for(lambda: not tcp_sockets(self._two), "both ends know")
+        wait_for(lambda: not sockets(self._two), "both ends know")
