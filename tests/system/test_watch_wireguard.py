@@ -35,15 +35,14 @@ def physical(running: Running) -> dict[tuple[str, str], int]:
 
 def test_both_kinds_of_traffic_are_exact_also_when_the_peer_moves(tmp_path: Path) -> None:
     """Virtual traffic is the interface's, physical the socket's; the peer keeps its name."""
+    config = tmp_path / "watch.toml"
     with tunnel(tmp_path) as (one, two):
-        options = (
-            "--tun",
-            one.interface,
-            "--sock",
-            f"{PORT}@lan0",
-            "--source",
-            f"wireguard:{one.interface}",
-        )
+        config.write_text(f"""
+            source.type = "wireguard"
+            source.interface = "{one.interface}"
+            source.names."{two.public_key}" = "right"
+        """)
+        options = ("--tun", one.interface, "--sock", f"{PORT}@lan0", "--config", str(config))
         with watching(one.namespace, tmp_path / "watch", *options) as running:
             wait_for(lambda: counts(running, f"sock {PORT}@lan0"), "it is tapped")
             before = udp_counts(one.namespace)
@@ -78,6 +77,11 @@ def test_both_kinds_of_traffic_are_exact_also_when_the_peer_moves(tmp_path: Path
         ("100.64.0.2:0", f"192.0.2.3:{PORT}"),
     }
     assert min(found.values()) > PIECES * PIECE_BYTES // 2 // 1500
+    node = {"nodeId": two.public_key, "name": "right", "addresses": ["100.64.0.2"]}
+    for message in running.messages:
+        if "virtualTraffic" in message:
+            assert message["srcNode"]["addresses"] == ["100.64.0.1"]
+            assert message["dstNodes"] == [node]
 
 
 def test_a_source_that_is_down_is_said_and_kept(tmp_path: Path) -> None:
