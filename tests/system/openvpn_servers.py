@@ -83,11 +83,13 @@ def server(folder: Path, *options: str, proto: str = "udp") -> tuple[str, ...]:
     )
 
 
-def client_command(name: str, folder: Path, proto: str = "udp") -> tuple[str, ...]:
+def client_command(
+    name: str, folder: Path, proto: str = "udp", remote: str = ""
+) -> tuple[str, ...]:
     """The command of a client."""
     return (
         *("openvpn", "--client", "--dev", "tun0", "--dev-type", "tun", "--nobind"),
-        *("--proto", proto, "--remote", f"{SUBNETS[name]}.1", str(PORT)),
+        *("--proto", proto, "--remote", remote or f"{SUBNETS[name]}.1", str(PORT)),
         *("--disable-dco", "--verb", "3", "--connect-retry", "1", "1"),
         *("--server-poll-timeout", "2"),
         *_identity(folder, name),
@@ -95,11 +97,13 @@ def client_command(name: str, folder: Path, proto: str = "udp") -> tuple[str, ..
 
 
 @contextlib.contextmanager
-def client(name: str, namespace: Namespace, folder: Path, proto: str = "udp") -> Iterator[Client]:
+def client(
+    name: str, namespace: Namespace, folder: Path, proto: str = "udp", remote: str = ""
+) -> Iterator[Client]:
     """Run a client; whatever happens, end it."""
     with (folder / f"{name}.log").open("wb") as said:
         process = namespace.popen(
-            *client_command(name, folder, proto),
+            *client_command(name, folder, proto, remote),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -16,6 +16,7 @@ from openvpn_servers import (
     Client,
     answers,
     certificates,
+    client,
     client_command,
     connected,
     links,
@@ -235,3 +236,36 @@ def test_a_client_of_a_server(tmp_path: Path) -> None:
     assert end.tun() == expected
     found = physical(end.messages)
     assert set(found) == {("100.64.0.1:0", "192.0.2.1")}
+
+
+def test_clients_over_ipv6(tmp_path: Path) -> None:
+    """OpenVPN may not say at which port a client is: all of its address are the client's."""
+    certificates(tmp_path)
+    at = f"{tmp_path}/management"
+    with contextlib.ExitStack() as stack:
+        left, namespaces = stack.enter_context(links())
+        for number, name in enumerate(NAMES, 1):
+            for namespace, interface, me in (
+                (left, f"lan{number}", 1),
+                (namespaces[name], "lan0", 2),
+            ):
+                namespace.sysctl(f"net/ipv6/conf/{interface}/disable_ipv6", 0)
+                namespace.ip(f"addr add fd00:{number}::{me}/64 dev {interface} nodad")
+        command = server(tmp_path, "--management", at, "unix", proto="udp6")
+        source = ("--source", f"openvpn:{at}")
+        run = stack.enter_context(metered(left, tmp_path / "a", command, *source))
+        wait_for(run.is_up, "the server is up")
+        remotes = {"alice": "fd00:1::1", "bob": "fd00:2::1"}
+        for name, remote in remotes.items():
+            options = ("udp6", remote)
+            one = stack.enter_context(client(name, namespaces[name], tmp_path, *options))
+            wait_for(lambda one=one: answers(left, one), "it answers")  # type: ignore[misc]
+            left.run("ping", "-q", "-c", "200", "-i", "0.002", one.overlay)
+        rest(run)
+        assert run.stop() == 0
+        sent = left.snmp()
+    assert run.sock()[0::2] == (sent["Udp6OutDatagrams"], sent["Udp6InDatagrams"])
+    found = physical(run.messages)
+    assert found["100.64.0.2:0", "[fd00:1::2]"] >= 400
+    assert found["100.64.0.3:0", "[fd00:2::2]"] >= 400
+    assert {at for _, at in found} == {"[fd00:1::2]", "[fd00:2::2]"}
