@@ -1,6 +1,5 @@
 """The `[source]` of a configuration: who knows the overlay of a gateway that is not netlog's."""
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,21 +54,11 @@ class OpenVpnSourceConfig(
     password_file: AbsolutePath | None = None
 
     def contradictions(self) -> Iterator[str]:
-        """What looks like a host and a port must be one; what is at a path is seen when asked."""
-        from netlog.sources.openvpn import management_address  # noqa: PLC0415 - few need it
-
+        """What is at a path is seen when it is asked, but this must be one, or host:port."""
         try:
-            management_address(self.at)
+            open_source(self)
         except ValueError as error:
             yield f"source.at: {error}"
-
-    @property
-    def aside(self) -> str | None:
-        """Where the daemon talks to netlog over TCP: such a socket is none of the tunnel's."""
-        from netlog.sources.openvpn import management_address  # noqa: PLC0415 - few need it
-
-        address = management_address(self.at)
-        return None if address is None else str(ipaddress.ip_network(address[0]))
 
     def __str__(self) -> str:
         return f"openvpn {self.at}"
@@ -123,7 +112,7 @@ def open_source(config: SourceConfig) -> "Source":
         case WireGuardSourceConfig():
             from netlog.sources.wireguard import WireGuardSource  # noqa: PLC0415
 
-            return WireGuardSource(config.interface, config.names)
+            return WireGuardSource(config.interface, names=config.names)
         case OpenVpnSourceConfig():
             from netlog.sources.openvpn import OpenVpnSource  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from netlog.sources.openvpn_overlay import (
 )
 from netlog.sources.openvpn_status import parse_status
 
-__all__ = ["OpenVpnSource", "management_address"]
+__all__ = ["OpenVpnSource"]
 
 TIMEOUT_S = 0.5
 """For the whole answer: messages wait for it."""
@@ -50,6 +50,10 @@ class OpenVpnSource:
         password_file: the password of the management interface in its first line; read when it is
             asked for.
 
+    Attributes:
+        tcp: address and port of the management interface, if it is TCP: such a socket of the daemon
+            is none of the tunnel's.
+
     Raises:
         ValueError: `at` is neither.
 
@@ -57,7 +61,7 @@ class OpenVpnSource:
     """
 
     def __init__(self, at: str, password_file: str | None = None) -> None:
-        self._tcp = management_address(at)
+        self.tcp = _host_port(at)
         self._at = at
         self._password_file = password_file
         self._shared = SharedNames()
@@ -80,9 +84,9 @@ class OpenVpnSource:
         return self._last
 
     def _look(self) -> Overlay:
-        if self._tcp is not None:
-            family = socket.AF_INET6 if ":" in self._tcp[0] else socket.AF_INET
-            return self._ask(family, self._tcp)
+        if self.tcp is not None:
+            family = socket.AF_INET6 if ":" in self.tcp[0] else socket.AF_INET
+            return self._ask(family, self.tcp)
         if stat.S_ISSOCK(Path(self._at).stat().st_mode):
             return self._ask(socket.AF_UNIX, self._at)
         return overlay_of(parse_status(_read_settled(self._at)), State(), self._shared)
@@ -95,20 +99,8 @@ class OpenVpnSource:
         return overlay_of(parse_status(answer.status), state, self._shared)
 
 
-def management_address(at: str) -> tuple[str, int] | None:
-    """Where a management interface is that is asked over TCP.
-
-    Args:
-        at: as for `OpenVpnSource`.
-
-    Returns:
-        Address and port; None: it is a path.
-
-    Raises:
-        ValueError: it is neither.
-
-    Thread safety: any thread.
-    """
+def _host_port(at: str) -> tuple[str, int] | None:
+    """Address and port; None: it is a path."""
     found = _HOST_PORT.fullmatch(at)
     if found is None:
         if not at:

@@ -21,7 +21,6 @@ from openvpn_answers import (
 )
 
 from netlog.sources import OpenVpnSource, Overlay, Source
-from netlog.sources.openvpn import management_address
 
 PASSWORD = "sesame-" + os.urandom(8).hex()
 
@@ -227,10 +226,10 @@ def test_what_is_no_place(at: str) -> None:
 
 def test_where_tcp_is() -> None:
     """Whoever counts the daemon's sockets must know which one is none of the tunnel's."""
-    assert management_address("localhost:7505") == ("127.0.0.1", 7505)
-    assert management_address("[::1]:7505") == ("::1", 7505)
-    assert management_address("/run/x:7505") is None
-    assert management_address("status.log") is None
+    assert OpenVpnSource("localhost:7505").tcp == ("127.0.0.1", 7505)
+    assert OpenVpnSource("[::1]:7505").tcp == ("::1", 7505)
+    assert OpenVpnSource("/run/x:7505").tcp is None
+    assert OpenVpnSource("status.log").tcp is None
 
 
 # -- the file ---------------------------------------------------------------------------------
