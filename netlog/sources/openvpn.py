@@ -51,7 +51,8 @@ class OpenVpnSource:
             asked for.
 
     Attributes:
-        tcp: address and port of the management interface, if it is TCP: no part of the tunnel.
+        tcp: address and port of the management interface, if it is TCP: such a socket of the daemon
+            is none of the tunnel's.
 
     Raises:
         ValueError: `at` is neither.
@@ -60,7 +61,7 @@ class OpenVpnSource:
     """
 
     def __init__(self, at: str, password_file: str | None = None) -> None:
-        self.tcp: tuple[str, int] | None = _host_port(at)
+        self.tcp = _host_port(at)
         self._at = at
         self._password_file = password_file
         self._shared = SharedNames()

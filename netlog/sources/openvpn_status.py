@@ -122,13 +122,13 @@ def _meant(line: Line) -> Client | Routed | None:
 
 
 def _client(row: Row) -> Client | None:
-    _check_numbers(row)
     name, real = row[NAME], row[_REAL]
+    if name == UNKNOWN:
+        return None
+    _check_numbers(row)
     endpoint = read_endpoint(real)
     texts = row.get(_VIRTUAL, ""), row.get(_VIRTUAL_6, "")
     addresses = tuple(_address(text, _VIRTUAL) for text in texts if text)
-    if name == UNKNOWN:
-        return None
     user = row.get(USER, UNKNOWN)
     number = int(row.get(_ID) or -1)
     return Client(name, real, endpoint, addresses, "" if user == UNKNOWN else user, number)
