@@ -20,12 +20,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateways import is_up
 from namespace import Namespace, connect, wait_for
-from pyroute2.ethtool import Ethtool
+from pyroute2.ethtool.ioctl import IoctlEthtool
 
 BIN = Path(os.environ["NETLOG_INTEROP_BIN"])
 PORT = 41641
@@ -33,6 +34,13 @@ CONTROL = "192.0.2.100"
 TUN = "tailscale0"
 SUBNET, HOST = "10.7.0.0/24", "10.7.0.9"
 REGION = 907
+
+APART = (
+    *("unshare", "--mount", "sh", "-c"),
+    'mount -t tmpfs tmpfs /var/lib && mount --bind /dev/null /etc/resolv.conf && exec "$@"',
+    "apart",
+)
+"""Becomes the command that follows, which sees no /var/lib and no resolver of this machine."""
 
 CONFIG = """
 server_url: http://{control}:8080
@@ -74,16 +82,17 @@ logtail:
 """
 
 
-def switch_off(namespace: Namespace, interface: str, *patterns: str) -> None:
-    """Switch features of an interface off, as `ethtool -K` does."""
-    with namespace.entered():
-        ethtool = Ethtool()
-        features = ethtool.get_features(interface)
-        for name, feature in features.features.items():
-            if any(re.fullmatch(pattern, name) for pattern in patterns) and not feature.fixed:
-                feature.enable = False
-        ethtool.set_features(interface, features)
-        ethtool.close()
+def switch_off(namespace: Namespace, interface: str, pattern: str) -> None:
+    """Switch those features of an interface off, as `ethtool -K` does."""
+    with namespace.entered(), contextlib.closing(IoctlEthtool(interface)) as ethtool:
+        features = ethtool.get_features()
+        names = [name for name, *_ in features if re.fullmatch(pattern, name)]
+        for name in names:
+            if features.is_active(name):
+                features[name] = False
+        ethtool.set_features(features)
+        features = ethtool.get_features()
+        assert not any(features.is_active(name) for name in names)
 
 
 @dataclass
@@ -131,6 +140,7 @@ class Tailscaled:
         self.folder.mkdir(exist_ok=True)
         with (self.folder / "said").open("ab") as said:
             self.process = self.namespace.popen(
+                *APART,
                 str(BIN / "tailscaled"),
                 f"--tun={TUN}",
                 f"--port={PORT}",
@@ -142,14 +152,15 @@ class Tailscaled:
                 stderr=said,
                 env=os.environ | {"TS_DEBUG_USE_DERP_HTTP": "1"} | self.environment,
             )
-        wait_for(self.answers, "tailscaled answers")
+        wait_for(self.answers, "tailscaled answers, and its interface is there")
 
     def answers(self) -> bool:
-        """Whether it does; one that has ended never will."""
+        """Whether it does, and has made its interface; one that has ended never will."""
         assert self.process is not None
         assert self.process.poll() is None, (self.folder / "said").read_text()
-        with socket.socket(socket.AF_UNIX) as asking:
-            return asking.connect_ex(str(self.socket)) == 0
+        with self.namespace.entered(), socket.socket(socket.AF_UNIX) as asking:
+            made = any(name == TUN for _, name in socket.if_nameindex())
+            return made and asking.connect_ex(str(self.socket)) == 0
 
     def stop(self) -> None:
         """End it, if it runs."""
@@ -179,6 +190,11 @@ class Tailscaled:
         assert isinstance(status, dict)
         return status
 
+    def knows_peers(self) -> bool:
+        """Whether it is in a network that has others."""
+        status = self.status()
+        return status["BackendState"] == "Running" and bool(status["Peer"])
+
     def overlay(self, version: int = 4) -> str:
         """Its address in the overlay."""
         return self.tell("ip", f"-{version}").strip()
@@ -201,6 +217,14 @@ class Tailnet:
         nodes = {node["name"]: node["id"] for node in self.control.ask("nodes", "list")}
         gate = str(nodes["gate"])
         self.control.ask("nodes", "approve-routes", "-i", gate, "-r", SUBNET)
+        # Each is told by itself, and the node that routes it not always first.
+        wait_for(self._knows_route, "both know that the gate routes the subnet")
+
+
+    def _knows_route(self) -> bool:
+        own = self.gate.status()["Self"].get("PrimaryRoutes", ())
+        peers = (self.laptop.status()["Peer"] or {}).values()
+        return SUBNET in own and any(SUBNET in peer.get("PrimaryRoutes", ()) for peer in peers)
 
 
 @contextlib.contextmanager
@@ -237,7 +261,9 @@ def _wire(control: Namespace, laptop: Namespace, gate: Namespace, host: Namespac
     host.ip("route add 100.64.0.0/10 via 10.7.0.1")
     gate.sysctl("net/ipv4/ip_forward", 1)
     for namespace in (laptop, gate):
-        wait_for(lambda at=namespace: is_up(at, "lan0"), "the link is up")  # type: ignore[misc]
+        # The kernel does not talk by itself on interfaces that are made from now on.
+        namespace.sysctl("net/ipv6/conf/default/addr_gen_mode", 1)
+        wait_for(partial(is_up, namespace, "lan0"), "the link is up")
 
 
 @contextlib.contextmanager

@@ -2,20 +2,21 @@
 
 import contextlib
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from namespace import LinkCounters, Namespace, wait_for
-from runs import Running, summed
+from runs import Running, lines, summed
 from tailnet import (
     CONTROL,
     HOST,
     PORT,
     REGION,
-    SUBNET,
     TUN,
     Tailnet,
     Tailscaled,
@@ -25,7 +26,7 @@ from tailnet import (
 from transfers import Transferred, transfer
 from watches import counts, watching
 
-from netlog.sources import TailscaleSource
+from netlog.sources.tailscale import TailscaleSource
 
 pytestmark = pytest.mark.root
 
@@ -35,11 +36,11 @@ PINGS = 3
 QUIET_LOOKS = 20
 TCP, ICMP, ICMP6 = 6, 1, 58
 HEADERS_BYTES = 52
-"""IPv4 20, TCP 20, the time stamps of RFC 7323 12: what each further segment of a super-packet has."""
+"""IPv4 20, TCP 20, time stamps 12: each further segment of a super-packet has its own."""
 
 NO_GRO = {"TS_TUN_DISABLE_TCP_GRO": "true", "TS_TUN_DISABLE_UDP_GRO": "true"}
 """Have tailscaled write every packet by itself."""
-SEGMENTATION = ("tx-tcp.*segmentation", "tx-udp-segmentation", "tx-generic-segmentation")
+SEGMENTATION = "tx-(tcp.*|udp|generic)-segmentation"
 
 Sums = tuple[int, int, int, int]
 
@@ -50,25 +51,19 @@ class Metered:
 
     node: Tailscaled
     running: Running
-    udp_before: int = 0
-    udp: int = 0
-    tun: LinkCounters = field(init=False)
+    tun: LinkCounters  # until the end: before the first packet
+    udp: int  # likewise
 
     @property
     def messages(self) -> list[dict[str, Any]]:
         """What the watch has said."""
         return self.running.messages
 
-    def udp_received(self) -> int:
-        """Datagrams that came for the namespace's sockets, taken or dropped."""
-        found = self.node.namespace.snmp()
-        return found["UdpInDatagrams"] + found["UdpRcvbufErrors"]
-
-    def queued(self) -> bool:
-        """Whether a datagram waits for tailscaled to take it."""
+    def drained(self) -> bool:
+        """Whether no datagram waits for tailscaled to take it."""
         with self.node.namespace.entered():
             lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
-        return any(int(line.split()[4].partition(":")[2], 16) for line in lines)
+        return not any(int(line.split()[4].partition(":")[2], 16) for line in lines)
 
     def entries(self, name: str) -> dict[tuple[int, str, str], Sums]:
         """The entries of a class of traffic, added up by connection."""
@@ -110,6 +105,12 @@ def watch_options(node: Tailscaled) -> tuple[str, ...]:
     return ("--tun", TUN, "--sock", f"{PORT}@lan0", "--source", f"tailscale:{node.socket}")
 
 
+def udp_received(namespace: Namespace) -> int:
+    """Datagrams that came for the sockets of a namespace, taken or dropped."""
+    found = namespace.snmp()
+    return found["UdpInDatagrams"] + found["UdpRcvbufErrors"]
+
+
 def ping(source: Namespace, address: str) -> None:
     """Have some echoes come back."""
     source.run("ping", "-c", str(PINGS), "-i", "0.2", "-W", "20", address)
@@ -132,7 +133,7 @@ def unchanged(look: Callable[[], object]) -> Callable[[], bool]:
 def await_direct(net: Tailnet) -> None:
     """Wait until both nodes reach each other straight, packets too."""
     for node, other in ((net.laptop, net.gate), (net.gate, net.laptop)):
-        wait_for(lambda at=node: at.status()["Peer"], "it knows its peer")  # type: ignore[misc]
+        wait_for(node.knows_peers, "it knows its peer")
         node.tell("ping", "--c=60", "--timeout=1s", "--until-direct", other.overlay())
 
 
@@ -146,21 +147,19 @@ def metered(net: Tailnet, folder: Path, *, segments: bool) -> Iterator[tuple[Met
         both = []
         for node in (net.laptop, net.gate):
             node.start()
-            node.namespace.quiet(TUN)
-            if segments:
-                switch_off(node.namespace, TUN, *SEGMENTATION)
-                switch_off(node.namespace, "lan0", *SEGMENTATION)
             options = (*watch_options(node), "--node-id", node.name)
             at = folder / f"watch-{node.name}"
             running = stack.enter_context(watching(node.namespace, at, *options))
             for tap in (f"tun {TUN}", f"sock {PORT}@lan0"):
-                wait_for(lambda at=running, name=tap: counts(at, name), "it is tapped")  # type: ignore[misc]
-            both.append(Metered(node, running))
-        # tailscaled has asked nobody yet
-        for each in both:
-            each.udp_before = each.udp_received()
+                wait_for(partial(counts, running, tap), "it is tapped")
+            counters = node.namespace.counters(TUN)
+            both.append(Metered(node, running, counters, udp_received(node.namespace)))
         net.join()
         await_direct(net)
+        if segments:  # by now tailscaled has set up its interface as it wants it
+            for node in (net.laptop, net.gate):
+                switch_off(node.namespace, TUN, SEGMENTATION)
+                switch_off(node.namespace, "lan0", SEGMENTATION)
         yield both[0], both[1]
 
 
@@ -172,8 +171,8 @@ def end(net: Tailnet, both: tuple[Metered, Metered]) -> None:
     in the messages.
     """
     for each in both:
-        counters = each.node.namespace.counters
-        wait_for(unchanged(lambda at=counters: at(TUN)), "the tunnel is quiet")  # type: ignore[misc]
+        quiet = unchanged(partial(each.node.namespace.counters, TUN))
+        wait_for(quiet, "the tunnel is quiet")
     for each in both:
         assert each.node.process is not None
         each.node.process.send_signal(signal.SIGSTOP)
@@ -183,9 +182,10 @@ def end(net: Tailnet, both: tuple[Metered, Metered]) -> None:
     for each in both:
         assert each.node.process is not None
         each.node.process.send_signal(signal.SIGCONT)
-        wait_for(lambda at=each: not at.queued(), "all is taken")  # type: ignore[misc]
-        each.udp = each.udp_received() - each.udp_before
-        each.tun = each.node.namespace.counters(TUN)
+        wait_for(each.drained, "all is taken")
+        each.udp = udp_received(each.node.namespace) - each.udp
+        now = astuple(each.node.namespace.counters(TUN))
+        each.tun = LinkCounters(*(a - b for a, b in zip(now, astuple(each.tun), strict=True)))
 
 
 def run(folder: Path, environment: dict[str, str], *, segments: bool) -> Seen:
@@ -259,24 +259,22 @@ def test_super_packets_count_as_their_segments(stock: Seen) -> None:
 
 
 def test_a_connection_has_the_segments_that_its_end_counted(seen: Seen) -> None:
-    """By connection, at both nodes, in both directions: `segs_out` and `segs_in` of its TCP."""
+    """By connection, at both nodes, in both directions: `tcpi_segs_out` of both its sockets."""
     laptop, gate = seen.overlay["laptop"], seen.overlay["gate"]
-    up, down = seen.virtual
-    away, back = seen.subnet
-    expected = {
-        ("virtual", f"{laptop}:{up.port}", f"{gate}:6000"): (up, True),
-        ("virtual", f"{laptop}:6000", f"{gate}:{down.port}"): (down, False),
-        ("subnet", f"{laptop}:{away.port}", f"{HOST}:6000"): (away, True),
-        ("subnet", f"{laptop}:6001", f"{HOST}:{back.port}"): (back, False),
-    }
-    for (name, near, far), (kernel, opened) in expected.items():
-        sent, received = kernel.segments_sent, kernel.segments_received
-        out = (sent, received) if opened else (received, sent)
-        found = seen.laptop.entries(name)[TCP, near, far]
-        assert (found[0], found[2]) == out
+    to_gate, to_laptop = seen.virtual
+    to_host, from_host = seen.subnet
+    found = {name: seen.laptop.entries(name) for name in ("virtual", "subnet")}
+    for name, near, far, sent, received in (
+        ("virtual", f"{laptop}:{to_gate.port}", f"{gate}:6000", to_gate.up, to_gate.down),
+        ("virtual", f"{laptop}:6000", f"{gate}:{to_laptop.port}", to_laptop.down, to_laptop.up),
+        ("subnet", f"{laptop}:{to_host.port}", f"{HOST}:6000", to_host.up, to_host.down),
+        ("subnet", f"{laptop}:6001", f"{HOST}:{from_host.port}", from_host.down, from_host.up),
+    ):
+        tx_packets, tx_bytes, rx_packets, rx_bytes = found[name][TCP, near, far]
+        assert (tx_packets, rx_packets) == (sent, received)
+        assert min(tx_bytes, rx_bytes) > BULK_BYTES
         mirrored = seen.gate.entries(name)[TCP, far, near]
-        assert found == (*mirrored[2:], *mirrored[:2])
-        assert kernel.bytes_sent >= BULK_BYTES
+        assert mirrored == (rx_packets, rx_bytes, tx_packets, tx_bytes)
 
 
 def test_both_nodes_tell_the_same_story(seen: Seen) -> None:
@@ -295,15 +293,15 @@ def test_both_nodes_tell_the_same_story(seen: Seen) -> None:
 
 def datagrams(metered: Metered, endpoint: str) -> Sums:
     """What was exchanged with an endpoint, whoever is said to be behind it."""
-    found = [
-        sums for (_, _, dst), sums in metered.entries("physical").items() if dst == endpoint
-    ]
-    tx_packets, tx_bytes, rx_packets, rx_bytes = (sum(column) for column in zip(*found, strict=True))
+    found = [sums for (_, _, dst), sums in metered.entries("physical").items() if dst == endpoint]
+    tx_packets, tx_bytes, rx_packets, rx_bytes = (
+        sum(column) for column in zip(*found, strict=True)
+    )
     return tx_packets, tx_bytes, rx_packets, rx_bytes
 
 
 def test_physical_traffic_is_by_peer(seen: Seen) -> None:
-    """Its source is the peer's overlay address; a datagram for each packet, and a few of its own."""
+    """Its source is the peer's overlay address; a datagram for each packet, and some more."""
     for node, other in ((seen.laptop, seen.gate), (seen.gate, seen.laptop)):
         found = node.entries("physical")
         peer = f"{seen.overlay[other.node.name]}:0", f"{other.node.underlay}:{PORT}"
@@ -356,19 +354,35 @@ def test_a_tailscaled_that_is_away_is_said_and_its_last_answer_holds(tmp_path: P
         with watching(one, tmp_path / "watch", *options) as running:
             wait_for(lambda: counts(running, f"tun {TUN}"), "it is tapped")
             wait_for(lambda: counts(running, f"sock {PORT}@lan0"), "it is tapped")
+            laptop = net.laptop.overlay()
             net.laptop.stop()
             wait_for(lambda: "can not be had" in running.said, "the watch has asked")
-            unheard = net.gate.namespace.popen("ping", "-c", "10", "-i", "0.2", net.laptop_address)
-            unheard.wait(60)
+            before = lines(running, "stdout")
+            unheard = ("ping", "-c", "3", "-i", "0.2", "-W", "1", laptop)
+            net.gate.namespace.popen(*unheard, stdout=subprocess.DEVNULL).wait(60)
+            wait_for(lambda: lines(running, "stdout") > before, "what came for it is in a message")
+            after = lines(running, "stdout")
             for node in (net.laptop, net.gate):
                 node.stop()
                 node.environment = {"TS_DEBUG_ALWAYS_USE_DERP": "true"}
                 node.start()
             wait_for(lambda: counts(running, f"tun {TUN}", 2), "it is tapped again")
+            for node in (net.laptop, net.gate):
+                wait_for(node.knows_peers, "it is back")
             ping(one, gate)
             relayed = TailscaleSource(net.laptop.socket).snapshot()
             wait_for(lambda: "can be had again" in running.said, "the watch has asked")
             assert running.stop() == 0
+    of_then = replace(running, messages=running.messages[before:after])
+    meanwhile = Metered(net.laptop, of_then, LinkCounters(0, 0, 0, 0, 0, 0), 0)
+    endpoint = f"{net.gate.underlay}:{PORT}"
+    assert {src for _, src, dst in meanwhile.entries("physical") if dst == endpoint} == {
+        f"{gate}:0"
+    }
+    assert meanwhile.nodes()["2"]["name"] == "gate.tail.example"
+    later = replace(meanwhile, running=replace(running, messages=running.messages[after:]))
+    echoes = later.entries("virtual")[ICMP, f"{laptop}:0", f"{gate}:0"]
+    assert (echoes[0], echoes[2]) == (PINGS, PINGS)
     assert [peer.endpoint for peer in relayed.peers] == [f"127.3.3.40:{REGION}"]
     assert running.said.count("can not be had") == 1
     assert running.said.count("can be had again") == 1

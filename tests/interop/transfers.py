@@ -4,79 +4,86 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 from namespace import Namespace, wait_for
 
 PIECE_BYTES = 1 << 16
-TIME_WAIT, LISTEN = 6, 10
-SEGMENTS = struct.Struct("=136x2I56xQ")
-"""Where `struct tcp_info` has tcpi_segs_out, tcpi_segs_in and tcpi_bytes_sent: linux/tcp.h."""
+WINDOW_BYTES = 1 << 18
+"""Below what any queue on the way has room for: nothing is lost."""
+CLOSED = 7
+SEGMENTS = struct.Struct("=B135xI")
+"""Where `struct tcp_info` of linux/tcp.h has tcpi_state and tcpi_segs_out."""
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """A connection that has ended, as the kernel of the end that opened it counted it.
+    """A connection that has ended, as the kernel counted it.
 
-    Segments are those on the wire: a super-packet counts as what it stands for.
+    Attributes:
+        port: of the client.
+        up, down: segments that the client sent, and the server; a super-packet counts as those that
+            it stands for.
     """
 
     port: int
-    segments_sent: int
-    segments_received: int
-    bytes_sent: int
+    up: int
+    down: int
 
 
 def transfer(
     client: Namespace, server: Namespace, address: str, n_bytes: int, port: int = 6000
 ) -> Transferred:
     """Send so many bytes from client to server, and have as many come back."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with server.entered():
-        listener = socket.create_server((address, port), family=family)
+    listener = _socket(server)
     with listener:
-        with client.entered():
-            sender = socket.create_connection((address, port), timeout=60)
+        listener.bind((address, port))
+        listener.listen()
+        sender = _socket(client)
+        sender.connect((address, port))
         receiver, _ = listener.accept()
-    receiver.settimeout(60)
-    answering = threading.Thread(target=_answer, args=(receiver, n_bytes))
-    answering.start()
-    with sender:
-        for _ in range(n_bytes // PIECE_BYTES):
-            sender.sendall(bytes(PIECE_BYTES))
-        sender.shutdown(socket.SHUT_WR)
-        left = n_bytes
-        while data := sender.recv(PIECE_BYTES):
-            left -= len(data)
-        assert not left
+    with sender, receiver:
+        receiver.settimeout(60)
         own_port = sender.getsockname()[1]
-        # All has come, the other's FIN too, and the last word was ours.
-        said = sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS.size)
-    answering.join(60)
-    wait_for(lambda: not _open(server, port), "both ends know")
-    return Transferred(own_port, *SEGMENTS.unpack(said))
+        answering = threading.Thread(target=_answer, args=(receiver, n_bytes))
+        answering.start()
+        _send(sender, n_bytes)
+        _receive(sender, n_bytes)
+        answering.join(60)
+        # The last word is the client's: the server has heard it.
+        wait_for(lambda: _said(receiver)[0] == CLOSED, "both ends know")
+        # The first word of the server comes from no socket yet.
+        return Transferred(own_port, _said(sender)[1], _said(receiver)[1] + 1)
+
+
+def _socket(namespace: Namespace) -> socket.socket:
+    with namespace.entered():
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
+    made.settimeout(60)
+    return made
 
 
 def _answer(receiver: socket.socket, n_bytes: int) -> None:
-    with receiver:
-        left = n_bytes
-        while data := receiver.recv(PIECE_BYTES):
-            left -= len(data)
-        assert not left
-        for _ in range(n_bytes // PIECE_BYTES):
-            receiver.sendall(bytes(PIECE_BYTES))
+    _receive(receiver, n_bytes)
+    _send(receiver, n_bytes)
 
 
-def _open(namespace: Namespace, port: int) -> bool:
-    """Whether a connection of a port of the namespace still waits for something."""
-    with namespace.entered():
-        lines = [
-            line.split()
-            for name in ("tcp", "tcp6")
-            for line in Path("/proc/thread-self/net", name).read_text().splitlines()[1:]
-        ]
-    return any(
-        int(words[1].rpartition(":")[2], 16) == port
-        and int(words[3], 16) not in {TIME_WAIT, LISTEN}
-        for words in lines
+def _send(sender: socket.socket, n_bytes: int) -> None:
+    for _ in range(n_bytes // PIECE_BYTES):
+        sender.sendall(bytes(PIECE_BYTES))
+    sender.shutdown(socket.SHUT_WR)
+
+
+def _receive(receiver: socket.socket, n_bytes: int) -> None:
+    left = n_bytes
+    while data := receiver.recv(PIECE_BYTES):
+        left -= len(data)
+    assert not left
+
+
+def _said(asked: socket.socket) -> tuple[int, int]:
+    state, segments = SEGMENTS.unpack(
+        asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS.size)
     )
+    return state, segments
