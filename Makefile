@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench lint clean needs needs-tun needs-ip
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench instructions lint clean needs needs-tun needs-ip
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -74,6 +74,9 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 
 bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
 	$(BIN)/python -m bench
+
+instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
+	$(BIN)/python -m bench.instructions
 
 lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .

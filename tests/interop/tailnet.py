@@ -220,7 +220,6 @@ class Tailnet:
         # Each is told by itself, and the node that routes it not always first.
         wait_for(self._knows_route, "both know that the gate routes the subnet")
 
-
     def _knows_route(self) -> bool:
         own = self.gate.status()["Self"].get("PrimaryRoutes", ())
         peers = (self.laptop.status()["Peer"] or {}).values()
