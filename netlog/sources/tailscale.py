@@ -62,11 +62,11 @@ _NAMES = {
 }
 
 
-class _Told(msgspec.Struct, frozen=True, rename=_NAMES):
+class _Told(msgspec.Struct, frozen=True, gc=False, rename=_NAMES):
     """What an answer says; of its many members those that are looked at."""
 
 
-class _PeerStatus(_Told, frozen=True):
+class _PeerStatus(_Told, frozen=True, gc=False):
     id: str = ""
     dns_name: str = ""
     host_name: str = ""
@@ -83,23 +83,23 @@ class _PeerStatus(_Told, frozen=True):
     active: bool = False
 
 
-class _User(_Told, frozen=True):
+class _User(_Told, frozen=True, gc=False):
     login_name: str = ""
 
 
-class _Status(_Told, frozen=True):
+class _Status(_Told, frozen=True, gc=False):
     state: str = ""
     self_node: _PeerStatus | None = None
     peers: dict[str, _PeerStatus | None] | None = None
     users: dict[str, _User | None] | None = None
 
 
-class _Region(_Told, frozen=True):
+class _Region(_Told, frozen=True, gc=False):
     region_id: int = 0
     region_code: str = ""
 
 
-class _DerpMap(_Told, frozen=True):
+class _DerpMap(_Told, frozen=True, gc=False):
     regions: dict[str, _Region | None] | None = None
 
 
@@ -128,8 +128,11 @@ class _Known(NamedTuple):
         Raises:
             ValueError: an address or a prefix is none, or the id is too long.
         """
-        networks = tuple(map(_network, (*traits.addresses, *traits.prefixes)))
-        addresses = [network.network_address for network in networks[: len(traits.addresses)]]
+        hosts = {str(host): host for host in map(_network, traits.addresses)}
+        addresses = [host.network_address for host in hosts.values()]
+        # Most prefixes are the node's addresses once more.
+        others = [hosts.get(prefix) or _network(prefix) for prefix in traits.prefixes]
+        networks = tuple(dict.fromkeys((*hosts.values(), *others)))
         texts = (traits.name, traits.os, traits.user)
         name, os, user = (text[:MAX_TEXT_CHARACTERS] for text in texts)
         try:
