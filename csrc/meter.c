@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "atomic.h"
-#include "meter.h"
+#include "lane.h"
 
 /* From this many bytes of records on, a table is worth huge pages: counting gains 3-10 % and first
  * touch far more, while a table this large was asked for by somebody who has the memory. */
@@ -250,36 +250,12 @@ void netlog_lane_release(struct netlog_lane *lane)
 
 void netlog_lane_enter(struct netlog_lane *lane)
 {
-	/* seq_cst, and the load after it: the writer's half of the handshake, above. */
-	store_seq_cst(&lane->header->bracket, ++lane->bracket);
-	uint64_t epoch = load_seq_cst(&lane->meter->region->epoch);
-
-	if (unlikely(epoch != lane->epoch)) {
-		lane->epoch = epoch;
-		lane->live = lane->tables[epoch % NETLOG_BANKS];
-		lane->last[NETLOG_TUN] = lane->last[NETLOG_SOCK] = NULL;
-		lane->woken = false;
-	}
-}
-
-static bool nearly_full(const struct netlog_table *table)
-{
-	return table->header->count >= table->capacity - table->capacity / 4;
+	lane_enter(lane);
 }
 
 void netlog_lane_leave(struct netlog_lane *lane)
 {
-	bool wake = !lane->woken && unlikely(nearly_full(&lane->live[NETLOG_TUN]) ||
-					     nearly_full(&lane->live[NETLOG_SOCK]));
-
-	/* release: pairs with the load_acquire in is_quiesced(). Without it the poller could see
-	 * this lane outside and drain records whose counts it does not see yet. */
-	store_release(&lane->header->bracket, ++lane->bracket);
-	/* At most one system call a lane and epoch, and outside the bracket. */
-	if (unlikely(wake)) {
-		lane->woken = true;
-		netlog_meter_wake(lane->meter);
-	}
+	lane_leave(lane);
 }
 
 void netlog_lane_count_packets(struct netlog_lane *lane, const struct netlog_packet *packets,

@@ -4,6 +4,7 @@
 #include <netinet/udp.h>
 #include <string.h>
 
+#include "count.h"
 #include "descriptors.h"
 #include "observe.h"
 #include "process.h"
@@ -20,7 +21,7 @@
 #define SOL_UDP IPPROTO_UDP
 #endif
 
-static void count(const struct netlog_datagram *datagrams, unsigned int n)
+static void count_all(const struct netlog_datagram *datagrams, unsigned int n)
 {
 	struct netlog_lane *lane = process_enter();
 
@@ -33,10 +34,21 @@ static void count(const struct netlog_datagram *datagrams, unsigned int n)
 	process_leave(lane);
 }
 
-static void describe(int fd, uint32_t word, const void *address, socklen_t length, size_t bytes,
-		     enum netlog_direction direction, struct netlog_datagram *datagram)
+NETLOG_INLINE void count(const struct netlog_datagram *datagram)
 {
-	struct remote remote = {.version = 4, .address = {[10] = 0xff, [11] = 0xff}};
+	struct netlog_increment increment;
+	struct netlog_key key;
+
+	count_describe(datagram, &key, &increment);
+	process_count(NETLOG_SOCK, &key, &increment);
+}
+
+NETLOG_INLINE void describe(int fd, uint32_t word, const void *address, socklen_t length,
+			    size_t bytes, enum netlog_direction direction,
+			    struct netlog_datagram *datagram)
+{
+	/* Words all the way: see key.h. */
+	struct remote remote = {.version = 4, .address = {0, key_mapped(0)}};
 
 	if (word & SOCK_STREAMS || !remote_from(address, length, &remote)) {
 		if (word & SOCK_HAS_PEER)
@@ -86,7 +98,7 @@ void observe_datagram(int fd, uint32_t word, const void *address, socklen_t leng
 	/* The end of a stream is nothing that crossed; an empty datagram is. */
 	if (word & SOCK_COUNTED && (bytes || !(word & SOCK_STREAMS))) {
 		describe(fd, word, address, length, bytes, direction, &datagram);
-		count(&datagram, 1);
+		count(&datagram);
 	}
 }
 
@@ -106,7 +118,7 @@ void observe_message(int fd, uint32_t word, const struct msghdr *message, size_t
 	word = descriptor_know_socket(fd, word);
 	if (word & SOCK_COUNTED && (bytes || !(word & SOCK_STREAMS))) {
 		describe_message(fd, word, message, bytes, direction, &datagram);
-		count(&datagram, 1);
+		count(&datagram);
 	}
 }
 
@@ -123,10 +135,10 @@ void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, uns
 		describe_message(fd, word, &messages[i].msg_hdr, messages[i].msg_len, direction,
 				 &datagrams[filled++]);
 		if (filled == BATCH) {
-			count(datagrams, filled);
+			count_all(datagrams, filled);
 			filled = 0;
 		}
 	}
 	if (filled)
-		count(datagrams, filled);
+		count_all(datagrams, filled);
 }

@@ -140,28 +140,6 @@ void descriptor_connected(int fd)
 					  word & (WORD_KIND | SOCK_STREAMS));
 }
 
-bool remote_from(const void *address, socklen_t length, struct remote *remote)
-{
-	const struct sockaddr_in *in = address;
-	const struct sockaddr_in6 *in6 = address;
-
-	if (!address || length < sizeof(*in))
-		return false;
-	if (in->sin_family == AF_INET) {
-		memcpy(remote->address, mapped_prefix, sizeof(mapped_prefix));
-		memcpy(remote->address + 12, &in->sin_addr, 4);
-		remote->port = ntohs(in->sin_port);
-		remote->version = 4;
-		return true;
-	}
-	if (in->sin_family != AF_INET6 || length < sizeof(*in6))
-		return false;
-	memcpy(remote->address, &in6->sin6_addr, sizeof(remote->address));
-	remote->port = ntohs(in6->sin6_port);
-	remote->version = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6;
-	return true;
-}
-
 void descriptors_choose_ports(const char *ports)
 {
 	while (ports && *ports && n_chosen_ports < MAX_PORTS) {
@@ -222,7 +200,7 @@ static bool lies_in(const struct excluded *excluded, const uint8_t *address)
 static bool is_excluded(const struct remote *peer)
 {
 	for (int i = 0; i < n_excluded; i++) {
-		if (lies_in(&excluded_peers[i], peer->address))
+		if (lies_in(&excluded_peers[i], (const uint8_t *)peer->address))
 			return true;
 	}
 	return false;
@@ -237,7 +215,7 @@ static bool is_chosen(uint16_t port)
 	return false;
 }
 
-uint32_t descriptor_know_socket(int fd, uint32_t word)
+uint32_t descriptor_ask_socket(int fd, uint32_t word)
 {
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
@@ -247,8 +225,6 @@ uint32_t descriptor_know_socket(int fd, uint32_t word)
 	uint16_t segment_bytes = peer->segment_bytes;
 	int saved = errno;
 
-	if (word & SOCK_KNOWN)
-		return word;
 	if (!getpeername(fd, (struct sockaddr *)&address, &length) &&
 	    remote_from(&address, length, peer))
 		known |= SOCK_HAS_PEER;

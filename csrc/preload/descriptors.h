@@ -19,6 +19,7 @@
 
 #include "atomic.h"
 #include "compiler.h"
+#include "key.h"
 
 #define DESCRIPTORS 65536u /* a daemon with more has raised its limit twice; 4 bytes each */
 
@@ -37,7 +38,7 @@
 
 /* Beside the word of a socket. */
 struct remote {
-	uint8_t address[16]; /* the peer's, as in struct netlog_datagram */
+	uint64_t address[2]; /* the peer's, as in struct netlog_key: made and copied as words */
 	uint16_t port;
 	uint8_t version;
 	uint8_t reserved;
@@ -76,17 +77,44 @@ void descriptor_set_tun(int fd, uint32_t flags);
 void descriptor_set_vnet_bytes(int fd, int bytes);
 /* The peer is another one now, or there is one. */
 void descriptor_connected(int fd);
-/* The word of a socket that has had traffic, with SOCK_KNOWN: asks the kernel if need be. */
-uint32_t descriptor_know_socket(int fd, uint32_t word);
+/* Asks the kernel about a socket that has traffic; its word, with SOCK_KNOWN. */
+uint32_t descriptor_ask_socket(int fd, uint32_t word);
 /* One that was there when the program began: looks at it. */
 void descriptor_inherit(int fd);
+
+NETLOG_INLINE uint32_t descriptor_know_socket(int fd, uint32_t word)
+{
+	return likely(word & SOCK_KNOWN) ? word : descriptor_ask_socket(fd, word);
+}
 
 /* The ports that the user named, separated by commas; NULL or "": all. */
 void descriptors_choose_ports(const char *ports);
 /* Prefixes (address/bits), likewise: sockets that are connected there are none of the tunnel's. */
 void descriptors_exclude_peers(const char *prefixes);
 
-/* false if `address` is none of IPv4 or IPv6, or has not all of its bytes. */
-bool remote_from(const void *address, socklen_t length, struct remote *remote);
+/* false if `address` is none of IPv4 or IPv6, or has not all of its bytes; then nothing is written.
+ */
+NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct remote *remote)
+{
+	const struct sockaddr_in *in = address;
+	const struct sockaddr_in6 *in6 = address;
+
+	if (!address || length < sizeof(*in))
+		return false;
+	if (in->sin_family == AF_INET) {
+		remote->address[0] = 0;
+		remote->address[1] = key_mapped(load_32(&in->sin_addr));
+		remote->port = ntohs(in->sin_port);
+		remote->version = 4;
+		return true;
+	}
+	if (in->sin_family != AF_INET6 || length < sizeof(*in6))
+		return false;
+	remote->address[0] = load_64(&in6->sin6_addr);
+	remote->address[1] = load_64(in6->sin6_addr.s6_addr + 8);
+	remote->port = ntohs(in6->sin6_port);
+	remote->version = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6;
+	return true;
+}
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "descriptors.h"
 #include "frame.h"
+#include "meter.h"
 #include "observe.h"
 #include "process.h"
 
@@ -22,16 +23,41 @@
 static const uint8_t not_ip[PACKET_IP6_HEADER + PACKET_PORTS];
 static const uint8_t malformed[PACKET_IP6_HEADER + PACKET_PORTS] = {0x40};
 
-static void count(const struct netlog_packet *packet)
+static void count_unattributed(int reason, const struct netlog_increment *increment)
 {
 	struct netlog_lane *lane = process_enter();
 
-	if (unlikely(!lane)) {
-		process_count_aside(1, packet->length);
+	if (!lane) {
+		process_count_aside(increment->packets, increment->bytes);
 		return;
 	}
-	netlog_lane_count_packets(lane, packet, 1);
+	netlog_table_add_unattributed(&lane->live[NETLOG_TUN], reason, increment);
 	process_leave(lane);
+}
+
+static void count_any(const struct netlog_packet *packet)
+{
+	struct netlog_increment increment;
+	struct netlog_key key;
+	int reason = netlog_packet_decode(packet, &key, &increment);
+
+	if (reason)
+		count_unattributed(reason - 1, &increment);
+	else
+		process_count(NETLOG_TUN, &key, &increment);
+}
+
+static void count(const struct netlog_packet *packet)
+{
+	struct netlog_increment increment;
+	struct netlog_key key;
+
+	if (unlikely(!packet_decode_plain4(packet, &key) && !packet_decode_plain6(packet, &key))) {
+		count_any(packet);
+		return;
+	}
+	packet_put_increment(&increment, packet);
+	process_count(NETLOG_TUN, &key, &increment);
 }
 
 /* Those of a super-packet's segments; 0: a packet of its own. */

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 
 #include "descriptors.h"
-#include "meter.h"
+#include "lane.h"
 #include "next.h"
 
 #define METER_VARIABLE    "NETLOG_PRELOAD_METER"
@@ -141,28 +141,47 @@ static bool take_lane(void)
 	return taken;
 }
 
-struct netlog_lane *process_enter(void)
+/* Whether this thread can count now; `inside` is set then. */
+NETLOG_INLINE bool begin_counting(void)
 {
 	if (unlikely(!meter))
-		return NULL;
+		return false;
 	if (unlikely(!load_relaxed(&alive->pid)))
 		begin_as_fork();
 	if (unlikely(inside))
-		return NULL;
+		return false;
 	/* Before the lane is there: a signal handler must not take another one. */
 	inside = true;
 	if (unlikely(!own_lane) && !take_lane()) {
 		inside = false;
-		return NULL;
+		return false;
 	}
-	netlog_lane_enter(own_lane);
+	return true;
+}
+
+void process_count(int point, const struct netlog_key *key,
+		   const struct netlog_increment *increment)
+{
+	if (unlikely(!begin_counting())) {
+		process_count_aside(increment->packets, increment->bytes);
+		return;
+	}
+	lane_count_one(own_lane, point, key, increment);
+	inside = false;
+}
+
+struct netlog_lane *process_enter(void)
+{
+	if (!begin_counting())
+		return NULL;
+	lane_enter(own_lane);
 	return own_lane;
 }
 
 void process_leave(struct netlog_lane *lane)
 {
 	/* It may wake the poller, which does not fail. */
-	netlog_lane_leave(lane);
+	lane_leave(lane);
 	inside = false;
 }
 

@@ -21,12 +21,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct netlog_lane;
+#include "packet.h"
 
 /* The descriptor of the meter, which is not the program's to close; -1: none. */
 extern int process_hidden_fd;
 
-/* The lane of this thread, entered; NULL: count aside. */
+/* Counts one packet, or super-packet, of a known connection. */
+void process_count(int point, const struct netlog_key *key,
+		   const struct netlog_increment *increment);
+/* The lane of this thread, entered, for what is not one such; NULL: count aside. */
 struct netlog_lane *process_enter(void);
 void process_leave(struct netlog_lane *lane);
 /* What could not be counted. */
