@@ -2,7 +2,9 @@
 /* lane: the writer's half of the handshake, inline: for meter.c, and for writers that count one
  * packet a bracket and would pay more for the calls than for the counting.
  *
- * The handshake itself is explained in meter.c.
+ * The handshake itself is explained in meter.c. Beside the bracket that the poller sees stands the
+ * owner's copy. It is odd from before the one in the region to after it, so a signal handler that
+ * interrupts the counting sees that it must not count into this lane.
  *
  * Threads: the lane's owner. Progress: wait-free.
  */
@@ -12,15 +14,27 @@
 #include "atomic.h"
 #include "meter.h"
 
+/* Whether the owner is inside a bracket: for a signal handler on the owner's thread. */
+NETLOG_INLINE bool lane_is_inside(const struct netlog_lane *lane)
+{
+	return lane->bracket % 2;
+}
+
+/* The owner's side of it alone: nobody else sees it. */
+NETLOG_INLINE void lane_mark(struct netlog_lane *lane)
+{
+	lane->bracket++;
+	/* A handler that comes now finds it marked. */
+	atomic_compiler_barrier();
+}
+
 NETLOG_INLINE void lane_enter(struct netlog_lane *lane)
 {
-	/* Looked up before the store, which holds back every load that comes after it. */
-	const uint64_t *live_epoch = &lane->meter->region->epoch;
-
+	lane_mark(lane);
 	/* seq_cst, and the load after it: the writer's half of the handshake; pairs with
 	 * netlog_meter_swap(). */
-	store_seq_cst(&lane->header->bracket, ++lane->bracket);
-	uint64_t epoch = load_seq_cst(live_epoch);
+	store_seq_cst(&lane->header->bracket, lane->bracket);
+	uint64_t epoch = load_seq_cst(lane->live_epoch);
 
 	if (unlikely(epoch != lane->epoch)) {
 		lane->epoch = epoch;
@@ -38,9 +52,14 @@ NETLOG_INLINE bool lane_nearly_full(const struct netlog_table *table)
 /* Leaves, where no connection was new: the tables are as full as they were. */
 NETLOG_INLINE void lane_leave_as_full(struct netlog_lane *lane)
 {
+	uint64_t bracket = lane->bracket + 1;
+
 	/* release: pairs with the load_acquire in is_quiesced(). Without it the poller could see
 	 * this lane outside and drain records whose counts it does not see yet. */
-	store_release(&lane->header->bracket, ++lane->bracket);
+	store_release(&lane->header->bracket, bracket);
+	/* A handler that comes before this is refused. */
+	atomic_compiler_barrier();
+	lane->bracket = bracket;
 }
 
 NETLOG_INLINE void lane_leave(struct netlog_lane *lane)
@@ -56,21 +75,49 @@ NETLOG_INLINE void lane_leave(struct netlog_lane *lane)
 	}
 }
 
+/* Counts one packet, in a bracket of its own, if it is of the connection that came last. Else
+ * nothing has happened. */
+NETLOG_INLINE bool lane_count_last(struct netlog_lane *lane, int point,
+				   const struct netlog_key *key, int version,
+				   const struct netlog_increment *increment)
+{
+	if (unlikely(lane_is_inside(lane)))
+		return false;
+	lane_mark(lane);
+	/* All that can be read before the bracket is: its store holds back whatever comes after.
+	 * Of a record too, as only the owner writes them. */
+	struct netlog_lane_header *header = lane->header;
+	const uint64_t *live_epoch = lane->live_epoch;
+	struct netlog_record *last = lane->last[point];
+	uint64_t epoch = lane->epoch, bracket = lane->bracket;
+	bool added = false;
+
+	if (likely(last && last_equals(key, version, &last->connection))) {
+		/* As in lane_enter(): seq_cst, or, where the poller takes care of the order,
+		 * relaxed. In another epoch `last` is of no use. */
+		if (likely(lane->relies))
+			store_relaxed(&header->bracket, bracket);
+		else
+			store_seq_cst(&header->bracket, bracket);
+		atomic_compiler_barrier();
+		if (likely(load_seq_cst(live_epoch) == epoch))
+			added = netlog_record_add(last, increment);
+		bracket++;
+		/* release: as in lane_leave_as_full(). */
+		store_release(&header->bracket, bracket);
+	} else {
+		bracket--;
+	}
+	atomic_compiler_barrier();
+	lane->bracket = bracket;
+	return added;
+}
+
 /* Counts one packet of a known connection, in a bracket of its own. */
 NETLOG_INLINE void lane_count_one(struct netlog_lane *lane, int point, const struct netlog_key *key,
 				  const struct netlog_increment *increment)
 {
-	/* Only the owner writes records, and a poller clears none of them: their connections may be
-	 * read outside the bracket, and so before the store that all else has to wait for. */
-	struct netlog_record *last = lane->last[point];
-	bool is_last = last && key_equals(key, &last->connection);
-
 	lane_enter(lane);
-	/* Another epoch has forgotten the last one. */
-	if (likely(is_last && lane->last[point] == last) && netlog_record_add(last, increment)) {
-		lane_leave_as_full(lane);
-		return;
-	}
 	struct netlog_table *table = &lane->live[point];
 
 	lane->last[point] = netlog_table_add(table, key, key_hash(key, table->secret), increment);

@@ -12,6 +12,11 @@
  * for any change: the bracket that could have been in the old bank is over then, whatever came
  * next.
  *
+ * A writer of another process that has registered for it (barrier.h) leaves the order of its two
+ * accesses to the poller, who has a barrier executed in it between the store and the look: before
+ * its store the writer's load comes later and sees the new epoch, and after it the store is seen.
+ * So for each bracket one of the two holds, as above.
+ *
  * A writer that stays inside for longer than the poller is willing to wait keeps its lane's retired
  * bank: the poller leaves the bank alone and drains it when it retires again, two epochs later.
  * Until then the writer finds its counts where it left them. Nothing is lost, only late.
@@ -24,6 +29,7 @@
 #include <unistd.h>
 
 #include "atomic.h"
+#include "barrier.h"
 #include "lane.h"
 
 /* From this many bytes of records on, a table is worth huge pages: counting gains 3-10 % and first
@@ -59,6 +65,7 @@ static void place_lane(struct netlog_meter *meter, uint32_t number)
 	uint8_t *base = (uint8_t *)meter->region + region_lane_offset(options, number);
 
 	lane->meter = meter;
+	lane->live_epoch = &meter->region->epoch;
 	lane->header = (struct netlog_lane_header *)base;
 	base += NETLOG_PAGE;
 	for (int bank = 0; bank < NETLOG_BANKS; bank++) {
@@ -77,6 +84,11 @@ void netlog_meter_place(struct netlog_meter *meter)
 	meter->secret = meter->region->secret;
 	for (uint32_t number = 0; number < meter->lane_count; number++)
 		place_lane(meter, number);
+}
+
+void netlog_meter_rely(struct netlog_meter *meter)
+{
+	meter->relies = meter->asks_barriers && barrier_register();
 }
 
 static int fill_random(void *bytes, size_t n)
@@ -225,6 +237,7 @@ int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **a
 				return rc;
 			}
 			lane->bracket = load_relaxed(&lane->header->bracket);
+			lane->relies = meter->relies;
 			/* No epoch: the first enter looks everything up. */
 			lane->epoch = UINT64_MAX;
 			*acquired = lane;

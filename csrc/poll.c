@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "atomic.h"
+#include "barrier.h"
 #include "merge.h"
 #include "meter.h"
 
@@ -79,12 +80,16 @@ static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
 {
 	struct netlog_progress *progress = progress_of(meter);
 	int late = 0;
+	/* Between the store to the epoch, perhaps a dead poller's, and the look at the brackets. It
+	 * does not fail where it was found to be possible; without it nobody could be seen to be
+	 * outside. */
+	bool ordered = !meter->asks_barriers || barrier_ask();
 
 	memset(progress->quiesced, 0, sizeof(progress->quiesced));
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
-		bool quiet = wait_quiesced(&meter->lanes[number], deadline_ns);
+		bool quiet = ordered && wait_quiesced(&meter->lanes[number], deadline_ns);
 
-		if (!quiet && meter->fd >= 0) {
+		if (ordered && !quiet && meter->fd >= 0) {
 			/* Perhaps its owner was killed inside. */
 			netlog_file_reclaim(meter);
 			quiet = wait_quiesced(&meter->lanes[number], 0);
@@ -109,7 +114,7 @@ int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
 	if (netlog_meter_retired(meter))
 		return is_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
 	/* The one store. It also orders the clearing of the bank that becomes live (done by this
-	 * thread) before the first count into it: pairs with the load in netlog_lane_enter(). */
+	 * thread) before the first count into it: pairs with the loads in lane.h. */
 	store_seq_cst(&meter->region->epoch, load_relaxed(&meter->region->epoch) + 1);
 	return settle(meter, deadline_ns);
 }

@@ -18,7 +18,7 @@
 #define NETLOG_BANKS 2
 
 #define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
-#define NETLOG_REGION_VERSION 3u
+#define NETLOG_REGION_VERSION 4u
 
 /* How far the poller has come; a successor goes on from there. Each word is the number of epochs
  * that have taken the step. writer: the poller; reader: its successor, after it is dead.
@@ -46,6 +46,9 @@ struct netlog_region {
 	uint8_t meter_id[16];
 	struct netlog_meter_options options;
 	struct netlog_secret secret;
+	/* 1: whoever polls asks for barriers after each store to the epoch (barrier.h), and writers
+	 * may rely on it. Set once, before anybody else sees the region. */
+	uint64_t asks_barriers;
 
 	/* writer: the poller; readers: every writer's enter. seq_cst both sides. Poll periods. */
 	_Alignas(NETLOG_LINE) uint64_t epoch;

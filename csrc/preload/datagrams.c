@@ -40,7 +40,9 @@ NETLOG_INLINE void count(const struct netlog_datagram *datagram)
 	struct netlog_key key;
 
 	count_describe(datagram, &key, &increment);
-	process_count(NETLOG_SOCK, &key, &increment);
+	/* Its source is nothing, as that of all of them: the words that IPv4 has are compared, and
+	 * the one more that IPv6 has. */
+	process_count(NETLOG_SOCK, &key, 6, &increment);
 }
 
 NETLOG_INLINE void describe(int fd, uint32_t word, const void *address, socklen_t length,
@@ -59,7 +61,7 @@ NETLOG_INLINE void describe(int fd, uint32_t word, const void *address, socklen_
 					     .direction = (uint8_t)direction,
 					     .length = (uint32_t)bytes};
 	memcpy(datagram->address, remote.address, sizeof(datagram->address));
-	if (!(word & SOCK_STREAMS) && direction == NETLOG_TX)
+	if (unlikely(word & SOCK_SEGMENTS) && direction == NETLOG_TX)
 		datagram->gso_size = descriptor_remotes[fd].segment_bytes;
 }
 

@@ -21,9 +21,11 @@
 #define MAX_PORTS    64
 #define MAX_EXCLUDED 64
 
-uint32_t descriptor_words[DESCRIPTORS];
+/* Of a socket, what is no answer of the kernel's. */
+#define SOCK_MADE (WORD_KIND | SOCK_STREAMS | SOCK_SEGMENTS)
+
+struct descriptors descriptors;
 struct remote descriptor_remotes[DESCRIPTORS];
-uint32_t descriptor_tuns;
 
 static uint16_t chosen_ports[MAX_PORTS];
 static int n_chosen_ports;
@@ -45,12 +47,12 @@ static void put(int fd, uint32_t word)
 	/* Memory of the parent, who waits: its descriptors stay what they are. */
 	if (process_is_vforked())
 		return;
-	uint32_t old = exchange_32(&descriptor_words[fd], word);
+	uint32_t old = exchange_32(&descriptors.words[fd], word);
 
 	if ((word & WORD_KIND) == WORD_TUN)
-		add_relaxed_32(&descriptor_tuns, 1);
+		add_relaxed_32(&descriptors.tuns, 1);
 	if ((old & WORD_KIND) == WORD_TUN)
-		add_relaxed_32(&descriptor_tuns, (uint32_t)-1);
+		add_relaxed_32(&descriptors.tuns, (uint32_t)-1);
 }
 
 void descriptor_set(int fd, uint32_t word)
@@ -63,7 +65,7 @@ void descriptor_set(int fd, uint32_t word)
 		return;
 	}
 	/* Most descriptors are none of ours, neither before nor after. */
-	if (word || load_relaxed_32(&descriptor_words[fd]))
+	if (word || load_relaxed_32(&descriptors.words[fd]))
 		put(fd, word);
 }
 
@@ -131,13 +133,23 @@ void descriptor_set_vnet_bytes(int fd, int bytes)
 			       (word & ((1u << TUN_VNET_AT) - 1)) | (uint32_t)bytes << TUN_VNET_AT);
 }
 
+void descriptor_set_segment_bytes(int fd, int bytes)
+{
+	uint32_t word = descriptor_word(fd);
+
+	if ((word & WORD_KIND) != WORD_SOCK || process_is_vforked())
+		return;
+	descriptor_remotes[fd].segment_bytes = (uint16_t)bytes;
+	descriptor_set(fd, bytes ? word | SOCK_SEGMENTS : word & ~SOCK_SEGMENTS);
+}
+
 void descriptor_connected(int fd)
 {
 	uint32_t word = descriptor_word(fd);
 
 	if ((word & WORD_KIND) == WORD_SOCK && !process_is_vforked())
-		(void)compare_exchange_32(&descriptor_words[fd], word,
-					  word & (WORD_KIND | SOCK_STREAMS));
+		(void)compare_exchange_32(&descriptors.words[fd], word,
+					  word & SOCK_MADE);
 }
 
 void descriptors_choose_ports(const char *ports)
@@ -221,14 +233,12 @@ uint32_t descriptor_ask_socket(int fd, uint32_t word)
 	socklen_t length = sizeof(address);
 	struct remote local = {.port = 0};
 	struct remote *peer = &descriptor_remotes[fd];
-	uint32_t known = (word & (WORD_KIND | SOCK_STREAMS)) | SOCK_KNOWN;
-	uint16_t segment_bytes = peer->segment_bytes;
+	uint32_t known = (word & SOCK_MADE) | SOCK_KNOWN;
 	int saved = errno;
 
 	if (!getpeername(fd, (struct sockaddr *)&address, &length) &&
 	    remote_from(&address, length, peer))
 		known |= SOCK_HAS_PEER;
-	peer->segment_bytes = segment_bytes;
 	length = sizeof(address);
 	if (n_chosen_ports && !getsockname(fd, (struct sockaddr *)&address, &length))
 		(void)remote_from(&address, length, &local);
@@ -239,7 +249,7 @@ uint32_t descriptor_ask_socket(int fd, uint32_t word)
 		known &= ~SOCK_COUNTED;
 	/* Whoever has closed or connected it meanwhile is right. */
 	if (!process_is_vforked())
-		(void)compare_exchange_32(&descriptor_words[fd], word, known);
+		(void)compare_exchange_32(&descriptors.words[fd], word, known);
 	errno = saved;
 	return known;
 }

@@ -35,6 +35,7 @@
 #define SOCK_KNOWN    8u /* the next two bits were found out */
 #define SOCK_COUNTED  16u
 #define SOCK_HAS_PEER 32u
+#define SOCK_SEGMENTS 64u /* UDP_SEGMENT is set on the socket */
 
 /* Beside the word of a socket. */
 struct remote {
@@ -45,21 +46,25 @@ struct remote {
 	uint16_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
 };
 
-extern uint32_t descriptor_words[DESCRIPTORS];
+/* Together, as a call on a low descriptor needs both. */
+struct descriptors {
+	uint32_t tuns; /* how many TUN descriptors this process has */
+	uint32_t words[DESCRIPTORS];
+} __attribute__((aligned(64)));
+
+extern struct descriptors descriptors;
 extern struct remote descriptor_remotes[DESCRIPTORS];
-/* How many TUN descriptors this process has. */
-extern uint32_t descriptor_tuns;
 
 NETLOG_INLINE uint32_t descriptor_word(int fd)
 {
 	/* relaxed: the word is whole, and whoever uses a descriptor has got it from its maker. */
-	return likely((uint32_t)fd < DESCRIPTORS) ? load_relaxed_32(&descriptor_words[fd]) : 0;
+	return likely((uint32_t)fd < DESCRIPTORS) ? load_relaxed_32(&descriptors.words[fd]) : 0;
 }
 
 /* Whether sockets are counted now. relaxed: a TUN that another thread opens is the next call's. */
 NETLOG_INLINE bool descriptors_have_tun(void)
 {
-	return load_relaxed_32(&descriptor_tuns) != 0;
+	return load_relaxed_32(&descriptors.tuns) != 0;
 }
 
 /* All of these keep errno. `fd` < 0: nothing happens. */
@@ -75,6 +80,8 @@ void descriptor_set_socket(int fd, int family, int type);
 void descriptor_set_tun(int fd, uint32_t flags);
 /* After TUNSETVNETHDRSZ. */
 void descriptor_set_vnet_bytes(int fd, int bytes);
+/* After UDP_SEGMENT was set on a socket; 0: none. */
+void descriptor_set_segment_bytes(int fd, int bytes);
 /* The peer is another one now, or there is one. */
 void descriptor_connected(int fd);
 /* Asks the kernel about a socket that has traffic; its word, with SOCK_KNOWN. */

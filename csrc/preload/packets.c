@@ -35,7 +35,7 @@ static void count_unattributed(int reason, const struct netlog_increment *increm
 	process_leave(lane);
 }
 
-static void count_any(const struct netlog_packet *packet)
+static NETLOG_NOINLINE void count_any(const struct netlog_packet *packet)
 {
 	struct netlog_increment increment;
 	struct netlog_key key;
@@ -44,20 +44,21 @@ static void count_any(const struct netlog_packet *packet)
 	if (reason)
 		count_unattributed(reason - 1, &increment);
 	else
-		process_count(NETLOG_TUN, &key, &increment);
+		process_count_any(NETLOG_TUN, &key, &increment);
 }
 
-static void count(const struct netlog_packet *packet)
+NETLOG_INLINE void count(const struct netlog_packet *packet)
 {
 	struct netlog_increment increment;
 	struct netlog_key key;
 
-	if (unlikely(!packet_decode_plain4(packet, &key) && !packet_decode_plain6(packet, &key))) {
-		count_any(packet);
-		return;
-	}
 	packet_put_increment(&increment, packet);
-	process_count(NETLOG_TUN, &key, &increment);
+	if (likely(packet_decode_plain4(packet, &key)))
+		process_count(NETLOG_TUN, &key, 4, &increment);
+	else if (likely(packet_decode_plain6(packet, &key)))
+		process_count(NETLOG_TUN, &key, 6, &increment);
+	else
+		count_any(packet);
 }
 
 /* Those of a super-packet's segments; 0: a packet of its own. */
@@ -97,8 +98,8 @@ static bool unwrap(struct netlog_frame *frame)
 }
 
 /* data: the first `captured` bytes of what crossed, of `bytes` in all. */
-static void observe(uint32_t word, const uint8_t *data, size_t captured, size_t bytes,
-		    enum netlog_direction direction)
+static NETLOG_NOINLINE void observe_wrapped(uint32_t word, const uint8_t *data, size_t captured,
+					    size_t bytes, enum netlog_direction direction)
 {
 	struct netlog_packet packet = {.direction = (uint8_t)direction};
 	size_t header = word & TUN_PI ? PI_BYTES : 0;
@@ -130,7 +131,15 @@ static void observe(uint32_t word, const uint8_t *data, size_t captured, size_t 
 
 void observe_packet(uint32_t word, const void *data, size_t bytes, enum netlog_direction direction)
 {
-	observe(word, data, bytes, bytes, direction);
+	/* Most TUNs have none of it. */
+	if (unlikely(word != WORD_TUN)) {
+		observe_wrapped(word, data, bytes, bytes, direction);
+		return;
+	}
+	struct netlog_packet packet = {
+		.data = data, .length = (uint32_t)bytes, .direction = (uint8_t)direction};
+
+	count(&packet);
 }
 
 void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, size_t bytes,
@@ -138,20 +147,19 @@ void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, si
 {
 	uint8_t gathered[GATHERED];
 	size_t captured = 0;
+	size_t wanted = bytes < sizeof(gathered) ? bytes : sizeof(gathered);
 
 	if (n == 1) {
-		observe(word, vectors->iov_base, bytes, bytes, direction);
-	} else {
-		size_t wanted = bytes < sizeof(gathered) ? bytes : sizeof(gathered);
-
-		for (int i = 0; i < n && captured < wanted; i++) {
-			size_t part = vectors[i].iov_len;
-
-			if (part > wanted - captured)
-				part = wanted - captured;
-			memcpy(gathered + captured, vectors[i].iov_base, part);
-			captured += part;
-		}
-		observe(word, gathered, captured, bytes, direction);
+		observe_packet(word, vectors->iov_base, bytes, direction);
+		return;
 	}
+	for (int i = 0; i < n && captured < wanted; i++) {
+		size_t part = vectors[i].iov_len;
+
+		if (part > wanted - captured)
+			part = wanted - captured;
+		memcpy(gathered + captured, vectors[i].iov_base, part);
+		captured += part;
+	}
+	observe_wrapped(word, gathered, captured, bytes, direction);
 }

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 
 #include "descriptors.h"
-#include "lane.h"
+#include "meter.h"
 #include "next.h"
 
 #define METER_VARIABLE    "NETLOG_PRELOAD_METER"
@@ -42,9 +42,9 @@ static struct alive no_page;
 static struct alive *alive = &no_page;
 static pthread_key_t at_thread_end;
 
-static __thread struct netlog_lane *own_lane;
+__thread struct netlog_lane *process_lane;
 static __thread uint32_t refusals; /* packets until a lane is asked for again */
-static __thread bool inside;
+static __thread bool taking;
 
 bool process_is_vforked(void)
 {
@@ -87,12 +87,15 @@ static void begin_as_fork(void)
 	/* Another library's handler came first, and counted. */
 	if (load_relaxed(&alive->pid) == (uint64_t)getpid())
 		return;
-	own_lane = NULL;
-	inside = false;
+	process_lane = NULL;
+	taking = false;
 	refusals = 0;
 	store_relaxed(&alive->pid, (uint64_t)getpid());
 	if (!meter)
 		return;
+	netlog_meter_rely(meter);
+	/* Its memory was wiped. */
+	netlog_meter_place(meter);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", process_hidden_fd);
 	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
 	int hidden = fd < 0 ? -1 : hide(fd);
@@ -115,74 +118,70 @@ static void begin_as_fork(void)
 static void end_thread(void *unused)
 {
 	(void)unused;
-	if (own_lane && load_relaxed(&alive->pid)) {
-		netlog_lane_release(own_lane);
-		own_lane = NULL;
+	if (process_lane && load_relaxed(&alive->pid)) {
+		netlog_lane_release(process_lane);
+		process_lane = NULL;
 	}
 }
 
-static bool take_lane(void)
+static void take_lane(void)
 {
+	struct netlog_lane *lane;
+	int saved = errno;
+
 	if (refusals) {
 		refusals--;
-		return false;
+		return;
 	}
-	int saved = errno;
-	bool taken = !netlog_meter_acquire_lane(meter, &own_lane);
-
-	if (taken) {
+	if (!netlog_meter_acquire_lane(meter, &lane)) {
+		process_lane = lane;
 		/* Any value but NULL: end_thread() is called for it. */
-		(void)pthread_setspecific(at_thread_end, &own_lane);
+		(void)pthread_setspecific(at_thread_end, &process_lane);
 	} else {
-		own_lane = NULL;
 		refusals = PACKETS_BETWEEN_ASKING;
 	}
 	errno = saved;
-	return taken;
 }
 
-/* Whether this thread can count now; `inside` is set then. */
-NETLOG_INLINE bool begin_counting(void)
+/* Whether this thread can count now, into its lane. */
+static bool can_count(void)
 {
 	if (unlikely(!meter))
 		return false;
 	if (unlikely(!load_relaxed(&alive->pid)))
 		begin_as_fork();
-	if (unlikely(inside))
-		return false;
-	/* Before the lane is there: a signal handler must not take another one. */
-	inside = true;
-	if (unlikely(!own_lane) && !take_lane()) {
-		inside = false;
-		return false;
+	if (unlikely(!process_lane)) {
+		/* A signal handler must not take another one meanwhile. */
+		if (taking)
+			return false;
+		taking = true;
+		take_lane();
+		taking = false;
 	}
-	return true;
+	return process_lane && !lane_is_inside(process_lane);
 }
 
-void process_count(int point, const struct netlog_key *key,
-		   const struct netlog_increment *increment)
+NETLOG_NOINLINE void process_count_any(int point, const struct netlog_key *key,
+				       const struct netlog_increment *increment)
 {
-	if (unlikely(!begin_counting())) {
+	if (unlikely(!can_count()))
 		process_count_aside(increment->packets, increment->bytes);
-		return;
-	}
-	lane_count_one(own_lane, point, key, increment);
-	inside = false;
+	else
+		lane_count_one(process_lane, point, key, increment);
 }
 
 struct netlog_lane *process_enter(void)
 {
-	if (!begin_counting())
+	if (!can_count())
 		return NULL;
-	lane_enter(own_lane);
-	return own_lane;
+	lane_enter(process_lane);
+	return process_lane;
 }
 
 void process_leave(struct netlog_lane *lane)
 {
 	/* It may wake the poller, which does not fail. */
 	lane_leave(lane);
-	inside = false;
 }
 
 void process_count_aside(uint64_t packets, uint64_t bytes)
@@ -222,13 +221,38 @@ void process_move_hidden(void)
 	(void)NEXT(close)(old);
 }
 
+/* Memory that is zero in every fork, also in one that runs no handlers; NULL: there is none. */
+static void *map_wiped(size_t bytes)
+{
+	void *page =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	(void)madvise(page, bytes, MADV_WIPEONFORK);
+	return page;
+}
+
+/* Moves the lanes to where a fork finds nothing of them: so process_count() need not ask. */
+static int move_lanes(void)
+{
+	struct netlog_lane *lanes = map_wiped(meter->lane_count * sizeof(*lanes));
+
+	if (!lanes)
+		return -ENOMEM;
+	free(meter->lanes);
+	meter->lanes = lanes;
+	netlog_meter_place(meter);
+	return 0;
+}
+
 static void attach(const char *path)
 {
 	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return;
-	if (!netlog_meter_attach(fd, &meter)) {
+	if (!netlog_meter_attach(fd, &meter) && !move_lanes()) {
 		int hidden = hide(meter->fd);
 
 		if (hidden >= 0) {
@@ -236,6 +260,7 @@ static void attach(const char *path)
 			meter->fd = hidden;
 		}
 		process_hidden_fd = meter->fd;
+		netlog_meter_rely(meter);
 		show_presence(meter->fd);
 		add_relaxed(&meter->region->aside.processes, 1);
 	}
@@ -250,13 +275,10 @@ __attribute__((constructor)) static void begin(void)
 	next_look_up();
 	if (!path || pthread_key_create(&at_thread_end, end_thread))
 		return;
-	void *page =
-		mmap(NULL, NETLOG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct alive *wiped = map_wiped(sizeof(*wiped));
 
-	if (page != MAP_FAILED) {
-		(void)madvise(page, NETLOG_PAGE, MADV_WIPEONFORK);
-		alive = page;
-	}
+	if (wiped)
+		alive = wiped;
 	alive->pid = (uint64_t)getpid();
 	attach(path);
 	if (meter) {

@@ -21,14 +21,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lane.h"
 #include "packet.h"
 
 /* The descriptor of the meter, which is not the program's to close; -1: none. */
 extern int process_hidden_fd;
 
+/* The lane of this thread; NULL: none yet. In a fork that nobody has told of, its memory is wiped:
+ * no connection came last there. */
+extern __thread struct netlog_lane *process_lane;
+
+/* The same for any connection, and any state of the process. */
+void process_count_any(int point, const struct netlog_key *key,
+		       const struct netlog_increment *increment);
+
 /* Counts one packet, or super-packet, of a known connection. */
-void process_count(int point, const struct netlog_key *key,
-		   const struct netlog_increment *increment);
+NETLOG_INLINE void process_count(int point, const struct netlog_key *key, int version,
+				 const struct netlog_increment *increment)
+{
+	struct netlog_lane *lane = process_lane;
+
+	if (unlikely(!lane || !lane_count_last(lane, point, key, version, increment))) {
+		/* Copies, so that the others can live in registers. */
+		const struct netlog_key any = *key;
+		const struct netlog_increment added = *increment;
+
+		process_count_any(point, &any, &added);
+	}
+}
+
 /* The lane of this thread, entered, for what is not one such; NULL: count aside. */
 struct netlog_lane *process_enter(void);
 void process_leave(struct netlog_lane *lane);
