@@ -30,10 +30,19 @@ void netlog_count_datagrams(struct netlog_table *table, const struct netlog_data
 			    size_t n, struct netlog_record **last)
 {
 	struct netlog_increment increment;
-	struct netlog_key key;
+	struct netlog_key key = {.src = {0, 0}};
 
 	for (size_t i = 0; i < n; i++) {
-		count_describe(&datagrams[i], &key, &increment);
+		const struct netlog_datagram *datagram = &datagrams[i];
+
+		key.dst[0] = load_64(datagram->address);
+		key.dst[1] = load_64(datagram->address + 8);
+		key.tail = key_tail(datagram->port, datagram->version, 0, NETLOG_NO_SRC);
+		increment.direction = datagram->direction & 1;
+		increment.bytes = datagram->length;
+		increment.packets = 1;
+		if (datagram->gso_size && datagram->length > datagram->gso_size)
+			increment.packets = (datagram->length - 1) / datagram->gso_size + 1;
 		if (*last && key_equals(&key, &(*last)->connection) &&
 		    netlog_record_add(*last, &increment))
 			continue;

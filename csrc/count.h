@@ -35,23 +35,6 @@ netlog_count_packets_fn *netlog_count_packets_choose(void);
 struct netlog_record *netlog_count_packet(struct netlog_table *table,
 					  const struct netlog_packet *packet);
 
-/* The connection that a datagram belongs to, and what it adds. */
-NETLOG_INLINE void count_describe(const struct netlog_datagram *datagram, struct netlog_key *key,
-				  struct netlog_increment *increment)
-{
-	uint32_t gso_size = datagram->gso_size;
-
-	key->src[0] = key->src[1] = 0;
-	key->dst[0] = load_64(datagram->address);
-	key->dst[1] = load_64(datagram->address + 8);
-	key->tail = key_tail(datagram->port, datagram->version, 0, NETLOG_NO_SRC);
-	increment->direction = datagram->direction & 1;
-	increment->bytes = datagram->length;
-	increment->packets = 1;
-	if (unlikely(gso_size && datagram->length > gso_size))
-		increment->packets = (datagram->length - 1) / gso_size + 1;
-}
-
 void netlog_count_datagrams(struct netlog_table *table, const struct netlog_datagram *datagrams,
 			    size_t n, struct netlog_record **last);
 

@@ -76,52 +76,53 @@ NETLOG_INLINE void lane_leave(struct netlog_lane *lane)
 }
 
 /* Counts one packet, in a bracket of its own, if it is of the connection that came last. Else
- * nothing has happened. */
+ * nothing has happened. For a lane that relies on the poller's barriers. */
 NETLOG_INLINE bool lane_count_last(struct netlog_lane *lane, int point,
-				   const struct netlog_key *key, int version,
-				   const struct netlog_increment *increment)
+				   const struct netlog_key *key, int version, uint32_t direction,
+				   uint64_t bytes)
 {
+	uint64_t bracket = lane->bracket;
+	bool added = false;
+
 	if (unlikely(lane_is_inside(lane)))
 		return false;
 	lane_mark(lane);
-	/* All that can be read before the bracket is: its store holds back whatever comes after.
-	 * Of a record too, as only the owner writes them. */
-	struct netlog_lane_header *header = lane->header;
-	const uint64_t *live_epoch = lane->live_epoch;
 	struct netlog_record *last = lane->last[point];
-	uint64_t epoch = lane->epoch, bracket = lane->bracket;
-	bool added = false;
 
-	if (likely(last && last_equals(key, version, &last->connection))) {
-		/* As in lane_enter(): seq_cst, or, where the poller takes care of the order,
-		 * relaxed. In another epoch `last` is of no use. */
-		if (likely(lane->relies))
-			store_relaxed(&header->bracket, bracket);
-		else
-			store_seq_cst(&header->bracket, bracket);
-		atomic_compiler_barrier();
-		if (likely(load_seq_cst(live_epoch) == epoch))
-			added = netlog_record_add(last, increment);
-		bracket++;
-		/* release: as in lane_leave_as_full(). */
-		store_release(&header->bracket, bracket);
-	} else {
-		bracket--;
+	/* Its connection may be read outside the bracket: only the owner writes records. */
+	if (unlikely(!last || !last_equals(key, version, &last->connection))) {
+		lane->bracket = bracket;
+		return false;
 	}
+	/* relaxed, where lane_enter() has seq_cst: the poller has a barrier executed between this
+	 * and its look, see meter.c. */
+	store_relaxed(&lane->header->bracket, bracket + 1);
 	atomic_compiler_barrier();
-	lane->bracket = bracket;
+	/* In another epoch `last` is of no use, and a counter that runs out needs another record.
+	 */
+	if (likely(load_seq_cst(lane->live_epoch) == lane->epoch &&
+		   last->packets[direction] != UINT32_MAX)) {
+		last->packets[direction]++;
+		last->bytes[direction] += bytes;
+		added = true;
+	}
+	/* As in lane_leave_as_full(). */
+	store_release(&lane->header->bracket, bracket + 2);
+	atomic_compiler_barrier();
+	lane->bracket = bracket + 2;
 	return added;
 }
 
-/* Counts one packet of a known connection, in a bracket of its own. */
-NETLOG_INLINE void lane_count_one(struct netlog_lane *lane, int point, const struct netlog_key *key,
-				  const struct netlog_increment *increment)
+/* Inside a bracket: counts one packet of a known connection. */
+NETLOG_INLINE void lane_add(struct netlog_lane *lane, int point, const struct netlog_key *key,
+			    const struct netlog_increment *increment)
 {
-	lane_enter(lane);
 	struct netlog_table *table = &lane->live[point];
+	struct netlog_record *last = lane->last[point];
 
+	if (last && key_equals(key, &last->connection) && netlog_record_add(last, increment))
+		return;
 	lane->last[point] = netlog_table_add(table, key, key_hash(key, table->secret), increment);
-	lane_leave(lane);
 }
 
 #endif

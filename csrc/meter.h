@@ -20,8 +20,8 @@ struct netlog_lane {
 	uint64_t epoch;
 	const uint64_t *live_epoch; /* the region's */
 	struct netlog_record *last[NETLOG_POINTS];
-	struct netlog_table *live; /* the tables of the live bank, by point */
 	struct netlog_meter *meter;
+	struct netlog_table *live; /* the tables of the live bank, by point */
 	bool relies; /* on barriers that the poller asks for; see lane_count_last() */
 	bool woken; /* the poller was woken in this epoch */
 	/* 1 while a thread of this process has the lane, or looks whether it may. acq_rel. */

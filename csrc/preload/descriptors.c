@@ -25,7 +25,7 @@
 #define SOCK_MADE (WORD_KIND | SOCK_STREAMS | SOCK_SEGMENTS)
 
 struct descriptors descriptors;
-struct remote descriptor_remotes[DESCRIPTORS];
+struct socket descriptor_sockets[DESCRIPTORS];
 
 static uint16_t chosen_ports[MAX_PORTS];
 static int n_chosen_ports;
@@ -87,7 +87,7 @@ void descriptor_copy(int from, int to)
 	if (from == to || to < 0)
 		return;
 	if ((word & WORD_KIND) == WORD_SOCK && (uint32_t)to < DESCRIPTORS)
-		descriptor_remotes[to] = descriptor_remotes[from];
+		descriptor_sockets[to] = descriptor_sockets[from];
 	descriptor_set(to, word);
 }
 
@@ -102,7 +102,7 @@ void descriptor_set_socket(int fd, int family, int type)
 	    (type != SOCK_STREAM && type != SOCK_DGRAM))
 		word = 0;
 	if (word && fd >= 0 && (uint32_t)fd < DESCRIPTORS)
-		memset(&descriptor_remotes[fd], 0, sizeof(descriptor_remotes[fd]));
+		memset(&descriptor_sockets[fd], 0, sizeof(descriptor_sockets[fd]));
 	descriptor_set(fd, word);
 }
 
@@ -139,7 +139,7 @@ void descriptor_set_segment_bytes(int fd, int bytes)
 
 	if ((word & WORD_KIND) != WORD_SOCK || process_is_vforked())
 		return;
-	descriptor_remotes[fd].segment_bytes = (uint16_t)bytes;
+	descriptor_sockets[fd].segment_bytes = (uint16_t)bytes;
 	descriptor_set(fd, bytes ? word | SOCK_SEGMENTS : word & ~SOCK_SEGMENTS);
 }
 
@@ -218,10 +218,15 @@ static bool is_excluded(const struct remote *peer)
 	return false;
 }
 
-static bool is_chosen(uint16_t port)
+/* By address: a socket's own, or its peer's. */
+static bool is_chosen(const struct sockaddr_storage *address, socklen_t length)
 {
+	struct remote end;
+
+	if (!remote_from(address, length, &end))
+		return false;
 	for (int i = 0; i < n_chosen_ports; i++) {
-		if (chosen_ports[i] == port)
+		if (remote_tail(chosen_ports[i], key_tail_version(end.tail)) == end.tail)
 			return true;
 	}
 	return false;
@@ -231,22 +236,21 @@ uint32_t descriptor_ask_socket(int fd, uint32_t word)
 {
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
-	struct remote local = {.port = 0};
-	struct remote *peer = &descriptor_remotes[fd];
+	struct remote *peer = &descriptor_sockets[fd].peer;
 	uint32_t known = (word & SOCK_MADE) | SOCK_KNOWN;
+	bool counted = !n_chosen_ports;
 	int saved = errno;
 
 	if (!getpeername(fd, (struct sockaddr *)&address, &length) &&
-	    remote_from(&address, length, peer))
+	    remote_from(&address, length, peer)) {
 		known |= SOCK_HAS_PEER;
+		counted = counted || is_chosen(&address, length);
+	}
 	length = sizeof(address);
-	if (n_chosen_ports && !getsockname(fd, (struct sockaddr *)&address, &length))
-		(void)remote_from(&address, length, &local);
-	if (!n_chosen_ports || is_chosen(local.port) ||
-	    (known & SOCK_HAS_PEER && is_chosen(peer->port)))
+	if (!counted && !getsockname(fd, (struct sockaddr *)&address, &length))
+		counted = is_chosen(&address, length);
+	if (counted && !(known & SOCK_HAS_PEER && is_excluded(peer)))
 		known |= SOCK_COUNTED;
-	if (known & SOCK_HAS_PEER && is_excluded(peer))
-		known &= ~SOCK_COUNTED;
 	/* Whoever has closed or connected it meanwhile is right. */
 	if (!process_is_vforked())
 		(void)compare_exchange_32(&descriptors.words[fd], word, known);

@@ -37,13 +37,17 @@
 #define SOCK_HAS_PEER 32u
 #define SOCK_SEGMENTS 64u /* UDP_SEGMENT is set on the socket */
 
-/* Beside the word of a socket. */
+/* The other end of a socket, in the words of struct netlog_key: they are made in registers and
+ * copied whole. */
 struct remote {
-	uint64_t address[2]; /* the peer's, as in struct netlog_key: made and copied as words */
-	uint16_t port;
-	uint8_t version;
-	uint8_t reserved;
-	uint16_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
+	uint64_t address[2];
+	uint64_t tail;
+};
+
+/* Beside the word of a socket. */
+struct socket {
+	struct remote peer;
+	uint64_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
 };
 
 /* Together, as a call on a low descriptor needs both. */
@@ -53,7 +57,7 @@ struct descriptors {
 } __attribute__((aligned(64)));
 
 extern struct descriptors descriptors;
-extern struct remote descriptor_remotes[DESCRIPTORS];
+extern struct socket descriptor_sockets[DESCRIPTORS];
 
 NETLOG_INLINE uint32_t descriptor_word(int fd)
 {
@@ -99,6 +103,11 @@ void descriptors_choose_ports(const char *ports);
 /* Prefixes (address/bits), likewise: sockets that are connected there are none of the tunnel's. */
 void descriptors_exclude_peers(const char *prefixes);
 
+NETLOG_INLINE uint64_t remote_tail(uint16_t port, uint8_t version)
+{
+	return key_tail(port, version, 0, NETLOG_NO_SRC);
+}
+
 /* false if `address` is none of IPv4 or IPv6, or has not all of its bytes; then nothing is written.
  */
 NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct remote *remote)
@@ -106,22 +115,27 @@ NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct rem
 	const struct sockaddr_in *in = address;
 	const struct sockaddr_in6 *in6 = address;
 
-	if (!address || length < sizeof(*in))
+	if (unlikely(!address || length < sizeof(*in)))
 		return false;
-	if (in->sin_family == AF_INET) {
+	if (likely(in->sin_family == AF_INET)) {
 		remote->address[0] = 0;
 		remote->address[1] = key_mapped(load_32(&in->sin_addr));
-		remote->port = ntohs(in->sin_port);
-		remote->version = 4;
+		remote->tail = remote_tail(ntohs(in->sin_port), 4);
 		return true;
 	}
 	if (in->sin_family != AF_INET6 || length < sizeof(*in6))
 		return false;
 	remote->address[0] = load_64(&in6->sin6_addr);
 	remote->address[1] = load_64(in6->sin6_addr.s6_addr + 8);
-	remote->port = ntohs(in6->sin6_port);
-	remote->version = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6;
+	remote->tail = remote_tail(ntohs(in6->sin6_port),
+				   IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6);
 	return true;
+}
+
+/* What stands for nobody: 0.0.0.0:0. */
+NETLOG_INLINE struct remote remote_nobody(void)
+{
+	return (struct remote){.address = {0, key_mapped(0)}, .tail = remote_tail(0, 4)};
 }
 
 #endif

@@ -35,7 +35,7 @@ static void count_unattributed(int reason, const struct netlog_increment *increm
 	process_leave(lane);
 }
 
-static NETLOG_NOINLINE void count_any(const struct netlog_packet *packet)
+static void count(const struct netlog_packet *packet)
 {
 	struct netlog_increment increment;
 	struct netlog_key key;
@@ -44,21 +44,7 @@ static NETLOG_NOINLINE void count_any(const struct netlog_packet *packet)
 	if (reason)
 		count_unattributed(reason - 1, &increment);
 	else
-		process_count_any(NETLOG_TUN, &key, &increment);
-}
-
-NETLOG_INLINE void count(const struct netlog_packet *packet)
-{
-	struct netlog_increment increment;
-	struct netlog_key key;
-
-	packet_put_increment(&increment, packet);
-	if (likely(packet_decode_plain4(packet, &key)))
-		process_count(NETLOG_TUN, &key, 4, &increment);
-	else if (likely(packet_decode_plain6(packet, &key)))
-		process_count(NETLOG_TUN, &key, 6, &increment);
-	else
-		count_any(packet);
+		process_count(NETLOG_TUN, &key, &increment);
 }
 
 /* Those of a super-packet's segments; 0: a packet of its own. */
@@ -98,8 +84,8 @@ static bool unwrap(struct netlog_frame *frame)
 }
 
 /* data: the first `captured` bytes of what crossed, of `bytes` in all. */
-static NETLOG_NOINLINE void observe_wrapped(uint32_t word, const uint8_t *data, size_t captured,
-					    size_t bytes, enum netlog_direction direction)
+static void observe_any(uint32_t word, const uint8_t *data, size_t captured, size_t bytes,
+			enum netlog_direction direction)
 {
 	struct netlog_packet packet = {.direction = (uint8_t)direction};
 	size_t header = word & TUN_PI ? PI_BYTES : 0;
@@ -129,17 +115,28 @@ static NETLOG_NOINLINE void observe_wrapped(uint32_t word, const uint8_t *data, 
 	count(&packet);
 }
 
-void observe_packet(uint32_t word, const void *data, size_t bytes, enum netlog_direction direction)
+static NETLOG_RARE ssize_t observe_rare(uint32_t word, const void *data, size_t bytes,
+					enum netlog_direction direction)
 {
-	/* Most TUNs have none of it. */
-	if (unlikely(word != WORD_TUN)) {
-		observe_wrapped(word, data, bytes, bytes, direction);
-		return;
-	}
+	observe_any(word, data, bytes, bytes, direction);
+	return (ssize_t)bytes;
+}
+
+/* Nearly always nothing precedes the packet, and it is of the connection that came last. */
+NETLOG_OFTEN ssize_t observe_packet(uint32_t word, const void *data, size_t bytes,
+				    enum netlog_direction direction)
+{
 	struct netlog_packet packet = {
 		.data = data, .length = (uint32_t)bytes, .direction = (uint8_t)direction};
+	struct netlog_key key;
 
-	count(&packet);
+	if (likely(word == WORD_TUN && packet_decode_plain4(&packet, &key) &&
+		   process_count_last(NETLOG_TUN, &key, 4, direction, (uint32_t)bytes)))
+		return (ssize_t)bytes;
+	if (likely(word == WORD_TUN && packet_decode_plain6(&packet, &key) &&
+		   process_count_last(NETLOG_TUN, &key, 6, direction, (uint32_t)bytes)))
+		return (ssize_t)bytes;
+	return observe_rare(word, data, bytes, direction);
 }
 
 void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, size_t bytes,
@@ -150,7 +147,7 @@ void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, si
 	size_t wanted = bytes < sizeof(gathered) ? bytes : sizeof(gathered);
 
 	if (n == 1) {
-		observe_packet(word, vectors->iov_base, bytes, direction);
+		(void)observe_packet(word, vectors->iov_base, bytes, direction);
 		return;
 	}
 	for (int i = 0; i < n && captured < wanted; i++) {
@@ -161,5 +158,5 @@ void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, si
 		memcpy(gathered + captured, vectors[i].iov_base, part);
 		captured += part;
 	}
-	observe_wrapped(word, gathered, captured, bytes, direction);
+	observe_any(word, gathered, captured, bytes, direction);
 }

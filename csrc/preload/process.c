@@ -42,7 +42,8 @@ static struct alive no_page;
 static struct alive *alive = &no_page;
 static pthread_key_t at_thread_end;
 
-__thread struct netlog_lane *process_lane;
+__thread struct netlog_lane *process_relying_lane;
+static __thread struct netlog_lane *own_lane;
 static __thread uint32_t refusals; /* packets until a lane is asked for again */
 static __thread bool taking;
 
@@ -87,7 +88,7 @@ static void begin_as_fork(void)
 	/* Another library's handler came first, and counted. */
 	if (load_relaxed(&alive->pid) == (uint64_t)getpid())
 		return;
-	process_lane = NULL;
+	process_relying_lane = own_lane = NULL;
 	taking = false;
 	refusals = 0;
 	store_relaxed(&alive->pid, (uint64_t)getpid());
@@ -118,9 +119,9 @@ static void begin_as_fork(void)
 static void end_thread(void *unused)
 {
 	(void)unused;
-	if (process_lane && load_relaxed(&alive->pid)) {
-		netlog_lane_release(process_lane);
-		process_lane = NULL;
+	if (own_lane && load_relaxed(&alive->pid)) {
+		netlog_lane_release(own_lane);
+		process_relying_lane = own_lane = NULL;
 	}
 }
 
@@ -134,9 +135,10 @@ static void take_lane(void)
 		return;
 	}
 	if (!netlog_meter_acquire_lane(meter, &lane)) {
-		process_lane = lane;
+		own_lane = lane;
+		process_relying_lane = lane->relies ? lane : NULL;
 		/* Any value but NULL: end_thread() is called for it. */
-		(void)pthread_setspecific(at_thread_end, &process_lane);
+		(void)pthread_setspecific(at_thread_end, &own_lane);
 	} else {
 		refusals = PACKETS_BETWEEN_ASKING;
 	}
@@ -150,7 +152,7 @@ static bool can_count(void)
 		return false;
 	if (unlikely(!load_relaxed(&alive->pid)))
 		begin_as_fork();
-	if (unlikely(!process_lane)) {
+	if (unlikely(!own_lane)) {
 		/* A signal handler must not take another one meanwhile. */
 		if (taking)
 			return false;
@@ -158,30 +160,34 @@ static bool can_count(void)
 		take_lane();
 		taking = false;
 	}
-	return process_lane && !lane_is_inside(process_lane);
-}
-
-NETLOG_NOINLINE void process_count_any(int point, const struct netlog_key *key,
-				       const struct netlog_increment *increment)
-{
-	if (unlikely(!can_count()))
-		process_count_aside(increment->packets, increment->bytes);
-	else
-		lane_count_one(process_lane, point, key, increment);
+	return own_lane && !lane_is_inside(own_lane);
 }
 
 struct netlog_lane *process_enter(void)
 {
 	if (!can_count())
 		return NULL;
-	lane_enter(process_lane);
-	return process_lane;
+	lane_enter(own_lane);
+	return own_lane;
 }
 
 void process_leave(struct netlog_lane *lane)
 {
 	/* It may wake the poller, which does not fail. */
 	lane_leave(lane);
+}
+
+void process_count(int point, const struct netlog_key *key,
+		   const struct netlog_increment *increment)
+{
+	struct netlog_lane *lane = process_enter();
+
+	if (!lane) {
+		process_count_aside(increment->packets, increment->bytes);
+		return;
+	}
+	lane_add(lane, point, key, increment);
+	process_leave(lane);
 }
 
 void process_count_aside(uint64_t packets, uint64_t bytes)

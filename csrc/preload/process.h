@@ -27,29 +27,22 @@
 /* The descriptor of the meter, which is not the program's to close; -1: none. */
 extern int process_hidden_fd;
 
-/* The lane of this thread; NULL: none yet. In a fork that nobody has told of, its memory is wiped:
- * no connection came last there. */
-extern __thread struct netlog_lane *process_lane;
+/* The lane of this thread, if it has one that relies on the poller's barriers; else NULL. In a fork
+ * that nobody has told of, its memory is wiped: no connection came last there. */
+extern __thread struct netlog_lane *process_relying_lane;
 
-/* The same for any connection, and any state of the process. */
-void process_count_any(int point, const struct netlog_key *key,
-		       const struct netlog_increment *increment);
-
-/* Counts one packet, or super-packet, of a known connection. */
-NETLOG_INLINE void process_count(int point, const struct netlog_key *key, int version,
-				 const struct netlog_increment *increment)
+/* Counts one packet of the connection that came last, and nothing else: false, nothing happened. */
+NETLOG_INLINE bool process_count_last(int point, const struct netlog_key *key, int version,
+				      enum netlog_direction direction, uint64_t bytes)
 {
-	struct netlog_lane *lane = process_lane;
+	struct netlog_lane *lane = process_relying_lane;
 
-	if (unlikely(!lane || !lane_count_last(lane, point, key, version, increment))) {
-		/* Copies, so that the others can live in registers. */
-		const struct netlog_key any = *key;
-		const struct netlog_increment added = *increment;
-
-		process_count_any(point, &any, &added);
-	}
+	return likely(lane) && lane_count_last(lane, point, key, version, direction, bytes);
 }
 
+/* Counts one packet, or super-packet, of any known connection. */
+void process_count(int point, const struct netlog_key *key,
+		   const struct netlog_increment *increment);
 /* The lane of this thread, entered, for what is not one such; NULL: count aside. */
 struct netlog_lane *process_enter(void);
 void process_leave(struct netlog_lane *lane);
