@@ -22,8 +22,8 @@ struct netlog_lane {
 	struct netlog_record *last[NETLOG_POINTS];
 	struct netlog_meter *meter;
 	struct netlog_table *live; /* the tables of the live bank, by point */
-	bool relies; /* on barriers that the poller asks for; see lane_count_last() */
-	bool woken; /* the poller was woken in this epoch */
+	bool relies;               /* on barriers that the poller asks for; see lane_count_last() */
+	bool woken;                /* the poller was woken in this epoch */
 	/* 1 while a thread of this process has the lane, or looks whether it may. acq_rel. */
 	uint64_t claimed;
 	struct netlog_table tables[NETLOG_BANKS][NETLOG_POINTS];
@@ -36,10 +36,10 @@ struct netlog_meter {
 	struct netlog_secret secret;         /* likewise */
 	uint32_t lane_count;
 	int fd; /* of the region's file, whose locks are ours; -1: the region is in no file */
-	pid_t attached; /* a fork has our locks without being us */
-	bool polls;     /* may swap, drain and clear */
+	pid_t attached;     /* a fork has our locks without being us */
+	bool polls;         /* may swap, drain and clear */
 	bool asks_barriers; /* as checked, likewise */
-	bool relies;    /* lanes that are acquired from now on rely on barriers */
+	bool relies;        /* lanes that are acquired from now on rely on barriers */
 	uint32_t wakes_seen;
 	netlog_count_packets_fn *count_packets;
 	struct netlog_lane *lanes;

@@ -102,10 +102,8 @@ static ssize_t receive_message(const struct functions *by)
 {
 	struct sockaddr_in from;
 	struct iovec piece = {.iov_base = packet, .iov_len = sizeof(packet)};
-	struct msghdr message = {.msg_name = &from,
-				 .msg_namelen = sizeof(from),
-				 .msg_iov = &piece,
-				 .msg_iovlen = 1};
+	struct msghdr message = {
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &piece, .msg_iovlen = 1};
 
 	return by->recvmsg(receiver, &message, 0);
 }
@@ -137,8 +135,8 @@ static void fill_socket(void)
 /* An IPv4 packet to nobody, which the kernel drops after it has looked for a way. */
 static void make_packet(void)
 {
-	static const uint8_t header[] = {0x45, 0, 1,   0,  0, 0, 0,   0, 64, 17, 0, 0, 100, 64,
-					 0,    9, 203, 0, 113, 9, 4,  0, 0,  9,  0, 236};
+	static const uint8_t header[] = {0x45, 0, 1, 0,   0, 0,   0, 0, 64, 17, 0, 0, 100,
+					 64,   0, 9, 203, 0, 113, 9, 4, 0,  0,  9, 0, 236};
 
 	memcpy(packet, header, sizeof(header));
 }
@@ -154,14 +152,10 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	{"read-tun", read_tun, fill_tun},
-	{"write-tun", write_tun, make_packet},
-	{"sendto", send_to, nothing},
-	{"recvfrom", receive_from, fill_socket},
-	{"send", send_connected, nothing},
-	{"recv", receive_connected, fill_socket},
-	{"sendmsg", send_message, nothing},
-	{"recvmsg", receive_message, fill_socket},
+	{"read-tun", read_tun, fill_tun},    {"write-tun", write_tun, make_packet},
+	{"sendto", send_to, nothing},        {"recvfrom", receive_from, fill_socket},
+	{"send", send_connected, nothing},   {"recv", receive_connected, fill_socket},
+	{"sendmsg", send_message, nothing},  {"recvmsg", receive_message, fill_socket},
 	{"read-other", read_other, nothing},
 };
 
@@ -199,7 +193,8 @@ static void open_all(void)
 	any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	behind_tun = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(9)};
 	behind_tun.sin_addr.s_addr = inet_addr("100.64.0.9");
-	if (ioctl(tun, TUNSETIFF, &request) || setsockopt(receiver, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) ||
+	if (ioctl(tun, TUNSETIFF, &request) ||
+	    setsockopt(receiver, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) ||
 	    bind(receiver, (struct sockaddr *)&any, sizeof(any)) ||
 	    getsockname(receiver, (struct sockaddr *)&receivers, &length) ||
 	    connect(connected, (struct sockaddr *)&behind_tun, sizeof(behind_tun)))
@@ -235,7 +230,8 @@ int main(int argc, char **argv)
 	look_up(&bare, dlopen("libc.so.6", RTLD_NOLOAD | RTLD_NOW));
 	open_all();
 	/* None of the tunnel's. */
-	other = kind->call == read_other ? open("/dev/null", O_RDWR) : socket(AF_INET, SOCK_DGRAM, 0);
+	other = kind->call == read_other ? open("/dev/null", O_RDWR)
+					 : socket(AF_INET, SOCK_DGRAM, 0);
 	for (int i = 0; i < 2 * blocks; i++) {
 		/* Each is the first of its pair in every second one. */
 		int which = (i ^ i >> 1) & 1;
@@ -247,7 +243,10 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < blocks; i++)
 		took[2][i] = took[0][i] - took[1][i];
-	double d = median(took[2], blocks), h=median(took[0], blocks), b=median(took[1], blocks);
-	printf("%.2f %.2f %.2f  best: %.2f  p10 %.2f p25 %.2f\n", h,b,d, took[0][0]-took[1][0], took[0][blocks/10]-took[1][blocks/10], took[0][blocks/4]-took[1][blocks/4]);
+	double d = median(took[2], blocks), h = median(took[0], blocks),
+	       b = median(took[1], blocks);
+	printf("%.2f %.2f %.2f  best: %.2f  p10 %.2f p25 %.2f\n", h, b, d, took[0][0] - took[1][0],
+	       took[0][blocks / 10] - took[1][blocks / 10],
+	       took[0][blocks / 4] - took[1][blocks / 4]);
 	return 0;
 }

@@ -32,8 +32,8 @@ NETLOG_INLINE void describe(int fd, uint32_t word, const void *address, socklen_
 	/* What a stream is told to send to is ignored. */
 	if (word & SOCK_STREAMS || !remote_from(address, length, &remote))
 		remote = word & SOCK_HAS_PEER ? descriptor_sockets[fd].peer : remote_nobody();
-	seen->key = (struct netlog_key){
-		.dst = {remote.address[0], remote.address[1]}, .tail = remote.tail};
+	seen->key = (struct netlog_key){.dst = {remote.address[0], remote.address[1]},
+					.tail = remote.tail};
 	seen->increment = (struct netlog_increment){
 		.packets = 1, .direction = direction, .bytes = (uint32_t)bytes};
 }
@@ -93,8 +93,8 @@ static NETLOG_RARE ssize_t observe_rare(int fd, uint32_t word, const void *addre
 }
 
 /* Nearly always the socket is known, and the remote is the one that came last. */
-NETLOG_OFTEN ssize_t observe_datagram(int fd, uint32_t word, const void *address, socklen_t length, size_t bytes,
-			 enum netlog_direction direction)
+NETLOG_OFTEN ssize_t observe_datagram(int fd, uint32_t word, const void *address, socklen_t length,
+				      size_t bytes, enum netlog_direction direction)
 {
 	const uint32_t asked = SOCK_KNOWN | SOCK_COUNTED | SOCK_STREAMS | SOCK_SEGMENTS;
 	struct seen seen;

@@ -148,8 +148,7 @@ void descriptor_connected(int fd)
 	uint32_t word = descriptor_word(fd);
 
 	if ((word & WORD_KIND) == WORD_SOCK && !process_is_vforked())
-		(void)compare_exchange_32(&descriptors.words[fd], word,
-					  word & SOCK_MADE);
+		(void)compare_exchange_32(&descriptors.words[fd], word, word & SOCK_MADE);
 }
 
 void descriptors_choose_ports(const char *ports)

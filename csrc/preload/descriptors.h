@@ -127,8 +127,8 @@ NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct rem
 		return false;
 	remote->address[0] = load_64(&in6->sin6_addr);
 	remote->address[1] = load_64(in6->sin6_addr.s6_addr + 8);
-	remote->tail = remote_tail(ntohs(in6->sin6_port),
-				   IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6);
+	remote->tail =
+		remote_tail(ntohs(in6->sin6_port), IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6);
 	return true;
 }
 

@@ -26,7 +26,7 @@ NETLOG_INLINE bool is_sock(uint32_t word)
 
 /* What the plain calls moved; the result again, so that a hook ends with this call. */
 NETLOG_INLINE ssize_t moved(int fd, uint32_t word, const void *data, ssize_t n,
-		     enum netlog_direction on_tun, enum netlog_direction on_sock)
+			    enum netlog_direction on_tun, enum netlog_direction on_sock)
 {
 	if (likely(n > 0 && is_tun(word)))
 		return observe_packet(word, data, (size_t)n, on_tun);
@@ -104,8 +104,8 @@ HOOK_OFTEN ssize_t writev(int fd, const struct iovec *vectors, int n)
 }
 
 /* After a call on a socket that can name the other end; likewise. */
-NETLOG_INLINE ssize_t exchanged(int fd, uint32_t word, const void *address, socklen_t length, ssize_t n,
-			 enum netlog_direction direction)
+NETLOG_INLINE ssize_t exchanged(int fd, uint32_t word, const void *address, socklen_t length,
+				ssize_t n, enum netlog_direction direction)
 {
 	if (likely(n >= 0 && is_sock(word)))
 		return observe_datagram(fd, word, address, length, (size_t)n, direction);
@@ -147,7 +147,7 @@ static socklen_t written(socklen_t room, const socklen_t *length)
 
 /* After a recvfrom that had so much room for an address. */
 NETLOG_INLINE ssize_t received(int fd, uint32_t word, const void *address, socklen_t room,
-			const socklen_t *length, ssize_t n)
+			       const socklen_t *length, ssize_t n)
 {
 	if (unlikely(n < 0))
 		return n;
@@ -155,7 +155,7 @@ NETLOG_INLINE ssize_t received(int fd, uint32_t word, const void *address, sockl
 }
 
 HOOK_OFTEN ssize_t recvfrom(int fd, void *data, size_t n, int flags, __SOCKADDR_ARG address,
-		      socklen_t *length)
+			    socklen_t *length)
 {
 	uint32_t word = descriptor_word(fd);
 
@@ -168,7 +168,7 @@ HOOK_OFTEN ssize_t recvfrom(int fd, void *data, size_t n, int flags, __SOCKADDR_
 }
 
 HOOK_OFTEN ssize_t __recvfrom_chk(int fd, void *data, size_t n, size_t size, int flags,
-			    __SOCKADDR_ARG address, socklen_t *length)
+				  __SOCKADDR_ARG address, socklen_t *length)
 {
 	uint32_t word = descriptor_word(fd);
 
@@ -180,8 +180,8 @@ HOOK_OFTEN ssize_t __recvfrom_chk(int fd, void *data, size_t n, size_t size, int
 			NEXT(__recvfrom_chk)(fd, data, n, size, flags, address, length));
 }
 
-HOOK_OFTEN ssize_t sendto(int fd, const void *data, size_t n, int flags, __CONST_SOCKADDR_ARG address,
-		    socklen_t length)
+HOOK_OFTEN ssize_t sendto(int fd, const void *data, size_t n, int flags,
+			  __CONST_SOCKADDR_ARG address, socklen_t length)
 {
 	uint32_t word = descriptor_word(fd);
 
@@ -222,7 +222,7 @@ HOOK_OFTEN ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 }
 
 HOOK_OFTEN int recvmmsg(int fd, struct mmsghdr *messages, unsigned int n, int flags,
-		  struct timespec *timeout)
+			struct timespec *timeout)
 {
 	uint32_t word = descriptor_word(fd);
 	int got = NEXT(recvmmsg)(fd, messages, n, flags, timeout);

@@ -42,8 +42,7 @@ static struct alive no_page;
 static struct alive *alive = &no_page;
 static pthread_key_t at_thread_end;
 
-__thread struct netlog_lane *process_relying_lane;
-static __thread struct netlog_lane *own_lane;
+__thread struct process_thread process_thread;
 static __thread uint32_t refusals; /* packets until a lane is asked for again */
 static __thread bool taking;
 
@@ -88,15 +87,14 @@ static void begin_as_fork(void)
 	/* Another library's handler came first, and counted. */
 	if (load_relaxed(&alive->pid) == (uint64_t)getpid())
 		return;
-	process_relying_lane = own_lane = NULL;
+	process_thread.lane = NULL;
+	process_thread.alive = NULL;
 	taking = false;
 	refusals = 0;
 	store_relaxed(&alive->pid, (uint64_t)getpid());
 	if (!meter)
 		return;
 	netlog_meter_rely(meter);
-	/* Its memory was wiped. */
-	netlog_meter_place(meter);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", process_hidden_fd);
 	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
 	int hidden = fd < 0 ? -1 : hide(fd);
@@ -119,9 +117,10 @@ static void begin_as_fork(void)
 static void end_thread(void *unused)
 {
 	(void)unused;
-	if (own_lane && load_relaxed(&alive->pid)) {
-		netlog_lane_release(own_lane);
-		process_relying_lane = own_lane = NULL;
+	if (process_thread.lane && load_relaxed(&alive->pid)) {
+		netlog_lane_release(process_thread.lane);
+		process_thread.lane = NULL;
+		process_thread.alive = NULL;
 	}
 }
 
@@ -135,10 +134,12 @@ static void take_lane(void)
 		return;
 	}
 	if (!netlog_meter_acquire_lane(meter, &lane)) {
-		own_lane = lane;
-		process_relying_lane = lane->relies ? lane : NULL;
+		/* Nobody uses the meter's view of it meanwhile. */
+		process_thread.view = *lane;
+		process_thread.lane = lane;
+		process_thread.alive = lane->relies ? &alive->pid : NULL;
 		/* Any value but NULL: end_thread() is called for it. */
-		(void)pthread_setspecific(at_thread_end, &own_lane);
+		(void)pthread_setspecific(at_thread_end, &process_thread);
 	} else {
 		refusals = PACKETS_BETWEEN_ASKING;
 	}
@@ -152,7 +153,7 @@ static bool can_count(void)
 		return false;
 	if (unlikely(!load_relaxed(&alive->pid)))
 		begin_as_fork();
-	if (unlikely(!own_lane)) {
+	if (!process_thread.lane) {
 		/* A signal handler must not take another one meanwhile. */
 		if (taking)
 			return false;
@@ -160,15 +161,15 @@ static bool can_count(void)
 		take_lane();
 		taking = false;
 	}
-	return own_lane && !lane_is_inside(own_lane);
+	return process_thread.lane && !lane_is_inside(&process_thread.view);
 }
 
 struct netlog_lane *process_enter(void)
 {
 	if (!can_count())
 		return NULL;
-	lane_enter(own_lane);
-	return own_lane;
+	lane_enter(&process_thread.view);
+	return &process_thread.view;
 }
 
 void process_leave(struct netlog_lane *lane)
@@ -227,38 +228,13 @@ void process_move_hidden(void)
 	(void)NEXT(close)(old);
 }
 
-/* Memory that is zero in every fork, also in one that runs no handlers; NULL: there is none. */
-static void *map_wiped(size_t bytes)
-{
-	void *page =
-		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (page == MAP_FAILED)
-		return NULL;
-	(void)madvise(page, bytes, MADV_WIPEONFORK);
-	return page;
-}
-
-/* Moves the lanes to where a fork finds nothing of them: so process_count() need not ask. */
-static int move_lanes(void)
-{
-	struct netlog_lane *lanes = map_wiped(meter->lane_count * sizeof(*lanes));
-
-	if (!lanes)
-		return -ENOMEM;
-	free(meter->lanes);
-	meter->lanes = lanes;
-	netlog_meter_place(meter);
-	return 0;
-}
-
 static void attach(const char *path)
 {
 	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return;
-	if (!netlog_meter_attach(fd, &meter) && !move_lanes()) {
+	if (!netlog_meter_attach(fd, &meter)) {
 		int hidden = hide(meter->fd);
 
 		if (hidden >= 0) {
@@ -281,10 +257,13 @@ __attribute__((constructor)) static void begin(void)
 	next_look_up();
 	if (!path || pthread_key_create(&at_thread_end, end_thread))
 		return;
-	struct alive *wiped = map_wiped(sizeof(*wiped));
+	void *page =
+		mmap(NULL, NETLOG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (wiped)
-		alive = wiped;
+	if (page != MAP_FAILED) {
+		(void)madvise(page, NETLOG_PAGE, MADV_WIPEONFORK);
+		alive = page;
+	}
 	alive->pid = (uint64_t)getpid();
 	attach(path);
 	if (meter) {

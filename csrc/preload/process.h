@@ -27,17 +27,28 @@
 /* The descriptor of the meter, which is not the program's to close; -1: none. */
 extern int process_hidden_fd;
 
-/* The lane of this thread, if it has one that relies on the poller's barriers; else NULL. In a fork
- * that nobody has told of, its memory is wiped: no connection came last there. */
-extern __thread struct netlog_lane *process_relying_lane;
+/* What a thread counts with. Its view of its lane stands here, where a hook is at it in one step.
+ */
+struct process_thread {
+	struct netlog_lane
+		*lane; /* the meter's view, for giving the lane back; NULL: it has none */
+	/* Points to 0 in a fork that nobody has told of; NULL: no lane that relies on the poller's
+	 * barriers. */
+	const uint64_t *alive;
+	struct netlog_lane view;
+};
+
+extern __thread struct process_thread process_thread;
 
 /* Counts one packet of the connection that came last, and nothing else: false, nothing happened. */
 NETLOG_INLINE bool process_count_last(int point, const struct netlog_key *key, int version,
 				      enum netlog_direction direction, uint64_t bytes)
 {
-	struct netlog_lane *lane = process_relying_lane;
+	struct process_thread *thread = &process_thread;
 
-	return likely(lane) && lane_count_last(lane, point, key, version, direction, bytes);
+	/* relaxed: it says 0 from the fork on, or never. */
+	return likely(thread->alive && load_relaxed(thread->alive)) &&
+	       lane_count_last(&thread->view, point, key, version, direction, bytes);
 }
 
 /* Counts one packet, or super-packet, of any known connection. */
