@@ -243,10 +243,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < blocks; i++)
 		took[2][i] = took[0][i] - took[1][i];
-	double d = median(took[2], blocks), h = median(took[0], blocks),
-	       b = median(took[1], blocks);
-	printf("%.2f %.2f %.2f  best: %.2f  p10 %.2f p25 %.2f\n", h, b, d, took[0][0] - took[1][0],
-	       took[0][blocks / 10] - took[1][blocks / 10],
-	       took[0][blocks / 4] - took[1][blocks / 4]);
+	printf("%.2f %.2f %.2f\n", median(took[0], blocks), median(took[1], blocks),
+	       median(took[2], blocks));
 	return 0;
 }
