@@ -5,8 +5,8 @@ library and past it, in turns, on a TUN and on UDP sockets in a namespace that t
 Nobody sends but the program itself. What is measured is the median of the differences between
 neighbours; the ratio is that of the two calls.
 
-Of OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or neither,
-in turns, and one TCP connection of iperf3 through it.
+Of OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or
+neither, in turns, and one TCP connection of iperf3 through it.
 """
 
 import contextlib

@@ -195,8 +195,15 @@ void netlog_meter_read_aside(const struct netlog_meter *meter, struct netlog_asi
 
 	aside->processes = load_relaxed(&shared->processes);
 	aside->tuns = load_relaxed(&shared->tuns);
-	aside->uncounted_packets = load_relaxed(&shared->uncounted_packets);
-	aside->uncounted_bytes = load_relaxed(&shared->uncounted_bytes);
+	aside->laneless_packets = aside->laneless_bytes = 0;
+	for (int point = 0; point < NETLOG_POINTS; point++) {
+		for (int direction = 0; direction < 2; direction++) {
+			aside->laneless_packets +=
+				load_relaxed(&meter->region->laneless.packets[point][direction]);
+			aside->laneless_bytes +=
+				load_relaxed(&meter->region->laneless.bytes[point][direction]);
+		}
+	}
 	aside->far_descriptors = load_relaxed(&shared->far_descriptors);
 }
 

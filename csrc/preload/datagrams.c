@@ -165,7 +165,7 @@ void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, uns
 		if (likely(lane))
 			lane_add(lane, NETLOG_SOCK, &seen.key, &seen.increment);
 		else
-			process_count_aside(seen.increment.packets, seen.increment.bytes);
+			process_count_laneless(NETLOG_SOCK, &seen.increment);
 	}
 	if (likely(lane))
 		process_leave(lane);

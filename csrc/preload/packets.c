@@ -28,7 +28,7 @@ static void count_unattributed(int reason, const struct netlog_increment *increm
 	struct netlog_lane *lane = process_enter();
 
 	if (!lane) {
-		process_count_aside(increment->packets, increment->bytes);
+		process_count_laneless(NETLOG_TUN, increment);
 		return;
 	}
 	netlog_table_add_unattributed(&lane->live[NETLOG_TUN], reason, increment);

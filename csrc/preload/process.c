@@ -184,19 +184,21 @@ void process_count(int point, const struct netlog_key *key,
 	struct netlog_lane *lane = process_enter();
 
 	if (!lane) {
-		process_count_aside(increment->packets, increment->bytes);
+		process_count_laneless(point, increment);
 		return;
 	}
 	lane_add(lane, point, key, increment);
 	process_leave(lane);
 }
 
-void process_count_aside(uint64_t packets, uint64_t bytes)
+void process_count_laneless(int point, const struct netlog_increment *increment)
 {
+	uint32_t direction = increment->direction;
+
 	if (!meter)
 		return;
-	add_relaxed(&meter->region->aside.uncounted_packets, packets);
-	add_relaxed(&meter->region->aside.uncounted_bytes, bytes);
+	add_relaxed(&meter->region->laneless.packets[point][direction], increment->packets);
+	add_relaxed(&meter->region->laneless.bytes[point][direction], increment->bytes);
 }
 
 void process_note_tun(void)

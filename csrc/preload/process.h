@@ -7,10 +7,11 @@
  * hooks keep the program from closing it.
  *
  * A fork opens the file anew at once (through /proc), since locks must not be shared; where it can
- * not, what it moves is not counted but added up aside.
+ * not, it has no lanes.
  *
- * Each thread takes a lane with its first packet and gives it back when it ends. A thread without a
- * lane, or a signal handler that interrupts the counting, adds up aside too. Nothing ever waits.
+ * Each thread takes a lane with its first packet and gives it back when it ends. What a thread
+ * without a lane moves, or a signal handler that interrupts the counting, is counted without its
+ * connection, by additions that are atomic. Nothing ever waits.
  *
  * Threads: any. Errors: none reach the program; errno is the caller's to keep.
  */
@@ -54,11 +55,11 @@ NETLOG_INLINE bool process_count_last(int point, const struct netlog_key *key, i
 /* Counts one packet, or super-packet, of any known connection. */
 void process_count(int point, const struct netlog_key *key,
 		   const struct netlog_increment *increment);
-/* The lane of this thread, entered, for what is not one such; NULL: count aside. */
+/* The lane of this thread, entered, for what is not one such; NULL: it has none. */
 struct netlog_lane *process_enter(void);
 void process_leave(struct netlog_lane *lane);
-/* What could not be counted. */
-void process_count_aside(uint64_t packets, uint64_t bytes);
+/* What has no lane: counted without its connection. */
+void process_count_laneless(int point, const struct netlog_increment *increment);
 /* A TUN was opened: takes a lane, so that the first packet need not wait for its pages. */
 void process_note_tun(void);
 /* A descriptor that would be ours is beyond the table. */

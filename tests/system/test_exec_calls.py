@@ -264,7 +264,7 @@ def test_rights_given_up(meter: Meter) -> None:
 
 
 def test_more_threads_than_lanes(meter: Meter) -> None:
-    """A thread that ends gives its lane back; what one without a lane moves is counted aside."""
+    """A thread that ends gives its lane back; one without a lane counts without connections."""
     tun, _ = ran(
         meter,
         """
@@ -282,8 +282,8 @@ def test_more_threads_than_lanes(meter: Meter) -> None:
         """,
     )
     aside = read_aside(meter)
-    assert (aside.uncounted_packets, aside.uncounted_bytes) == (2, 2 * 38)
-    assert tun == (0, 0, 12, 12 * 38)
+    assert (aside.laneless_packets, aside.laneless_bytes) == (2, 2 * 38)
+    assert tun == (0, 0, 14, 14 * 38)
 
 
 def test_datagrams(meter: Meter) -> None:
@@ -423,8 +423,8 @@ def test_excluded_peers(meter: Meter) -> None:
     assert taken(meter)[1] == (3, 201, 0, 0)
 
 
-def test_a_fork_that_can_not_open_the_meter_says_so(meter: Meter) -> None:
-    """Without /proc a fork has no lane: what it moves is told aside, and its parent's is right."""
+def test_a_fork_that_can_not_open_the_meter_counts(meter: Meter) -> None:
+    """Without /proc a fork has no lane: what it moves has no connection, and its parent's is right."""
     tun, _ = ran(
         meter,
         """
@@ -437,8 +437,8 @@ def test_a_fork_that_can_not_open_the_meter_says_so(meter: Meter) -> None:
         tun.write(packet(20))
         """,
     )
-    assert tun == (0, 0, 1, 48)
-    assert read_aside(meter).uncounted_packets == 1
+    assert tun == (0, 0, 2, 38 + 48)
+    assert read_aside(meter).laneless_packets == 1
 
 
 def test_programs_without_a_tun_count_nothing(meter: Meter) -> None:
