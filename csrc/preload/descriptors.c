@@ -288,6 +288,7 @@ void descriptor_inherit(int fd)
 	int family = 0, type = 0;
 	socklen_t length = sizeof(int);
 
+	descriptor_forget(fd);
 	if (fstat(fd, &status)) {
 		errno = saved;
 		return;
@@ -300,4 +301,25 @@ void descriptor_inherit(int fd)
 		descriptor_set_socket(fd, family, type);
 	}
 	errno = saved;
+}
+
+void descriptors_received(const struct msghdr *message)
+{
+	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR wants it so */
+	uint32_t tuns = load_relaxed_32(&descriptors.tuns);
+
+	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
+	     control = CMSG_NXTHDR(header, control)) {
+		if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; CMSG_LEN(at + sizeof(int)) <= control->cmsg_len;
+		     at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(control) + at, sizeof(fd));
+			descriptor_inherit(fd);
+		}
+	}
+	if (load_relaxed_32(&descriptors.tuns) > tuns)
+		process_note_tun();
 }

@@ -90,8 +90,10 @@ void descriptor_set_segment_bytes(int fd, int bytes);
 void descriptor_connected(int fd);
 /* Asks the kernel about a socket that has traffic; its word, with SOCK_KNOWN. */
 uint32_t descriptor_ask_socket(int fd, uint32_t word);
-/* One that was there when the program began: looks at it. */
+/* One that was there when the program began, or came from elsewhere: looks at it. */
 void descriptor_inherit(int fd);
+/* Those that came with a message (SCM_RIGHTS). */
+void descriptors_received(const struct msghdr *message);
 
 NETLOG_INLINE uint32_t descriptor_know_socket(int fd, uint32_t word)
 {

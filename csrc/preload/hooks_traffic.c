@@ -112,12 +112,54 @@ NETLOG_INLINE ssize_t exchanged(int fd, uint32_t word, const void *address, sock
 	return n;
 }
 
+/* Whether only a name says who sends to a socket; `word` is then what is known of it. */
+NETLOG_INLINE bool needs_name(int fd, uint32_t *word)
+{
+	/* A stream has a peer. */
+	if (likely(*word & (SOCK_HAS_PEER | SOCK_STREAMS)) || !is_sock(*word))
+		return false;
+	*word = descriptor_know_socket(fd, *word);
+	return (*word & (SOCK_COUNTED | SOCK_HAS_PEER)) == SOCK_COUNTED;
+}
+
+/* A recv or recvfrom that asks for no name. To the kernel they are one system call, which writes to
+ * the same places; so the program sees no difference. A read would become another system call, for
+ * which a filter of the program's might end it. */
+static NETLOG_NOINLINE ssize_t receive_named(int fd, uint32_t word, void *data, size_t n, int flags)
+{
+	struct sockaddr_storage from;
+	socklen_t length = sizeof(from);
+	ssize_t got = NEXT(recvfrom)(fd, data, n, flags, (struct sockaddr *)&from, &length);
+
+	return exchanged(fd, word, &from, length, got, NETLOG_RX);
+}
+
+/* Likewise. What the kernel tells in the header beside a name is passed on. */
+static NETLOG_NOINLINE ssize_t receive_message_named(int fd, uint32_t word, struct msghdr *message,
+						     int flags)
+{
+	struct sockaddr_storage from;
+	struct msghdr named = *message;
+
+	named.msg_name = &from;
+	named.msg_namelen = sizeof(from);
+	ssize_t got = NEXT(recvmsg)(fd, &named, flags);
+
+	if (got < 0)
+		return got;
+	message->msg_controllen = named.msg_controllen;
+	message->msg_flags = named.msg_flags;
+	return observe_message(fd, word, &named, (size_t)got, NETLOG_RX);
+}
+
 HOOK_OFTEN ssize_t recv(int fd, void *data, size_t n, int flags)
 {
 	uint32_t word = descriptor_word(fd);
 
 	if (likely(!word || flags & NO_TRAFFIC))
 		return NEXT(recv)(fd, data, n, flags);
+	if (unlikely(needs_name(fd, &word)))
+		return receive_named(fd, word, data, n, flags);
 	return exchanged(fd, word, NULL, 0, NEXT(recv)(fd, data, n, flags), NETLOG_RX);
 }
 
@@ -161,6 +203,8 @@ HOOK_OFTEN ssize_t recvfrom(int fd, void *data, size_t n, int flags, __SOCKADDR_
 
 	if (likely(!word || flags & NO_TRAFFIC))
 		return NEXT(recvfrom)(fd, data, n, flags, address, length);
+	if (unlikely(!address.__sockaddr__) && needs_name(fd, &word))
+		return receive_named(fd, word, data, n, flags);
 	socklen_t room = length ? *length : 0;
 
 	return received(fd, word, address.__sockaddr__, room, length,
@@ -195,8 +239,15 @@ HOOK_OFTEN ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
 	uint32_t word = descriptor_word(fd);
 
-	if (likely(!word || flags & NO_TRAFFIC || !is_sock(word)))
-		return NEXT(recvmsg)(fd, message, flags);
+	if (unlikely(!word || flags & NO_TRAFFIC || !is_sock(word))) {
+		ssize_t other = NEXT(recvmsg)(fd, message, flags);
+
+		if (unlikely(other >= 0 && message->msg_controllen))
+			descriptors_received(message);
+		return other;
+	}
+	if (unlikely(!message->msg_name) && needs_name(fd, &word))
+		return receive_message_named(fd, word, message, flags);
 	socklen_t room = message->msg_namelen;
 	ssize_t got = NEXT(recvmsg)(fd, message, flags);
 
@@ -227,6 +278,8 @@ HOOK_OFTEN int recvmmsg(int fd, struct mmsghdr *messages, unsigned int n, int fl
 	uint32_t word = descriptor_word(fd);
 	int got = NEXT(recvmmsg)(fd, messages, n, flags, timeout);
 
+	for (int i = 0; unlikely(!word) && i < got; i++)
+		descriptors_received(&messages[i].msg_hdr);
 	if (unlikely(word) && got > 0 && !(flags & NO_TRAFFIC) && is_sock(word))
 		observe_messages(fd, word, messages, (unsigned int)got, NETLOG_RX);
 	return got;

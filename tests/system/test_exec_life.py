@@ -1,7 +1,7 @@
 """`netlog exec`: what is killed, ten times each, under traffic, and what becomes of the counts.
 
-The meter lies in a file. The first test is that of netlog alone; what is killed in the others is the
-daemon, alone or with netlog before or after it.
+The meter lies in a file. The first test is that of netlog alone; what is killed in the others is
+the daemon, alone or with netlog before or after it.
 """
 
 import contextlib
