@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 
 
 def endpoints(meter: Meter) -> dict[int, tuple[int, int]]:
-    """tx and rx packets by the remote's port; all writers rest."""
+    """Tx and rx packets by the remote's port; all writers rest."""
     rows = meter.snapshot(timeout_s=20).sock
     meter.clear()
     return {int(r["dst_port"]): (int(r["tx_packets"]), int(r["rx_packets"])) for r in rows}
