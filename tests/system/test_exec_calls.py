@@ -66,7 +66,8 @@ def test_descriptors_come_and_go(meter: Meter) -> None:
         """
         tun = Tun()
         for copy in (os.dup(tun.fd), os.dup2(tun.fd, 200),
-                     os.dup2(tun.fd, 201, inheritable=False), fcntl.fcntl(tun.fd, fcntl.F_DUPFD, 300),
+                     os.dup2(tun.fd, 201, inheritable=False),
+                     fcntl.fcntl(tun.fd, fcntl.F_DUPFD, 300),
                      fcntl.fcntl(tun.fd, fcntl.F_DUPFD_CLOEXEC, 400)):
             os.write(copy, packet(10))
             os.close(copy)
