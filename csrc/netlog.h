@@ -95,8 +95,8 @@ struct netlog_unattributed {
 
 /* What writers of other processes have to say beside their counts; since the meter was made. */
 struct netlog_aside {
-	uint64_t processes;         /* that attached in order to count */
-	uint64_t tuns;              /* that they opened */
+	uint64_t processes;        /* that attached in order to count */
+	uint64_t tuns;             /* that they opened */
 	uint64_t laneless_packets; /* that crossed while their thread had no lane: unattributed */
 	uint64_t laneless_bytes;
 	uint64_t far_descriptors; /* that were opened beyond the numbers which are watched */
