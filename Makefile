@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench instructions lint clean needs needs-tun needs-ip
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -72,8 +72,14 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
 		-k "not selftest and not leaks and not readme and not killed and not test_exec"
 
-bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
+bench: needs $(VENV)/.built $(VENV)/.bench ## measure, print one table, keep bench/results/bench.json
 	$(BIN)/python -m bench
+
+bench-curve: needs $(VENV)/.built $(VENV)/.bench ## measure what the curves show, by connections
+	$(BIN)/python -m bench --curve
+
+bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements into docs/figures
+	$(BIN)/python -m bench.report
 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
