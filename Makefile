@@ -17,7 +17,7 @@ SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard 
 .PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 build: needs $(VENV)/.built ## the package, in .venv
 
