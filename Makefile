@@ -88,7 +88,7 @@ lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p netlog -m netlog_command
-	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
 
 clean: ## what was built, and .venv

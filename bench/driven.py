@@ -4,6 +4,7 @@ The protocol is that of tables/drive.h and goring/. A program makes the same pac
 the same seed, which a checksum shows.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -52,6 +53,7 @@ def go_program(name: str) -> Path:
     return _built(command, target, BENCH / name, GO_BUILD_TIMEOUT_S)
 
 
+@functools.cache
 def table_program(
     source: str, package: str, *options: str, libraries: tuple[str, ...] = ()
 ) -> Path:

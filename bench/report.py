@@ -24,7 +24,14 @@ TITLES = {
     "poll": ("A poll, swap to file", "CPU ns a connection"),
 }
 # Of a family one colour; IPv6 is dashed.
-COLOURS = {"netlog": "C0", "floor": "C7", "seed": "C3", "swap and drain": "C0", "whole poll": "C1"}
+COLOURS = {
+    "netlog": "C0",
+    "floor": "C7",
+    "copying": "C7",
+    "seed": "C3",
+    "swap and drain": "C0",
+    "whole poll": "C1",
+}
 Curves = dict[str, list[tuple[int, float]]]
 
 
@@ -79,7 +86,7 @@ def draw_curves(document: dict[str, Any], figure: str, path: Path) -> bool:
     plt.ylabel(unit)
     plt.title(title, fontsize=10)
     plt.grid(which="both", linewidth=0.3)
-    plt.legend(fontsize=7)
+    plt.legend(fontsize=7, handlelength=4)
     _save(document, path)
     return True
 
@@ -122,7 +129,7 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(arguments[0]) if arguments else FIGURES
     folder.mkdir(parents=True, exist_ok=True)
-    mpl.rcParams["svg.hashsalt"] = "netlog"
+    mpl.rcParams.update({"svg.hashsalt": "netlog", "svg.fonttype": "none"})
     drawn = 0
     for kind in ("curve", "bench"):
         results = RESULTS / f"{kind}.json"
