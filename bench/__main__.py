@@ -8,6 +8,7 @@ curve.json of bench/results, or in a file after `--output`: bench/README.md desc
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def main(argv: list[str]) -> int:
     kind = "curve" if arguments.curve else "bench"
     output: Path = arguments.output or RESULTS / f"{kind}.json"
     if not arguments.table:
+        # Whoever ends the run ends what it has started.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
         document = run(kind, arguments.names)
         output.parent.mkdir(exist_ok=True)
         output.write_text(json.dumps(document, indent=1) + "\n")

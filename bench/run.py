@@ -33,16 +33,22 @@ def files_of(kind: str) -> dict[str, Path]:
     return {path.stem.removeprefix(f"{kind}_"): path for path in sorted(BENCH.glob(f"{kind}_*.py"))}
 
 
-def _ended(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
-    """Wait for a file; an empty string, or what went wrong. A slow one may clean up first."""
-    try:
-        status = process.wait(max(timeout_s, 0.1))
-    except subprocess.TimeoutExpired:
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a file that still runs, which may first take away what it has made."""
+    if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
         process.kill()
-        process.wait()
+    process.wait()
+
+
+def _ended(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
+    """Wait for a file; an empty string, or what went wrong."""
+    try:
+        status = process.wait(max(timeout_s, 0.1))
+    except subprocess.TimeoutExpired:
+        _end(process)
         return "not finished in time"
     # 0: all passed; 1: some failed, which the report says; 5: none was there.
     return "" if status in (0, 1, 5) else f"exit status {status}"
@@ -93,8 +99,7 @@ def _run_file(path: Path, command: str, timeout_s: float) -> tuple[list[Any], li
         try:
             wrong = _ended(process, timeout_s)
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
         without = _without(report)
         if wrong:
             without.append({"bench": path.stem, "what": "failed", "why": wrong})

@@ -111,7 +111,7 @@ func cpu() time.Duration {
 
 func arguments() (version, connections, slots, passes int) {
 	if len(os.Args) != 5 {
-		log.Fatal("usage: "+os.Args[0]+" VERSION CONNECTIONS SLOTS PASSES")
+		log.Fatal("usage: " + os.Args[0] + " VERSION CONNECTIONS SLOTS PASSES")
 	}
 	for i, value := range []*int{&version, &connections, &slots, &passes} {
 		var err error
