@@ -23,6 +23,7 @@ METER = ("count*.c", "meter*.c", "poll.c", "retired.c", "table.c", "merge.c", "d
 SOURCES = [
     *sorted(BENCH.glob("*.c")),
     *(path for part in METER for path in sorted(CSRC.glob(part))),
+    CSRC / "span.c",
 ]
 HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
 
