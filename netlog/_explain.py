@@ -50,7 +50,12 @@ def explain(error: str, raw: object, table: type[msgspec.Struct]) -> str:
 
 
 def _found(path: str, raw: Any, table: type[msgspec.Struct]) -> inspect.Type:  # noqa: ANN401 - TOML
-    """The type of what a path such as `peers[0]` leads to."""
+    """The type of what a path such as `peers[0]` leads to, as far as the file decides it."""
+    return _one_of(*_walked(path, raw, table))
+
+
+def _walked(path: str, raw: Any, table: type[msgspec.Struct]) -> tuple[inspect.Type, Any]:  # noqa: ANN401 - TOML
+    """Any type that a path may lead to, and what is there."""
     kind: inspect.Type = inspect.type_info(table)
     for step in re.findall(r"[^.\[\]]+", path):
         kind = _one_of(kind, raw)
@@ -60,7 +65,7 @@ def _found(path: str, raw: Any, table: type[msgspec.Struct]) -> inspect.Type:  #
         elif isinstance(kind, inspect.VarTupleType):
             kind = kind.item_type
             raw = raw[int(step)]
-    return _one_of(kind, raw)
+    return kind, raw
 
 
 def _one_of(kind: inspect.Type, raw: Any) -> inspect.Type:  # noqa: ANN401 - TOML
@@ -82,9 +87,8 @@ def _choices(path: str, raw: object, table: type[msgspec.Struct]) -> list[object
     """What a key may be: one of some words, or of the types of a table."""
     owner, _, key = path.rpartition(".")
     if key == "type":
-        kind = _found(owner.partition("[")[0], raw, table)
-        tables = kind.item_type if isinstance(kind, inspect.VarTupleType) else kind
+        tables, _ = _walked(owner, raw, table)
         if isinstance(tables, inspect.UnionType):
-            return [getattr(each, "tag", None) for each in tables.types]
+            return [each.tag for each in tables.types if isinstance(each, inspect.StructType)]
     kind = _found(path, raw, table)
     return list(kind.values) if isinstance(kind, inspect.LiteralType) else []

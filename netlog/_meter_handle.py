@@ -92,6 +92,12 @@ class MeterHandle(Closing):
         return int(lib.netlog_meter_options_of(self._meter).max_flows)
 
     @property
+    def max_lanes(self) -> int:
+        """Threads that may count at the same time."""
+        self._check_open()
+        return int(lib.netlog_meter_options_of(self._meter).max_lanes)
+
+    @property
     def region_bytes(self) -> int:
         """Bytes of address space that the meter holds, touched or not."""
         self._check_open()

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from netlog.config import Config
 from netlog.errors import ConfigError
-from netlog.exec_config import ExecConfig
+from netlog.gateway_config import GatewayConfig
 from netlog.sink_config import HecSinkConfig, HttpJsonSinkConfig, HttpSinkConfig, RemoteSinkConfig
 
 __all__ = ["Credentials", "read_credentials"]
@@ -35,7 +34,7 @@ class Credentials:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def read_credentials(config: Config | ExecConfig, origin: str) -> tuple[Credentials, ...]:
+def read_credentials(config: GatewayConfig, origin: str) -> tuple[Credentials, ...]:
     """Read the secrets of every sink, and see whether its certificates can be read.
 
     A file that others can read is a warning, and so is a URL that is not encrypted.

@@ -58,11 +58,11 @@ def check_port(port: int) -> int:
     return port
 
 
-def split_endpoint(text: str) -> tuple[IPAddress, int]:
+def split_endpoint(text: str, *, least_port: int = 1) -> tuple[IPAddress, int]:
     """Read "a.b.c.d:port" or "[v6]:port".
 
     Raises:
-        ValueError: it has another form, or the port is 0.
+        ValueError: it has another form, or the port is below `least_port`.
     """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -70,8 +70,8 @@ def split_endpoint(text: str) -> tuple[IPAddress, int]:
         host = host[1:-1]
     if not colon or not (port.isascii() and port.isdigit()) or (":" in host) is not bracketed:
         raise ValueError(f"{text!r}: expected address:port, with an IPv6 address in brackets")
-    if not 1 <= int(port) <= MAX_PORT:
-        raise ValueError(f"{text!r}: expected a port from 1 to {MAX_PORT}")
+    if not least_port <= int(port) <= MAX_PORT:
+        raise ValueError(f"{text!r}: expected a port from {least_port} to {MAX_PORT}")
     return parse_address(host), int(port)
 
 

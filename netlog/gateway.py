@@ -6,28 +6,24 @@ The relay does not encrypt: whoever sees the underlay sees the overlay's packets
 import contextlib
 import errno
 import ipaddress
-import logging
 from dataclasses import dataclass
 
 from netlog._closing import Closing
 from netlog._values import Prefix
-from netlog.config import Config
 from netlog.devices import Device, SockDevice, TunDevice
 from netlog.errors import DeviceError, NetlogError, StateError
+from netlog.gateway_config import GatewayConfig
+from netlog.kept_meter import open_kept_meter
 from netlog.links import LinkCounters, Links
 from netlog.logger import Logger, LoggerCounters
-from netlog.meter import Meter
-from netlog.meter_device import MeterDevice
-from netlog.meter_file import remove_meter_file
 from netlog.node_file import NodeFile
 from netlog.peer_map import Peer
 from netlog.relay import Relay, RelayCounters
+from netlog.relay_config import RelayConfig
 from netlog.routes import RouterConfig
 from netlog.sinks import Sink
 
 __all__ = ["Gateway", "GatewayCounters", "peers_of", "router_of"]
-
-_log = logging.getLogger("netlog")
 
 MAX_LANES = 8
 """Two for each direction of the relay, and as many for whoever uses the devices from Python."""
@@ -36,7 +32,7 @@ RELAY_STOP_S = 5.0
 """The relay stops within 0.1 s; on a machine that is starved, it may take so long."""
 
 
-def peers_of(config: Config) -> tuple[Peer, ...]:
+def peers_of(config: GatewayConfig) -> tuple[Peer, ...]:
     """The peers of a configuration, as the relay and the logger take them."""
     return tuple(
         Peer(
@@ -48,7 +44,7 @@ def peers_of(config: Config) -> tuple[Peer, ...]:
     )
 
 
-def router_of(config: Config) -> RouterConfig:
+def router_of(config: RelayConfig) -> RouterConfig:
     """The routes by which a configuration's traffic is classified."""
     return RouterConfig(
         local_addrs=[address.host for address in config.tun.addresses],
@@ -76,7 +72,7 @@ class Gateway(Closing):
         namespace of the gateway; `stop` and `counters` may be called from any.
     """
 
-    def __init__(self, config: Config, sink: Sink) -> None:
+    def __init__(self, config: RelayConfig, sink: Sink) -> None:
         self._config = config
         self._sink = sink
         self._stack = contextlib.ExitStack()
@@ -100,7 +96,13 @@ class Gateway(Closing):
         with contextlib.ExitStack() as stack:
             config = self._config
             links = stack.enter_context(Links())
-            meter = self._open_meter(stack)
+            meter = open_kept_meter(
+                stack,
+                config.meter,
+                config.max_flows,
+                MAX_LANES,
+                lambda logger, device: self._start_logger(logger, device, device),
+            )
             tun = stack.enter_context(TunDevice.open(config.tun.name, meter=meter))
             listen = config.sock.listen
             sock = stack.enter_context(SockDevice.bind(listen.host, listen.port, meter=meter))
@@ -112,42 +114,6 @@ class Gateway(Closing):
             self._relay, self._links = relay, links
             relay.start()
             self._stack = stack.pop_all()
-
-    def _open_meter(self, stack: contextlib.ExitStack) -> Meter:
-        """A meter that goes with the process, or that of a file, with what is in it."""
-        config, path = self._config, self._config.meter
-        if path is None:
-            return stack.enter_context(Meter(config.max_flows, max_lanes=MAX_LANES))
-        try:
-            meter = Meter.attach(path, poll=True)
-        except FileNotFoundError:
-            meter = Meter.create(path, config.max_flows, max_lanes=MAX_LANES)
-        else:
-            _log.info("%s: going on where the last process stopped", path)
-            if meter.max_flows != config.max_flows:
-                meter = self._replace_meter(meter, path)
-        stack.enter_context(meter)
-        stack.callback(_remove_if_empty, meter)
-        return meter
-
-    def _replace_meter(self, old: Meter, path: str) -> Meter:
-        """Emit what is in a meter of another size, and make a new one.
-
-        Returns:
-            The new one; or the old one, if no sink has room for what is in it.
-        """
-        with contextlib.ExitStack() as stack:
-            stack.callback(old.close)
-            emptied = Logger()
-            self._start_logger(emptied, MeterDevice(old), MeterDevice(old))
-            emptied.shutdown()
-            if old.retired:
-                _log.warning("%s: stays of max_flows = %d for now", path, old.max_flows)
-                stack.pop_all()
-                return old
-            start_ns = old.period[0].end_ns + 1
-            remove_meter_file(path)
-        return Meter.create(path, self._config.max_flows, max_lanes=MAX_LANES, start_ns=start_ns)
 
     def _start_logger(self, logger: Logger, tun: Device, sock: Device) -> None:
         config = self._config
@@ -223,12 +189,6 @@ class Gateway(Closing):
                     "own outside of it",
                     f"peer {peer.endpoint}",
                 )
-
-
-def _remove_if_empty(meter: Meter) -> None:
-    """The file of a meter goes with a gateway that has stored all of it."""
-    if meter.path is not None and not meter.retired:
-        remove_meter_file(meter.path)
 
 
 def _parts(prefix: Prefix, *, default: bool) -> list[str]:

@@ -16,7 +16,7 @@ _log = logging.getLogger("netlog")
 
 @dataclass(frozen=True, slots=True)
 class PeriodConfig:
-    """All that was in force at some moment of a period, oldest first; nodes None: no source."""
+    """All that was in force at some moment of a period, oldest first; nodes None: unknown."""
 
     routes: tuple[RouterConfig, ...]
     peers: tuple[tuple[Peer, ...], ...]
@@ -66,9 +66,10 @@ class InForce:
             TypeError: the source does not tell of nodes.
             Whatever the source raises.
         """
-        nodes = () if source is None else (source.snapshot(),)
-        if not all(isinstance(known, NodeMap) for known in nodes):
+        now = None if source is None else source.snapshot()
+        if not isinstance(now, NodeMap | None):
             raise TypeError("nodes: expected a source whose snapshot() is a NodeMap")
+        nodes = () if now is None else (now,)
         with self._lock:
             self._source, self._nodes, self._node_errors = source, nodes, 0
 
@@ -86,8 +87,7 @@ class InForce:
         self._call_refresh()
         self._look_at_nodes()
         with self._lock:
-            nodes = None if self._source is None else self._nodes
-            config = PeriodConfig(self._routes, self._peers, nodes)
+            config = PeriodConfig(self._routes, self._peers, self._nodes or None)
             self._routes, self._peers = self._routes[-1:], self._peers[-1:]
             self._nodes = self._nodes[-1:]
         return config
@@ -112,5 +112,5 @@ class InForce:
             self._node_errors += 1
             return
         with self._lock:
-            if now is not self._nodes[-1] and now != self._nodes[-1]:
+            if now is not None and now not in self._nodes[-1:]:
                 self._nodes = (*self._nodes, now)

@@ -15,7 +15,7 @@ from netlog._closing import Closing
 from netlog.endpoints import IPAddress
 from netlog.errors import DeviceError
 
-__all__ = ["LinkEvents", "addresses_of", "index_of"]
+__all__ = ["LinkEvents", "addresses_of", "index_of", "other_end"]
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 RTM_NEWADDR, RTM_GETADDR = 20, 22
@@ -109,6 +109,31 @@ def addresses_of(index: int) -> tuple[IPAddress, ...]:
 
     Thread safety: any thread.
     """
+    found = dict.fromkeys(address for at, address, _ in _all_addresses() if at == index)
+    kept = [address for address in found if not address.is_link_local]
+    return tuple(sorted(kept, key=lambda address: address.version))
+
+
+def other_end(address: IPAddress) -> IPAddress | None:
+    """Who is at the other end of the point-to-point interface that has an address.
+
+    Args:
+        address: one of this network namespace.
+
+    Returns:
+        The other end's address; None if nobody has the address, or it has a network behind it.
+
+    Raises:
+        DeviceError: the kernel does not say.
+
+    Thread safety: any thread.
+    """
+    others = (other for _, own, other in _all_addresses() if own == address)
+    return next((other for other in others if other != address), None)
+
+
+def _all_addresses() -> list[tuple[int, IPAddress, IPAddress]]:
+    """The number of the interface, the address and the one at the other end, of every address."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
             netlink.settimeout(TIMEOUT_S)
@@ -116,15 +141,12 @@ def addresses_of(index: int) -> tuple[IPAddress, ...]:
             flags = NLM_F_REQUEST | NLM_F_DUMP
             length = _HEADER.size + len(body)
             netlink.send(_HEADER.pack(length, RTM_GETADDR, flags, 1, 0) + body)
-            found = dict.fromkeys(address for at, address in _dumped(netlink) if at == index)
+            return list(_dumped(netlink))
     except OSError as error:
         raise DeviceError(error.errno or errno.EIO, str(error), "netlink") from error
-    kept = [address for address in found if not address.is_link_local]
-    return tuple(sorted(kept, key=lambda address: address.version))
 
 
-def _dumped(netlink: socket.socket) -> Iterator[tuple[int, IPAddress]]:
-    """The number of the interface and the address, of every message of a dump."""
+def _dumped(netlink: socket.socket) -> Iterator[tuple[int, IPAddress, IPAddress]]:
     while True:
         data = netlink.recv(ANSWER_BYTES)
         while len(data) >= _HEADER.size:
@@ -138,7 +160,7 @@ def _dumped(netlink: socket.socket) -> Iterator[tuple[int, IPAddress]]:
             data = data[(length + 3) & ~3 :]
 
 
-def _address(body: bytes) -> Iterator[tuple[int, IPAddress]]:
+def _address(body: bytes) -> Iterator[tuple[int, IPAddress, IPAddress]]:
     *_, index = _ADDRESS.unpack_from(body)
     found: dict[int, bytes] = {}
     rest = body[_ADDRESS.size :]
@@ -148,7 +170,9 @@ def _address(body: bytes) -> Iterator[tuple[int, IPAddress]]:
             return
         found[kind] = rest[_ATTRIBUTE.size : length]
         rest = rest[(length + 3) & ~3 :]
-    # Of a point-to-point link, IFA_ADDRESS is the other end.
-    packed = found.get(IFA_LOCAL, found.get(IFA_ADDRESS, b""))
-    if len(packed) in (4, 16):
-        yield int(index), ipaddress.ip_address(packed)
+    # Of a point-to-point link, IFA_ADDRESS is the other end; else both are the same.
+    far = found.get(IFA_ADDRESS, b"")
+    own = found.get(IFA_LOCAL, far)
+    far = far or own
+    if len(own) in (4, 16) and len(far) == len(own):
+        yield int(index), ipaddress.ip_address(own), ipaddress.ip_address(far)

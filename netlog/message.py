@@ -66,8 +66,9 @@ def _most_node_bytes(nodes: Nodes | None) -> int:
         return 0
     if isinstance(nodes, NodeSource) and not isinstance(nodes, StaticNodes):
         src, others = len(SRC_NODE) + MAX_NODE_BYTES, [MAX_NODE_BYTES] * 2
+    elif (known := _node_map(nodes)) is None:
+        return 0
     else:
-        known = _node_map(nodes)
         src = len(src_node_text(known.self_node))
         others = sorted(known.table.n_bytes[1:].tolist())[-2:]
     return src + (len(DST_NODES) if others else 0) + sum(n_bytes + len(",") for n_bytes in others)
@@ -154,7 +155,8 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     Thread safety: any thread; an iterator belongs to one.
     Source: wgengine/netlog of Tailscale; RFC 3339.
     """
-    mode = exit_traffic or ("aggregate" if nodes is None else "anonymize")
+    known = None if nodes is None else _node_map(nodes)
+    mode = exit_traffic or ("aggregate" if known is None else "anonymize")
     if exit_traffic == "" or mode not in EXIT_MODES:
         raise ValueError(f"exit_traffic {exit_traffic!r}: expected one of {', '.join(EXIT_MODES)}")
     period = Period.checked(node_id, start, end)
@@ -164,7 +166,6 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
         raise TypeError("routes: expected a RouterConfig or several")
     if max_bytes < 1:
         raise ValueError(f"max_bytes {max_bytes}: expected at least 1")
-    known = None if nodes is None else _node_map(nodes)
 
     def generate() -> Iterator[Message]:
         rule = SEED_RULE if known is None else NODE_RULE
@@ -182,10 +183,13 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     return generate()
 
 
-def _node_map(nodes: Nodes) -> NodeMap:
-    """All nodes that were known in the period."""
+def _node_map(nodes: Nodes) -> NodeMap | None:
+    """All nodes that were known in the period; None: of a source that knows none yet."""
     if isinstance(nodes, NodeSource):
-        nodes = nodes.snapshot()
+        now = nodes.snapshot()
+        if now is None:
+            return None
+        nodes = now
     maps = (nodes,) if isinstance(nodes, NodeMap) else tuple(nodes)
     if not all(isinstance(one, NodeMap) for one in maps):
         raise TypeError("nodes: expected a NodeSource, a NodeMap or several")

@@ -224,8 +224,11 @@ class NodeSource(Protocol):
     Thread safety: `snapshot` may be called from any thread.
     """
 
-    def snapshot(self) -> NodeMap:
-        """Who has which address now. The same object, as long as nothing has changed, is best."""
+    def snapshot(self) -> NodeMap | None:
+        """Who has which address now; None: not known yet.
+
+        The same object, as long as nothing has changed, is best.
+        """
 
 
 class StaticNodes:

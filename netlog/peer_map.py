@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from netlog._native import check, ffi, lib
-from netlog.endpoints import IPAddress, pack_endpoint, split_endpoint
+from netlog.endpoints import MAX_PORT, IPAddress, pack_endpoint, split_endpoint
 
-__all__ = ["Peer"]
+__all__ = ["ANY_PORT", "Peer"]
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EVERY_BIT = 0xFFFFFFFF
+ANY_PORT = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Peer:
             Packets to them go to this peer, packets from it must have one as their source. Where
             peers' prefixes overlap the longest wins.
         name: for messages to users.
+        any_port: the port is not known, and 0: physical traffic with all ports of the address where
+            no other peer is counts as this peer's. A relay does not take such a peer.
 
     Raises:
         ValueError: the endpoint or a prefix is none, or a prefix has bits beyond its length.
@@ -33,10 +36,14 @@ class Peer:
     endpoint: str
     allowed_ips: tuple[str, ...]
     name: str = ""
+    any_port: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed_ips", tuple(self.allowed_ips))
-        split_endpoint(self.endpoint)
+        if (split_endpoint(self.endpoint, least_port=ANY_PORT)[1] == ANY_PORT) != self.any_port:
+            raise ValueError(
+                f"{self.endpoint!r}: expected a port from 1 to {MAX_PORT}, or any_port"
+            )
         for prefix in self.allowed_ips:
             _parse_prefix(prefix)
 
@@ -46,7 +53,7 @@ class Peer:
     @property
     def address(self) -> IPAddress:
         """The endpoint's address."""
-        return split_endpoint(self.endpoint)[0]
+        return split_endpoint(self.endpoint, least_port=ANY_PORT)[0]
 
     @property
     def networks(self) -> tuple[Network, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from netlog._native import lib
 from netlog.endpoints import IPAddress, pack_endpoint, split_endpoint
 from netlog.flows import FlowArray
-from netlog.peer_map import Peer
+from netlog.peer_map import ANY_PORT, Peer
 
 __all__ = ["fill_sources"]
 
@@ -21,10 +21,11 @@ def fill_sources(rows: FlowArray, peers: Sequence[Iterable[Peer]]) -> FlowArray:
         peers: the sets of peers that were in force, oldest first; a younger one wins.
 
     Returns:
-        `rows`, or a copy in which the source of every known endpoint is `address:0`.
+        `rows`, or a copy in which the source of every known endpoint is `address:0`. A peer whose
+        port is not known is at all those ports of its address where no other peer is.
     """
     known = {
-        split_endpoint(peer.endpoint): peer.overlay_address
+        split_endpoint(peer.endpoint, least_port=ANY_PORT): peer.overlay_address
         for peer_set in peers
         for peer in peer_set
         if peer.overlay_address is not None
@@ -41,11 +42,15 @@ def fill_sources(rows: FlowArray, peers: Sequence[Iterable[Peer]]) -> FlowArray:
         strict=True,
     )
     for row, (dst, port, version) in enumerate(keys):
-        key = dst + np.uint16(port).tobytes() + bytes((version,))
-        if (address := sources.get(key)) is not None:
+        address = sources.get(_key(dst, port, version)) or sources.get(_key(dst, ANY_PORT, version))
+        if address is not None:
             filled["src"][row] = np.void(_mapped(address))
             filled["flags"][row] = 0 if address.version == version else lib.NETLOG_SRC_OTHER
     return filled
+
+
+def _key(dst: bytes, port: int, version: int) -> bytes:
+    return dst + np.uint16(port).tobytes() + bytes((version,))
 
 
 def _mapped(address: IPAddress) -> bytes:

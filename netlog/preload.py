@@ -10,9 +10,10 @@ from pathlib import Path
 from netlog.elf import ElfFile
 from netlog.errors import NotMeterableError
 
-__all__ = ["find_program", "library_path", "preload_environment"]
+__all__ = ["METER_VARIABLE", "find_program", "library_path", "preload_environment"]
 
 LIBRARY = "_preload.abi3.so"
+METER_VARIABLE = "NETLOG_PRELOAD_METER"
 ADVICE = "meter its interface with `netlog watch` instead"
 MAX_INTERPRETERS = 5
 """Scripts whose interpreter is a script, and so on: more than the kernel follows."""
@@ -96,7 +97,7 @@ def preload_environment(
     others = environment.get("LD_PRELOAD", "")
     added = {
         "LD_PRELOAD": f"{others}:{library}" if others else library,
-        "NETLOG_PRELOAD_METER": meter,
+        METER_VARIABLE: meter,
         "NETLOG_PRELOAD_PORTS": ",".join(map(str, ports)),
         "NETLOG_PRELOAD_EXCLUDED": ",".join(excluded),
     }

@@ -3,19 +3,25 @@
 from collections.abc import Iterator, Mapping
 
 from netlog._units import binary_size
+from netlog.exec_metering import ExecCounters
 from netlog.gateway import GatewayCounters
 from netlog.logger import LoggerCounters
+from netlog.preload_meter import Aside
+from netlog.relay import RelayCounters
 from netlog.sinks import SinkCounters
+from netlog.tap import TapCounters
 from netlog.watch import WatchCounters
 
-__all__ = ["counter_lines", "sink_line", "watch_lines"]
+__all__ = ["aside_lines", "counter_lines", "sink_line"]
 
 
-def counter_lines(gateway: GatewayCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
+def counter_lines(
+    counters: GatewayCounters | ExecCounters | WatchCounters, sinks: Mapping[str, SinkCounters]
+) -> Iterator[str]:
     """What a gateway has done so far.
 
     Args:
-        gateway: the relay's and the logger's counters.
+        counters: of what moves or taps its packets, and of the logger.
         sinks: those of the sinks, by name.
 
     Returns:
@@ -23,31 +29,54 @@ def counter_lines(gateway: GatewayCounters, sinks: Mapping[str, SinkCounters]) -
 
     Thread safety: any thread.
     """
-    relay, logger = gateway.relay, gateway.logger
+    match counters:
+        case GatewayCounters():
+            yield from _relay_lines(counters.relay)
+        case WatchCounters():
+            yield from _tap_lines(counters.taps)
+        case ExecCounters():
+            yield from aside_lines(counters.aside)
+    yield from _logger_lines(counters.logger)
+    if not isinstance(counters, GatewayCounters) and counters.source_errors:
+        yield f"source: {counters.source_errors} times without an answer"
+    for name, sent in sinks.items():
+        yield f"{name}: {sink_line(sent)}"
+
+
+def aside_lines(aside: Aside) -> Iterator[str]:
+    """What the messages do not have of a daemon that is metered from inside.
+
+    Args:
+        aside: what its processes say beside their counts.
+
+    Returns:
+        The lines, without line breaks; none if there is nothing to say.
+
+    Thread safety: any thread.
+    """
+    if not aside.tuns:
+        yield "the command opened no TUN interface that the library saw: nothing was counted"
+    if aside.uncounted_packets:
+        size = binary_size(aside.uncounted_bytes)
+        yield (
+            f"{aside.uncounted_packets} packets, {size}, are in no message: their thread "
+            "or fork could not count"
+        )
+    if aside.far_descriptors:
+        yield f"{aside.far_descriptors} descriptors had too high a number to be watched"
+
+
+def _relay_lines(relay: RelayCounters) -> Iterator[str]:
     for way, count, drops in (
         ("sent to peers", relay.tx, relay.tx_dropped),
         ("received from peers", relay.rx, relay.rx_dropped),
     ):
         dropped = _by_reason({reason: drop.packets for reason, drop in drops.items()})
         yield f"{way}: {count.packets} packets, {binary_size(count.bytes)}; dropped: {dropped}"
-    yield from _logger_lines(logger)
-    for name, counters in sinks.items():
-        yield f"{name}: {sink_line(counters)}"
 
 
-def watch_lines(watch: WatchCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
-    """What a watch has done so far.
-
-    Args:
-        watch: the counters of its taps and its logger.
-        sinks: those of the sinks, by name.
-
-    Returns:
-        The lines, without line breaks.
-
-    Thread safety: any thread.
-    """
-    for name, tap in watch.taps.items():
+def _tap_lines(taps: Mapping[str, TapCounters]) -> Iterator[str]:
+    for name, tap in taps.items():
         left_out = {
             "not_ip": tap.not_ip,
             "of_other_hosts": tap.other_host,
@@ -58,11 +87,6 @@ def watch_lines(watch: WatchCounters, sinks: Mapping[str, SinkCounters]) -> Iter
             f"{name}: {tap.counted} frames counted, {tap.kernel_drops} dropped by the kernel "
             f"(the ring ran full {tap.kernel_freezes} times); left out: {_by_reason(left_out)}"
         )
-    yield from _logger_lines(watch.logger)
-    if watch.source_errors:
-        yield f"source: {watch.source_errors} times without an answer"
-    for name, counters in sinks.items():
-        yield f"{name}: {sink_line(counters)}"
 
 
 def _logger_lines(logger: LoggerCounters) -> Iterator[str]:

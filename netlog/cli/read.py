@@ -16,6 +16,7 @@ from netlog.routes import RouterConfig
 from netlog.sinks import StreamSink
 
 if TYPE_CHECKING:
+    from netlog.config import AnyConfig
     from netlog.node_file import NodeFile
 
 __all__ = ["add_parser"]
@@ -157,18 +158,13 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
     routes, local, node_file = list(options.route), list(options.local), options.nodes
     # What needs a parser of TOML takes as long to import as all else here together.
     if options.config:
-        from netlog.config import load_config  # noqa: PLC0415 - see above
-
-        config = load_config(options.config)
-        node_id, period_s = str(config.node.id), config.poll_period_s
+        config = _gateway_of(options.config)
+        node_id, period_s = str(config.node_id), config.poll_period_s
         exit_traffic = config.exit_traffic
         node_file = node_file or (config.nodes.file if config.nodes else None)
-        # What netlog.gateway.router_of() takes, without the imports of a gateway that runs.
-        own = [address.host for address in config.tun.addresses]
-        subnets = [str(prefix) for prefix in config.routes.subnets]
-        routes += own + subnets
-        routes += [str(prefix) for peer in config.peers for prefix in peer.allowed_ips]
-        local = local or own + subnets
+        own = config.own_prefixes()
+        routes += own + config.tunnel_prefixes()
+        local = local or own
     nodes = _open_nodes(node_file)
     own_node = nodes.snapshot().self_node if nodes is not None else None
     if own_node is not None:
@@ -181,6 +177,16 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
         nodes=nodes,
         exit_traffic=options.exit_traffic or exit_traffic,
     )
+
+
+def _gateway_of(path: str) -> "AnyConfig":
+    """The one gateway of a configuration."""
+    from netlog.config import load_gateways  # noqa: PLC0415 - see above
+
+    placed = load_gateways(path)
+    if len(placed) > 1:
+        raise ConfigError(f"{path}: gateways: expected one, a capture is of one")
+    return placed[0].config
 
 
 def _open_nodes(path: str | None) -> "NodeFile | None":

@@ -14,6 +14,7 @@ from netlog.demo.reconcile import Totals, Verdict, add_message, reconcile
 from netlog.demo.topology import NODES, PATHS, UNDERLAY, Node, Topology, config_text
 from netlog.demo.traffic import Traffic, TrafficCounters, flows_between
 from netlog.gateway import Gateway
+from netlog.relay_config import RelayConfig
 
 if TYPE_CHECKING:
     from netlog.message import Message
@@ -106,7 +107,9 @@ class Demo:
             return Outcome(self._compare(topology, gateways), counters)
 
     def _gateway(self, node: Node, topology: Topology) -> Gateway:
-        config = parse_config(config_text(node, POLL_PERIOD_S), f"gateway {node.place.name}")
+        config = parse_config(
+            config_text(node, POLL_PERIOD_S), f"gateway {node.place.name}", RelayConfig
+        )
         gateway = Gateway(config, _Queue(self._messages))
         with topology.namespaces[node.place.name].entered():
             gateway.start()

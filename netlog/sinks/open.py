@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from netlog.config import Config
 from netlog.credentials import Credentials
 from netlog.errors import ConfigError
-from netlog.exec_config import ExecConfig
+from netlog.gateway_config import GatewayConfig
 from netlog.sink_config import FileSinkConfig, RemoteSinkConfig, SinkConfig, sink_names
 from netlog.sinks.archive import load_zstd
 from netlog.sinks.base import Sink
@@ -32,7 +31,10 @@ DIGEST_CHARS = 12
 
 
 def open_sinks(
-    config: Config | ExecConfig, credentials: Sequence[Credentials], origin: str
+    config: GatewayConfig,
+    credentials: Sequence[Credentials],
+    origin: str,
+    stream: StreamSink | None = None,
 ) -> dict[str, Sink]:
     """Open every sink of a configuration; if one can not be had, none stays open.
 
@@ -41,6 +43,7 @@ def open_sinks(
             that it gets each message once whatever happens to the process.
         credentials: what each sink shows to its receiver, in their order.
         origin: what errors call the configuration's file.
+        stream: standard output, where several gateways share it; None: one of its own.
 
     Returns:
         The sinks by the name that reports call them.
@@ -59,17 +62,15 @@ def open_sinks(
             if isinstance(sink, RemoteSinkConfig):
                 shipper = make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]")
                 spool = _open_spool(sink.spool, sink.spool_bytes, shipper)
-                sinks[name] = SpooledSink(spool, shipper, node_id=config.node.id, name=name)
+                sinks[name] = SpooledSink(spool, shipper, node_id=config.node_id, name=name)
             else:
-                sinks[name] = _local(name, sink, config)
+                sinks[name] = _local(name, sink, config, stream)
             stack.callback(sinks[name].close)
         stack.pop_all()
     return sinks
 
 
-def check_sinks(
-    config: Config | ExecConfig, credentials: Sequence[Credentials], origin: str
-) -> None:
+def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origin: str) -> None:
     """See whether `open_sinks` has what it needs, but open nothing.
 
     Args:
@@ -89,18 +90,18 @@ def check_sinks(
             load_zstd()
 
 
-def _local(name: str, sink: SinkConfig, config: Config | ExecConfig) -> Sink:
+def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:
     if not isinstance(sink, FileSinkConfig):
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed", name)
-        return StreamSink(sys.stdout)
+        return stream or StreamSink(sys.stdout)
     file = FileSink(sink.path, rotation=_rotation(sink))
     if config.meter is None:
         return file
     shipper = FileShipper(file)
     spool = _open_spool(_spool_of(sink.path, config.meter), FILE_SPOOL_BYTES, shipper)
     # That the file was renamed, and is to be made anew, it sees itself before the next message.
-    return SpooledSink(spool, shipper, node_id=config.node.id, name=name)
+    return SpooledSink(spool, shipper, node_id=config.node_id, name=name)
 
 
 def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:

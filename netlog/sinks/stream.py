@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ class StreamSink:
         stream: a descriptor, or an object with `fileno()`. What the object itself has buffered must
             be flushed before. It stays open.
 
-    Thread safety: one thread at a time.
+    Thread safety: any thread; a line is written as a whole before the next.
     """
 
     def __init__(self, stream: "int | _HasFileno") -> None:
         self._fd = stream if isinstance(stream, int) else stream.fileno()
         self._cut = False
         self._abandoned = False
+        self._lock = threading.Lock()
 
     @property
     def abandoned(self) -> bool:
@@ -59,7 +61,11 @@ class StreamSink:
         Raises:
             BrokenPipeError, OSError: as `write`.
         """
-        data = memoryview((b"\n" if self._cut else b"") + line + b"\n")
+        with self._lock:
+            self._write((b"\n" if self._cut else b"") + line + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        data = memoryview(line)
         written = 0
         try:
             while written < len(data):

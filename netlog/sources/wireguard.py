@@ -1,19 +1,20 @@
-"""A WireGuard interface in user space (wireguard-go, boringtun), asked over its UAPI socket.
+"""A WireGuard interface, asked over its UAPI socket (wireguard-go, boringtun) or as the kernel's.
 
 Source: https://www.wireguard.com/xplatform/
 """
 
+import errno
 import ipaddress
 import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from netlog.endpoints import join_endpoint, split_endpoint
-from netlog.peer_map import Peer
-from netlog.routes import Network
 from netlog.sources.base import Overlay
+from netlog.sources.wireguard_netlink import ask_kernel
+from netlog.sources.wireguard_peers import KEY_BYTES, Told, overlay_of
 
 __all__ = ["SOCKET_FOLDER", "WireGuardSource", "parse_answer"]
 
@@ -26,30 +27,64 @@ MAX_LINE_BYTES = 4096
 PIECE_BYTES = 1 << 16
 
 
-class WireGuardSource:
-    """The peers of a WireGuard interface: endpoint and allowed IPs of each.
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+NOT_THERE = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+"""What the kernel says where WireGuard, the interface, or either is not its own."""
 
-    A peer without an endpoint yet adds to the routes only. Nothing but these is kept of an answer,
-    which holds the interface's private key too.
+
+class WireGuardSource:
+    """The peers of a WireGuard interface: key, endpoint and allowed IPs of each.
+
+    An interface whose UAPI socket is there is asked over that, any other one over netlink, which
+    needs CAP_NET_ADMIN. A peer without an endpoint yet adds to the routes and nodes only. Nothing
+    but these is kept of an answer, which holds the interface's private key too.
 
     Args:
         interface: its name.
+        names: of peers, by public key in base64.
         folder: where the UAPI sockets lie.
 
-    Thread safety: any thread.
+    Thread safety: one thread at a time, in the network namespace of the interface.
     """
 
-    def __init__(self, interface: str, folder: Path = SOCKET_FOLDER) -> None:
+    def __init__(
+        self,
+        interface: str,
+        names: Mapping[str, str] = NO_NAMES,
+        folder: Path = SOCKET_FOLDER,
+    ) -> None:
+        self._interface = interface
+        self._names = dict(names)
         self._path = folder / f"{interface}.sock"
+        self._last = Overlay()
 
     def snapshot(self) -> Overlay:
-        """What is so now.
+        """What is so now; the same object as long as nothing has changed.
 
         Raises:
-            OSError: nobody listens, or the answer does not come in half a second.
+            OSError: there is no such interface, nobody listens, a right is missing, or the answer
+                does not come in half a second.
             ValueError: what came is no answer; the text shows nothing of it.
         """
-        return parse_answer(self._ask())
+        told = self._over_socket() if self._path.exists() else self._over_netlink()
+        if told != self._last:
+            self._last = told
+        return self._last
+
+    def _over_socket(self) -> Overlay:
+        return parse_answer(self._ask(), self._names)
+
+    def _over_netlink(self) -> Overlay:
+        try:
+            return overlay_of(ask_kernel(self._interface, TIMEOUT_S), self._names)
+        except OSError as error:
+            if error.errno in NOT_THERE:
+                raise FileNotFoundError(
+                    errno.ENOENT,
+                    f"{self._path} is not there, and the kernel has no such WireGuard interface",
+                    self._interface,
+                ) from error
+            raise
 
     def _ask(self) -> bytes:
         deadline_s = time.monotonic() + TIMEOUT_S
@@ -75,29 +110,22 @@ class WireGuardSource:
         return b"".join(pieces)
 
 
-@dataclass(slots=True)
-class _Told:
-    """What an answer says of a peer."""
-
-    endpoint: str = ""
-    allowed: dict[Network, None] = field(default_factory=dict)
-
-
-def parse_answer(answer: bytes) -> Overlay:
+def parse_answer(answer: bytes, names: Mapping[str, str] = NO_NAMES) -> Overlay:
     """Read the answer to `get=1`.
 
     Args:
         answer: lines of `key=value`, with a blank line at the end.
+        names: of peers, by public key in base64.
 
     Returns:
-        The peers that have an endpoint, and the allowed IPs of all.
+        The peers that have an endpoint, and the allowed IPs and nodes of all.
 
     Raises:
         ValueError: it is none, or one that tells of a failure; the text shows no value.
 
     Thread safety: any thread.
     """
-    told: list[_Told] = []
+    told: list[Told] = []
     result = None
     for number, key, value in _lines(answer):
         try:
@@ -110,23 +138,24 @@ def parse_answer(answer: bytes) -> Overlay:
             raise ValueError(f"line {number}: {key}: not as expected") from None
     if result != 0:
         raise ValueError("no answer" if result is None else f"the interface says errno {result}")
-    peers = {
-        peer.endpoint: Peer(peer.endpoint, tuple(map(str, peer.allowed)))
-        for peer in told
-        if peer.endpoint
-    }
-    routes = dict.fromkeys(network for peer in told for network in peer.allowed)
-    return Overlay(peers=tuple(peers.values()), routes=tuple(routes))
+    return overlay_of(told, names)
 
 
-def _take(told: list[_Told], key: str, value: str) -> None:
+def _take(told: list[Told], key: str, value: str) -> None:
     """Note what a line says of a peer; other keys are none of ours."""
     if key == "public_key":
-        told.append(_Told())
+        told.append(Told(_key(value)))
     elif key == "endpoint":
         told[-1].endpoint = _endpoint(value)
     elif key == "allowed_ip":
         told[-1].allowed[ipaddress.ip_network(value, strict=False)] = None
+
+
+def _key(text: str) -> bytes:
+    key = bytes.fromhex(text)
+    if len(key) != KEY_BYTES:
+        raise ValueError("expected a key")
+    return key
 
 
 def _lines(answer: bytes) -> Iterator[tuple[int, str, str]]:

@@ -10,8 +10,9 @@ from gateways import joined
 from namespace import LinkCounters, Namespace, wait_for
 
 from netlog import DeviceError, FileSink, Message, StateError
-from netlog.config import Config, parse_config
+from netlog.config import parse_config
 from netlog.gateway import Gateway
+from netlog.relay_config import RelayConfig
 
 pytestmark = pytest.mark.root
 
@@ -54,9 +55,9 @@ class Collected:
         )
 
 
-def config() -> Config:
+def config() -> RelayConfig:
     """A node whose peer is the other side of the link."""
-    return parse_config(CONFIG, "test")
+    return parse_config(CONFIG, "test", RelayConfig)
 
 
 def started(namespace: Namespace, sink: Collected | FileSink) -> Gateway:

@@ -239,7 +239,7 @@ def test_an_interface_that_somebody_removes_ends_the_gateway(tmp_path: Path) -> 
         a.namespace.ip("link del netlog0")
         assert a.ended() == 1
         assert summed(a.messages, "physical")[0] >= 6
-    assert "netlog: the relay ended by itself: " in a.said
+    assert "netlog: ended by itself: relay of netlog0: " in a.said
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,19 @@ node_id = "node-2"
 name = "two.example"
 addresses = ["100.64.0.2", "fd7a:115c:a1e0::2"]
 """
-SINK = """
+WATCH = """
+type = "watch"
+poll_period_s = 0.2
+exit_traffic = "log"
+[node]
+id = "node-1"
+[tun]
+name = "netlog0"
+[[socks]]
+port = 41641
+[[peers]]
+endpoint = "192.0.2.2:41641"
+allowed_ips = ["100.64.0.2/32"]
 [nodes]
 file = "nodes.toml"
 [[sinks]]
@@ -32,14 +44,14 @@ path = "watched.jsonl"
 
 
 def test_both_say_the_same(tmp_path: Path) -> None:
-    """By one configuration: the watch has every packet and datagram that the gateway has."""
+    """The watch has every packet and datagram that the gateway has."""
     config = CONFIG.format(me=1, peer=2)
     folder = tmp_path / "watch"
     folder.mkdir()
-    (folder / "gateway.toml").write_text(config + SINK)
+    (folder / "watch.toml").write_text(WATCH)
     (folder / "nodes.toml").write_text(NODES)
     with joined() as (left, right), contextlib.ExitStack() as stack:
-        watch = stack.enter_context(watching(left, folder, "--config", "gateway.toml"))
+        watch = stack.enter_context(watching(left, folder, "--config", "watch.toml"))
         wait_for(lambda: counts(watch, "sock 41641"), "the socket is tapped")
         a = stack.enter_context(started(left, tmp_path / "a", config))
         other = CONFIG.format(me=2, peer=1)

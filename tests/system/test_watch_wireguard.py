@@ -84,7 +84,14 @@ def physical(running: Running) -> dict[tuple[str, str], int]:
 def test_both_kinds_of_traffic_are_exact_also_when_the_peer_moves(tmp_path: Path) -> None:
     """Virtual traffic is the interface's, physical the socket's; the peer keeps its name."""
     with tunnel(tmp_path) as (one, two):
-        options = ("--tun", one.interface, "--sock", f"{PORT}@lan0", "--wireguard", one.interface)
+        options = (
+            "--tun",
+            one.interface,
+            "--sock",
+            f"{PORT}@lan0",
+            "--source",
+            f"wireguard:{one.interface}",
+        )
         with watching(one.namespace, tmp_path / "watch", *options) as running:
             wait_for(lambda: counts(running, f"sock {PORT}@lan0"), "it is tapped")
             before = udp_counts(one.namespace)
@@ -121,7 +128,7 @@ def test_both_kinds_of_traffic_are_exact_also_when_the_peer_moves(tmp_path: Path
 
 def test_a_source_that_is_down_is_said_and_kept(tmp_path: Path) -> None:
     """Without its socket the watch goes on, by what it knew; the counters say how often."""
-    options = ("--tun", "tun0", "--wireguard", "none-such")
+    options = ("--tun", "tun0", "--source", "wireguard:none-such")
     with Namespace() as namespace, watching(namespace, tmp_path, *options) as running:
         wait_for(lambda: "a message every" in running.said, "it runs")
         assert running.stop() == 0

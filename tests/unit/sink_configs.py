@@ -1,6 +1,7 @@
 """Sinks on other machines as a configuration has them, for the tests."""
 
-from netlog.config import Config, parse_config
+from netlog.config import parse_config
+from netlog.relay_config import RelayConfig
 
 NODE = """
 meter = "/run/netlog/gateway"
@@ -47,6 +48,6 @@ user = "splunk"
 """
 
 
-def parsed(sinks: str) -> Config:
+def parsed(sinks: str) -> RelayConfig:
     """A configuration with these sinks."""
-    return parse_config(NODE + sinks, "gateway.toml")
+    return parse_config(NODE + sinks, "gateway.toml", RelayConfig)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from netlog import ConfigError
-from netlog.config import Config, FileSinkConfig, StdoutSinkConfig, load_config, parse_config
+from netlog.config import load_gateways, parse_gateways
+from netlog.relay_config import RelayConfig
+from netlog.sink_config import FileSinkConfig, StdoutSinkConfig
 
 WHOLE = """
 poll_period_s = 2.5
@@ -57,10 +59,18 @@ listen = "0.0.0.0:1"
 PEER = '[[peers]]\nendpoint = "192.0.2.1:1"\nallowed_ips = ["100.64.0.9"]\n'
 
 
+def parsed(text: str) -> RelayConfig:
+    """The one gateway of a text."""
+    (placed,) = parse_gateways(text, "gateway.toml")
+    assert isinstance(placed.config, RelayConfig)
+    assert placed.origin == "gateway.toml"
+    return placed.config
+
+
 def refused(text: str) -> str:
     """What is said about a wrong configuration, without the file's name before it."""
     with pytest.raises(ConfigError) as caught:
-        parse_config(text, "gateway.toml")
+        parse_gateways(text, "gateway.toml")
     said = str(caught.value)
     assert said.startswith("gateway.toml: ")
     return said.removeprefix("gateway.toml: ")
@@ -68,7 +78,7 @@ def refused(text: str) -> str:
 
 def test_a_whole_configuration_is_read_in_canonical_form() -> None:
     """Every key is read, and addresses, prefixes and endpoints become canonical."""
-    config = parse_config(WHOLE, "gateway.toml")
+    config = parsed(WHOLE)
     assert (config.node.id, config.poll_period_s, config.exit_traffic) == ("gateway-a", 2.5, "log")
     assert (config.tun.name, config.tun.mtu, config.max_flows) == ("netlog0", 1400, 1024)
     assert config.tun.addresses == ("100.64.0.1/32", "fd7a:115c:a1e0::1/64")
@@ -85,7 +95,7 @@ def test_a_whole_configuration_is_read_in_canonical_form() -> None:
 
 def test_what_may_be_left_out_has_a_default() -> None:
     """Only the node, the TUN and the socket must be there."""
-    config = parse_config(SMALL, "gateway.toml")
+    config = parsed(SMALL)
     assert (config.poll_period_s, config.exit_traffic, config.max_flows) == (
         5.0,
         None,
@@ -124,8 +134,8 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             "pol = 1\n" + WHOLE,
-            "pol: no such key; expected node, tun, sock, peers, routes, sinks, poll_period_s, "
-            "exit_traffic, max_flows, max_message_bytes, meter, nodes",
+            "pol: no such key; expected type, node, sinks, poll_period_s, exit_traffic, max_flows, "
+            "max_message_bytes, meter, nodes, peers, tun, sock, routes",
             id="unknown-key-at-the-top",
         ),
         pytest.param(
@@ -324,7 +334,7 @@ def test_an_interface_name_is_one_that_linux_takes(name: str) -> None:
 
 def test_the_longest_interface_name_is_right() -> None:
     """15 bytes are the most, in UTF-8."""
-    assert parse_config(SMALL.replace("tun0", "é" * 7 + "x"), "x").tun.name == "é" * 7 + "x"
+    assert parsed(SMALL.replace("tun0", "é" * 7 + "x")).tun.name == "é" * 7 + "x"
 
 
 @pytest.mark.parametrize("listen", ["[::]:1", "[2001:db8::1]:1"])
@@ -332,7 +342,7 @@ def test_only_an_unbound_ipv6_socket_reaches_ipv4_peers(listen: str) -> None:
     """[::] carries both families, an IPv6 address only its own."""
     text = SMALL.replace("0.0.0.0:1", listen) + PEER
     if listen == "[::]:1":
-        assert isinstance(parse_config(text, "x"), Config)
+        parsed(text)
     else:
         assert refused(text).startswith("peers[0].endpoint: expected an IPv6 endpoint")
 
@@ -340,7 +350,7 @@ def test_only_an_unbound_ipv6_socket_reaches_ipv4_peers(listen: str) -> None:
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     """A missing file and one that is not UTF-8 are configuration errors."""
     with pytest.raises(ConfigError, match=r"missing\.toml: expected a readable file: No such file"):
-        load_config(tmp_path / "missing.toml")
+        load_gateways(tmp_path / "missing.toml")
     (tmp_path / "latin1.toml").write_bytes(b"x = '\xe9'")
     with pytest.raises(ConfigError, match=r"latin1\.toml: expected UTF-8, byte 5 is not"):
-        load_config(tmp_path / "latin1.toml")
+        load_gateways(tmp_path / "latin1.toml")

@@ -10,10 +10,11 @@ import pytest
 from namespace import wait_for
 
 from netlog import ConfigError
-from netlog.config import Config, parse_config
+from netlog.config import parse_config
 from netlog.credentials import read_credentials
 from netlog.flows import flow_array
 from netlog.message import Message
+from netlog.relay_config import RelayConfig
 from netlog.sinks import (
     DurableSink,
     FileSink,
@@ -53,9 +54,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("private-id").chmod(0o600)
 
 
-def parsed(text: str) -> Config:
+def parsed(text: str) -> RelayConfig:
     """A configuration."""
-    return parse_config(text, "gateway.toml")
+    return parse_config(text, "gateway.toml", RelayConfig)
 
 
 def opened(text: str) -> dict[str, Sink]:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from netlog.config import Config, parse_config
+from netlog.config import parse_config, parse_gateways
+from netlog.exec_config import ExecConfig
 from netlog.node_file import NodeFile
+from netlog.relay_config import RelayConfig
+from netlog.watch_config import WatchConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -39,7 +42,7 @@ def test_the_example_prints_what_is_said() -> None:
 def test_the_configuration_is_right() -> None:
     """The configuration that is shown can be used, and has every key that there is."""
     text = block("toml")
-    parse_config(text, "README.md")
+    parse_config(text, "README.md", RelayConfig)
     for key in ("mtu", "name", "subnets", "default", "max_flows", "exit_traffic", "poll_period_s"):
         assert re.search(rf"^{key} = ", text, re.MULTILINE)
 
@@ -63,11 +66,16 @@ def tables_in(kind: msgspec.inspect.Type) -> list[msgspec.inspect.StructType]:
 
 def test_the_page_of_the_configuration_has_every_key() -> None:
     """Its example is right, and no key is missing from the page."""
-    example, nodes = blocks(CONFIGURATION, "toml")
-    parse_config(example, "configuration.md")
-    assert {"peers", "spool_bytes", "header_env", "rotate_age_s"} < keys_of(Config)
-    for key in keys_of(Config):
-        assert re.search(rf"\b{key}\b", example), key
+    relay, exec_, watch, several, nodes = blocks(CONFIGURATION, "toml")
+    for example, kind in ((relay, RelayConfig), (exec_, ExecConfig), (watch, WatchConfig)):
+        parse_config(example, "configuration.md", kind)
+    assert len(parse_gateways(several, "configuration.md")) > 1
+    assert {"peers", "spool_bytes", "header_env", "rotate_age_s"} < keys_of(RelayConfig)
+    for key in keys_of(RelayConfig):
+        assert re.search(rf"\b{key}\b", relay), key
+    for kind in (ExecConfig, WatchConfig):
+        for key in keys_of(kind) - keys_of(RelayConfig):
+            assert re.search(rf"\b{key}\b", exec_ + watch), key
     for key in ("node_id", "name", "addresses", "os", "user", "tags"):
         assert re.search(rf"^{key} = ", nodes, re.MULTILINE)
 
@@ -75,7 +83,7 @@ def test_the_page_of_the_configuration_has_every_key() -> None:
 def test_the_file_of_nodes_is_right(tmp_path: Path) -> None:
     """The file of nodes that is shown can be used."""
     path = tmp_path / "nodes.toml"
-    path.write_text(blocks(CONFIGURATION, "toml")[1])
+    path.write_text(blocks(CONFIGURATION, "toml")[-1])
     known = NodeFile(path).snapshot()
     assert known.self_node is not None
     assert len(known.by_address) == 3

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,22 @@ def test_a_stream_gets_one_line_a_message() -> None:
         assert Message.from_json(lines.readline()).node_id == "n1"
         sink.close()
         assert not stream.closed
+
+
+def test_a_stream_may_have_several_writers() -> None:
+    """Lines longer than a pipe takes at once are whole, whoever writes at the same time."""
+    reader, writer = os.pipe()
+    sink = StreamSink(writer)
+    long = [f"{number}".encode() * 100_000 for number in range(1, 5)]
+    writers = [threading.Thread(target=sink.write_line, args=(line,)) for line in long]
+    for each in writers:
+        each.start()
+    with os.fdopen(reader, "rb") as pipe:
+        lines = [pipe.readline() for _ in long]
+    for each in writers:
+        each.join()
+    os.close(writer)
+    assert sorted(lines) == [line + b"\n" for line in long]
 
 
 def test_a_stream_that_lost_its_reader_says_so() -> None:

@@ -1,5 +1,6 @@
 """Sources: what WireGuard says of its peers, and what becomes of a source that is down."""
 
+import base64
 import contextlib
 import ipaddress
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from netlog import Peer
+from netlog import Node, Peer
 from netlog.sources import KeptSource, Overlay, Source, StaticSource, WireGuardSource
 from netlog.sources.wireguard import parse_answer
 
@@ -80,7 +81,7 @@ def answering(folder: Path, mode: str) -> Iterator[WireGuardSource]:
         process.stdin.write(ANSWER)
         process.stdin.close()
         try:
-            yield WireGuardSource("wg0", folder)
+            yield WireGuardSource("wg0", folder=folder)
         finally:
             process.kill()
 
@@ -103,6 +104,25 @@ def test_peers_and_routes_of_an_interface(tmp_path: Path, mode: str) -> None:
     assert isinstance(source, Source)
 
 
+def test_every_peer_is_a_node() -> None:
+    """By its public key, with the name that the user gave it, whether it has an endpoint or not."""
+    ids = [base64.b64encode(bytes.fromhex(key)).decode() for key in KEYS]
+    overlay = parse_answer(ANSWER, {ids[0]: "seven", ids[2]: "nine", "other": "nobody"})
+    assert [peer.name for peer in overlay.peers] == ["seven", ""]
+    assert overlay.nodes is not None
+    assert dict(overlay.nodes.by_address) == {
+        ipaddress.ip_address("100.64.0.7"): Node(ids[0], "seven", ("100.64.0.7",)),
+        ipaddress.ip_address("fd7a:115c:a1e0::8"): Node(ids[1], "", ("fd7a:115c:a1e0::8",)),
+        ipaddress.ip_address("100.64.0.9"): Node(ids[2], "nine", ("100.64.0.9",)),
+    }
+
+
+def test_what_has_not_changed_is_the_same_object(tmp_path: Path) -> None:
+    """So the logger need not look whether it is."""
+    with answering(tmp_path, "whole") as source:
+        assert source.snapshot() is source.snapshot()
+
+
 @pytest.mark.parametrize(
     ("mode", "kind"), [("hangs", TimeoutError), ("cut", ValueError), ("endless", Exception)]
 )
@@ -116,7 +136,7 @@ def test_an_answer_that_does_not_end_is_given_up(
 
 def test_an_interface_that_is_not_there(tmp_path: Path) -> None:
     """There is no socket, or nobody listens any more."""
-    source = WireGuardSource("wg0", tmp_path)
+    source = WireGuardSource("wg0", folder=tmp_path)
     with pytest.raises(FileNotFoundError):
         source.snapshot()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
@@ -137,6 +157,8 @@ def test_an_interface_that_is_not_there(tmp_path: Path) -> None:
         pytest.param(ANSWER.replace(b"192.0.2.7:51820", b"192.0.2.7:0"), id="port"),
         pytest.param(ANSWER.replace(b"100.64.0.7/32", SECRET.encode()), id="prefix"),
         pytest.param(ANSWER.replace(b"private_key=", b""), id="no-key"),
+        pytest.param(ANSWER.replace(KEYS[0].encode(), SECRET.encode()[:60]), id="short-key"),
+        pytest.param(ANSWER.replace(KEYS[0].encode(), SECRET.encode() + b"z"), id="no-hex"),
         pytest.param(ANSWER.replace(b"endpoint=", b"\xff="), id="not-ascii"),
         pytest.param(ANSWER.replace(b"7/32", b"7/32" + b" " * 5000), id="long-line"),
     ],

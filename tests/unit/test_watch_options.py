@@ -7,31 +7,37 @@ from pathlib import Path
 import pytest
 
 from netlog import DeviceError, Meter
-from netlog.cli.watch_options import add_options, settings_of
-from netlog.config import parse_config
+from netlog.cli.watch_options import add_options, changes_of
+from netlog.config import load_config, parse_config
 from netlog.errors import ConfigError
+from netlog.foreign import with_node
 from netlog.interfaces import addresses_of, index_of
 from netlog.routes import RouterConfig
 from netlog.sources import WireGuardSource
 from netlog.tap import Tap, TapCounters
-from netlog.watch import SockPoint, WatchSettings
+from netlog.watch import SockPoint, WatchSettings, watch_settings
+from netlog.watch_config import WatchConfig
 
-GATEWAY = """
+WATCH = """
 poll_period_s = 2.0
 exit_traffic = "log"
 max_flows = 128
+meter = "/run/netlog/watch"
 [node]
 id = "node-1"
 [tun]
 name = "wg7"
-addresses = ["100.64.0.1/32"]
-[sock]
-listen = "0.0.0.0:51820"
+[[socks]]
+port = 51820
 [[peers]]
 endpoint = "192.0.2.2:51820"
 allowed_ips = ["100.64.0.2/32"]
 [routes]
+overlay = ["100.64.0.2/32"]
 subnets = ["10.1.0.0/16"]
+[source]
+type = "wireguard"
+interface = "wg7"
 """
 
 
@@ -39,62 +45,88 @@ def settings(*arguments: str, config: str | None = None) -> WatchSettings:
     """What arguments, and the text of a configuration, make of a watch."""
     parser = argparse.ArgumentParser()
     add_options(parser)
-    parser.set_defaults(parser=parser)
-    parsed = None if config is None else parse_config(config, "gateway.toml")
-    return settings_of(parser.parse_args(arguments), parsed)
+    changes = changes_of(parser.parse_args(arguments))
+    if config is None:
+        return watch_settings(with_node(load_config(None, WatchConfig, changes)))
+    return watch_settings(with_node(parse_config(config, "watch.toml", WatchConfig, changes)))
 
 
 def test_options_alone() -> None:
     """Everything can be said without a file."""
     made = settings(
         *("--tun", "wg0", "--sock", "51820@eth0", "--sock", "51821", "--route", "10.0.0.0/8"),
-        *("--node-id", "n1", "--poll-period", "0.5", "--wireguard", "wg0", "--threads", "2"),
+        *("--node-id", "n1", "--poll-period", "0.5", "--threads", "2"),
+        *("--source", "wireguard:wg0"),
     )
     assert made.tun == "wg0"
     assert made.socks == (SockPoint(51820, "eth0"), SockPoint(51821))
     assert made.routes == RouterConfig(routes=["10.0.0.0/8"])
     assert (made.node_id, made.poll_period_s, made.threads) == ("n1", 0.5, 2)
     assert isinstance(made.source, WireGuardSource)
+    assert made.source_name == "wireguard wg0"
 
 
 def test_a_configuration_says_what_the_options_do_not() -> None:
-    """Options win, and routes are added up."""
-    made = settings(config=GATEWAY)
+    """Options win; routes and sockets are added up."""
+    made = settings(config=WATCH)
     assert (made.tun, made.socks, made.node_id) == ("wg7", (SockPoint(51820),), "node-1")
     assert (made.poll_period_s, made.exit_traffic, made.max_flows) == (2.0, "log", 128)
+    assert made.meter == "/run/netlog/watch"
     assert [peer.endpoint for peer in made.peers] == ["192.0.2.2:51820"]
     assert made.routes.subnet_routes == (ipaddress.ip_network("10.1.0.0/16"),)
+    assert isinstance(made.source, WireGuardSource)
     other = settings(
         *("--tun", "tun9", "--sock", "9", "--route", "10.2.0.0/16", "--poll-period", "1"),
-        config=GATEWAY,
+        config=WATCH,
     )
-    assert (other.tun, other.socks, other.poll_period_s) == ("tun9", (SockPoint(9),), 1.0)
+    assert (other.tun, other.poll_period_s) == ("tun9", 1.0)
+    assert other.socks == (SockPoint(51820), SockPoint(9))
     assert [str(route) for route in other.routes.routes] == ["100.64.0.2/32", "10.2.0.0/16"]
-    with pytest.raises(ConfigError, match=r"meter"):
-        settings(config='meter = "/run/m"\n' + GATEWAY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param((), "tun: expected a value, the key is missing", id="nothing"),
+        pytest.param(("--tun", "a/b"), "tun.name: expected an interface name", id="tun"),
+        pytest.param(("--sock", "0"), "socks[0].port: expected a whole number >= 1", id="port-0"),
+        pytest.param(("--sock", "65536"), "socks[0].port: ", id="port-65536"),
+        pytest.param(("--sock", "1@"), "socks[0].interface: ", id="no-interface"),
+        pytest.param(("--sock", "1", "--sock", "1"), "socks[1]: ", id="twice"),
+        pytest.param(("--route", "10.0.0.1/8"), "routes.overlay[0]: ", id="route"),
+        pytest.param(("--poll-period", "0"), "poll_period_s: ", id="period"),
+        pytest.param(("--poll-period", "nan"), "poll_period_s: ", id="period-nan"),
+        pytest.param(("--threads", "0"), "threads: ", id="threads"),
+        pytest.param(("--node-id", " "), "node.id: ", id="node"),
+        pytest.param(("--source", "wireguard:a/b"), "source.interface: ", id="wireguard"),
+        pytest.param(("--source", "wireguard"), "source.interface: expected a value", id="none"),
+        pytest.param(("--source", "openvpn:"), "source.at: ", id="openvpn"),
+        pytest.param(("--source", "tailscale:x"), "source.socket: expected an absolute", id="path"),
+    ],
+)
+def test_wrong_values_are_named_as_in_a_file(arguments: tuple[str, ...], said: str) -> None:
+    """The key that an option stands for, and what was expected."""
+    tun = ("--tun", "wg0") if arguments and "--tun" not in arguments else ()
+    with pytest.raises(ConfigError) as caught:
+        settings(*tun, *arguments)
+    assert str(caught.value).startswith(f"command line: {said}")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
-        ("--tun", "a/b"),
-        ("--tun", "wg0", "--sock", "0"),
-        ("--tun", "wg0", "--sock", "65536"),
-        ("--tun", "wg0", "--sock", "1@"),
-        ("--tun", "wg0", "--sock", "@eth0"),
-        ("--tun", "wg0", "--route", "10.0.0.1/8"),
-        ("--tun", "wg0", "--poll-period", "0"),
-        ("--tun", "wg0", "--poll-period", "nan"),
-        ("--tun", "wg0", "--threads", "0"),
-        ("--tun", "wg0", "--node-id", " "),
-        ("--tun", "wg0", "--config", "a", "--output", "b"),
+        ("--sock", "@eth0"),
+        ("--sock", "x"),
+        ("--threads", "x"),
+        ("--poll-period", "x"),
+        ("--source", "nebula:x"),
+        ("--config", "a", "--output", "b"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """It is said on standard error, with status 2."""
     with pytest.raises(SystemExit) as ended:
-        settings(*arguments)
+        settings("--tun", "wg0", *arguments)
     assert ended.value.code == 2
     assert "usage: " in capsys.readouterr().err
 
