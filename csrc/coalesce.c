@@ -133,7 +133,7 @@ static bool is_next_tcp(const struct netlog_super *super, const uint8_t *first, 
 {
 	uint32_t header = super->headers - super->transport;
 
-	/* The first one has no PSH, or it would not be open. */
+	/* With PSH in the first one nothing follows it. */
 	return load_32(first) == load_32(tcp) &&
 	       load_be32(tcp + TCP_SEQUENCE) == super->next_sequence &&
 	       load_32(first + TCP_ACKNOWLEDGEMENT) == load_32(tcp + TCP_ACKNOWLEDGEMENT) &&
@@ -217,8 +217,7 @@ static void begin(struct netlog_coalescer *coalescer, const struct candidate *pa
 	super->proto = packet->proto;
 	super->next_id = (uint16_t)(load_be16(packet->data + IP4_ID) + 1);
 	super->next_sequence = load_be32(header + TCP_SEQUENCE) + payload;
-	coalescer->slots[packet->slot] =
-		(uint16_t)(is_pushed(packet) ? NO_SUPER : coalescer->n_supers);
+	coalescer->slots[packet->slot] = (uint16_t)coalescer->n_supers;
 }
 
 static void join(struct netlog_coalescer *coalescer, struct netlog_super *super,

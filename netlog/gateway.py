@@ -103,9 +103,12 @@ class Gateway(Closing):
                 MAX_LANES,
                 lambda logger, device: self._start_logger(logger, device, device),
             )
-            tun = stack.enter_context(TunDevice.open(config.tun.name, meter=meter))
+            offload = config.tun.offload
+            tun = TunDevice.open(config.tun.name, meter=meter, offload=offload)
+            stack.enter_context(tun)
             listen = config.sock.listen
-            sock = stack.enter_context(SockDevice.bind(listen.host, listen.port, meter=meter))
+            sock = SockDevice.bind(listen.host, listen.port, meter=meter, offload=offload)
+            stack.enter_context(sock)
             self._route(links, tun.name)
             relay = Relay(tun, sock, peers_of(config))
             stack.callback(self.stop)

@@ -113,7 +113,7 @@ class TunDevice(CountedDevice):
             given = _attach(fd, name, IFF_VNET_HDR if offload else 0)
             if mtu is not None:
                 _set_mtu(given, mtu)
-            return cls(fd, given, meter, _set_offloads(fd, given) if offload else _no_offloads(fd))
+            return cls(fd, given, meter, _set_offloads(fd, given, wanted=offload))
         except BaseException:
             os.close(fd)
             raise
@@ -255,8 +255,12 @@ def _attach(fd: int, name: str, flags: int) -> str:
     return _name_in(answer)
 
 
-def _set_offloads(fd: int, name: str) -> frozenset[str]:
-    """Ask for every offload that the kernel has, and say what it has not."""
+def _set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
+    """Ask for every offload that the kernel has, and say what it has not; or for none."""
+    if not wanted:
+        # Whoever had a persistent interface before may have left them set.
+        fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
+        return None
     for flags, given in OFFLOADS:
         try:
             fcntl.ioctl(fd, lib.TUNSETOFFLOAD, flags)
@@ -265,11 +269,6 @@ def _set_offloads(fd: int, name: str) -> frozenset[str]:
         else:
             return frozenset(given)
     return frozenset()
-
-
-def _no_offloads(fd: int) -> None:
-    """Take back what somebody left set on a persistent interface: its packets would come so."""
-    fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
 
 
 def _identify(fd: int) -> str:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of tun, sock and relay: real threads between a socket pair, which keeps packets apart as
- * a TUN does, and UDP sockets on loopback; for the sanitizers above all.
+ * a TUN does, and UDP sockets on loopback; for the sanitizers above all. With UDP_SEGMENT and
+ * UDP_GRO in turns; the TUN's own offloads are for tests/system.
  *
  *	stack ==== tun fd | relay | sock ---- loopback ---- peer
  *
@@ -11,6 +12,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -250,12 +252,19 @@ static void test_gone(struct world *world)
 	world->tun = tun;
 }
 
+static void set_offload(struct world *world, int on)
+{
+	CHECK(setsockopt(world->sock.fd, SOL_UDP, 104 /* UDP_GRO */, &on, sizeof(on)) == 0);
+	world->sock.gro = world->sock.segments = on;
+}
+
 int main(void)
 {
 	struct world world;
 
 	open_world(&world);
 	for (int round = 0; round < ROUNDS; round++) {
+		set_offload(&world, round % 2);
 		netlog_tun_set_statistics(&world.tun, true);
 		test_traffic(&world);
 		test_gone(&world);

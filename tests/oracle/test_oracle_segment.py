@@ -18,6 +18,7 @@ from offloads import (
     UFO,
     Super,
     Vnet,
+    ones_sum,
     segment,
     super_of,
     twin_segments,
@@ -96,7 +97,28 @@ def test_random_payloads(kind: str, payload: bytes, gso_size: int) -> None:
 def test_partial_checksums(kind: str, payload: bytes) -> None:
     """A packet of its own gets the checksum that scapy gives it, and is else unchanged."""
     packet = made(kind, payload)
-    assert segment(*unpack(super_of(packet, 0))) == [packet]
+    whole = super_of(packet, 0)
+    at = whole.vnet.csum_start + whole.vnet.csum_offset
+    # All ones for 0, TCP's too, as the kernel's skb_checksum_help() has it.
+    right = packet[at : at + 2] if any(packet[at : at + 2]) else b"\xff\xff"
+    assert segment(*unpack(whole)) == [packet[:at] + right + packet[at + 2 :]]
+
+
+@pytest.mark.parametrize(
+    ("start", "offset", "fault"),
+    [(20, 0, 0), (20, 2, 0), (20, 10, 0), (20, 11, 4), (28, 2, 0), (28, 3, 4), (19, 2, 4)],
+)
+def test_partial_checksum_of_another_protocol(start: int, offset: int, fault: int) -> None:
+    """It is summed from csum_start to the end and lies within the packet, or it is refused."""
+    packet = bytes(IP(src="1.2.3.4", dst="5.6.7.8", proto=99) / Raw(bytes(range(1, 13))))
+    got = segment(Vnet(NEEDS_CSUM, NONE, 0, 0, start, offset), packet)
+    if fault:
+        assert got == fault == lib.NETLOG_SEGMENT_CHECKSUM
+        return
+    (one,) = got  # type: ignore[misc]
+    at = start + offset
+    assert one[:at] + one[at + 2 :] == packet[:at] + packet[at + 2 :]
+    assert struct.unpack_from("!H", one, at)[0] == ones_sum(packet[start:]) ^ 0xFFFF
 
 
 def test_udp_without_a_sum() -> None:

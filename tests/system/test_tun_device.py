@@ -28,10 +28,10 @@ def _namespace() -> Iterator[Namespace]:
         yield namespace
 
 
-@pytest.fixture(name="tun")
-def _tun(namespace: Namespace) -> Iterator[TunDevice]:
+@pytest.fixture(name="tun", params=[False, True], ids=["plain", "offload"])
+def _tun(request: pytest.FixtureRequest, namespace: Namespace) -> Iterator[TunDevice]:
     with namespace.entered():
-        tun = TunDevice.open("tun0")
+        tun = TunDevice.open("tun0", offload=request.param)
     namespace.quiet("tun0")
     namespace.up("tun0", "100.64.0.1/24", "fd00:64::1/64")
     with tun:

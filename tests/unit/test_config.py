@@ -124,7 +124,7 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed("mtu", "mut"),
-            "tun.mut: no such key; expected name, addresses, mtu",
+            "tun.mut: no such key; expected name, addresses, mtu, offload",
             id="unknown-key",
         ),
         pytest.param(
