@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test selftest sanitize test-sanitized bench lint clean needs needs-tun needs-ip
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench instructions lint clean needs needs-tun needs-ip
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -26,6 +26,30 @@ demo: needs needs-tun $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 
 test: needs needs-ip $(VENV)/.built ## all tests
 	$(BIN)/python -m pytest
+
+# A headscale and two nodes of it, as they are published: built from their modules, at the versions
+# that tests/interop/tools pins. What takes long to compile and is not met there is left out.
+INTEROP := build/interop
+INTEROP_TAGS := ts_include_cli $(addprefix ts_omit_,\
+	aws bird completion drive kube synology systray tap tpm webclient)
+GO := $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go))
+
+interop: needs needs-tun needs-ip $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
+ifeq ($(GO),)
+	@echo "netlog: interop: left out, as Go is not installed (golang-go, or go.dev)" >&2
+	@test "$$CI" != true
+else
+	@$(MAKE) -s $(INTEROP)/.built
+	NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop
+endif
+
+$(INTEROP)/.built: tests/interop/tools/go.mod tests/interop/tools/go.sum Makefile
+	@echo "netlog: building headscale and tailscaled, which takes minutes the first time"
+	@mkdir -p $(INTEROP)
+	cd tests/interop/tools && GOTOOLCHAIN=local nice $(GO) build -trimpath -buildvcs=false \
+		-ldflags='-s -w' -tags='$(INTEROP_TAGS)' -o $(CURDIR)/$(INTEROP)/ \
+		github.com/juanfont/headscale/cmd/headscale tailscale.com/cmd/tailscaled
+	@touch $@
 
 selftest: needs ## the C tests alone
 	$(MAKE) -s -C csrc/selftest check
@@ -50,6 +74,9 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 
 bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
 	$(BIN)/python -m bench
+
+instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
+	$(BIN)/python -m bench.instructions
 
 lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ Beyond 64 k connections 2.5 and 3 times. The floor is bench/floor.c. The rows wi
 what lies beside the budgeted ones: other traffic, a ring that is in the cache, the way over Python.
 """
 
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 
 import netlog
 from bench.harness import Budget, Row, Turns, tool_or_skip
-from bench.native import BENCH, build_program, ffi, lib
+from bench.instructions import CONNECTIONS, count_instructions
+from bench.native import ffi, lib
 from bench.packets import HOT_SLOTS, SEED, Meter, Ring, counting, flooring, lines_for
 
 SIZES = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16, "1 M": 1 << 20, "4 M": 1 << 22}
@@ -179,36 +179,15 @@ def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa:
 
 
 @VERSIONS
-@pytest.mark.parametrize("size", ["1", "1 k", "64 k"])
+@pytest.mark.parametrize("size", CONNECTIONS)
 def test_instructions(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
-    """Instructions a packet, counted by callgrind: the one figure that no neighbour disturbs.
-
-    It tells of the loop that callgrind's processor takes: AVX2, where it does not know AVX-512.
-    """
-    valgrind = tool_or_skip("valgrind")
-    program = build_program(BENCH / "programs" / "instructions.c", with_core=True)
-    packets = 1 << 16
-    outcome: list[str] = []
-
-    def count() -> None:
-        run = subprocess.run(
-            [
-                valgrind,
-                "--tool=callgrind",
-                "--callgrind-out-file=/dev/null",
-                "--toggle-collect=measure",
-                program,
-                str(version),
-                str(SIZES[size]),
-                str(packets),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        outcome.append(run.stderr)
-
-    benchmark.pedantic(count, rounds=1, iterations=1)
-    collected = next(line for line in outcome[0].splitlines() if "Collected" in line)
-    per_packet = int(collected.split(":")[1]) / packets
+    """Instructions a packet: the one figure that no neighbour disturbs."""
+    tool_or_skip("valgrind")
+    counted: list[float] = []
+    benchmark.pedantic(
+        lambda: counted.append(count_instructions(version, CONNECTIONS[size])),
+        rounds=1,
+        iterations=1,
+    )
+    per_packet = counted[0]
     Row(f"instructions, {size}, IPv{version}", per_packet, "instr").save(benchmark)

@@ -70,12 +70,24 @@ class Row:
         )
 
 
-def tool_or_skip(name: str) -> str:
-    """The path of a program, or skip the bench."""
+def tool(name: str) -> str:
+    """The path of a program.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed")
+        raise FileNotFoundError(2, "it is not installed", name)
     return path
+
+
+def tool_or_skip(name: str) -> str:
+    """The path of a program, or skip the bench."""
+    try:
+        return tool(name)
+    except FileNotFoundError:
+        pytest.skip(f"{name} is not installed")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import platform
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,21 @@ SOURCES = [
     *(path for part in METER for path in sorted(CSRC.glob(part))),
 ]
 HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
+
+
+def compiler_name() -> str:
+    """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
+    asked = "__clang_major__ __GNUC__"
+    shown = subprocess.run(
+        [*_compiler(), "-E", "-P", "-"], input=asked, check=True, capture_output=True, text=True
+    )
+    clang, gcc = shown.stdout.split()[-2:]
+    name = f"clang {clang}" if clang.isdecimal() else f"gcc {gcc}"
+    return f"{name} {platform.machine()}"
+
+
+def _compiler() -> list[str]:
+    return (sysconfig.get_config_var("CC") or "cc").split()
 
 
 def _digest(*more: Path) -> str:
@@ -80,10 +96,9 @@ def build_program(source: Path, *, with_core: bool) -> Path:
         compiler, linker = compile_flags()
         sources = [source, *(SOURCES if with_core else [])]
         RESULTS.mkdir(exist_ok=True)
-        cc = (sysconfig.get_config_var("CC") or "cc").split()
         subprocess.run(
             [
-                *cc,
+                *_compiler(),
                 *compiler,
                 "-I",
                 BENCH,

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Command"]
+__all__ = ["RESTORED", "Command"]
 
 PASSED = frozenset(
     {

@@ -4,10 +4,9 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-__all__ = ["Daemon"]
+from netlog.command import RESTORED
 
-RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
-"""What Python ignores, and its children should not."""
+__all__ = ["Daemon"]
 
 
 class Daemon:

@@ -1,7 +1,8 @@
 """Metering a daemon from inside: the meter that it counts into, and the logger that reports it."""
 
 import contextlib
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from netlog._closing import Closing
@@ -13,6 +14,8 @@ from netlog.preload import library_path, preload_environment
 from netlog.preload_meter import Aside, has_writers, open_preload_meter, read_aside
 from netlog.preload_processes import PreloadProcesses
 from netlog.sinks import Sink
+from netlog.source_config import OpenVpnSourceConfig
+from netlog.sources import OpenVpnSource
 
 __all__ = ["ExecCounters", "ExecMetering"]
 
@@ -83,8 +86,9 @@ class ExecMetering(Closing):
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """An environment, with what makes a command count."""
         config = self._config
+        excluded = (*config.sock_exclude, *_of_the_source(config))
         return preload_environment(
-            environment, self._library, self.path, config.sock_ports, config.sock_exclude
+            environment, self._library, self.path, config.sock_ports, excluded
         )
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -114,3 +118,11 @@ class ExecMetering(Closing):
 
     def _interfaces(self) -> tuple[str, ...]:
         return self._processes.tun_interfaces() if self._processes else ()
+
+
+def _of_the_source(config: ExecConfig) -> Iterator[str]:
+    """Where the source asks the daemon over TCP, which is no part of the tunnel."""
+    if isinstance(config.source, OpenVpnSourceConfig):
+        tcp = OpenVpnSource(config.source.at).tcp
+        if tcp is not None:
+            yield str(ipaddress.ip_network(tcp[0]))

@@ -54,8 +54,11 @@ class OpenVpnSourceConfig(
     password_file: AbsolutePath | None = None
 
     def contradictions(self) -> Iterator[str]:
-        """None: what is at a path is seen when it is asked."""
-        yield from ()
+        """What is at a path is seen when it is asked, but this must be one, or host:port."""
+        try:
+            open_source(self)
+        except ValueError as error:
+            yield f"source.at: {error}"
 
     def __str__(self) -> str:
         return f"openvpn {self.at}"

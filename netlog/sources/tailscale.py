@@ -9,9 +9,10 @@ import contextlib
 import ipaddress
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -61,11 +62,11 @@ _NAMES = {
 }
 
 
-class _Told(msgspec.Struct, frozen=True, rename=_NAMES):
+class _Told(msgspec.Struct, frozen=True, gc=False, rename=_NAMES):
     """What an answer says; of its many members those that are looked at."""
 
 
-class _PeerStatus(_Told, frozen=True):
+class _PeerStatus(_Told, frozen=True, gc=False):
     id: str = ""
     dns_name: str = ""
     host_name: str = ""
@@ -82,24 +83,63 @@ class _PeerStatus(_Told, frozen=True):
     active: bool = False
 
 
-class _User(_Told, frozen=True):
+class _User(_Told, frozen=True, gc=False):
     login_name: str = ""
 
 
-class _Status(_Told, frozen=True):
+class _Status(_Told, frozen=True, gc=False):
     state: str = ""
     self_node: _PeerStatus | None = None
     peers: dict[str, _PeerStatus | None] | None = None
     users: dict[str, _User | None] | None = None
 
 
-class _Region(_Told, frozen=True):
+class _Region(_Told, frozen=True, gc=False):
     region_id: int = 0
     region_code: str = ""
 
 
-class _DerpMap(_Told, frozen=True):
+class _DerpMap(_Told, frozen=True, gc=False):
     regions: dict[str, _Region | None] | None = None
+
+
+class _Traits(NamedTuple):
+    """What a node is, wherever it is."""
+
+    node_id: str
+    name: str
+    addresses: tuple[str, ...]
+    os: str
+    user: str
+    tags: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+class _Known(NamedTuple):
+    """What is made of it."""
+
+    node: Node
+    networks: tuple[Network, ...]
+
+    @classmethod
+    def of(cls, traits: _Traits) -> Self:
+        """Make it.
+
+        Raises:
+            ValueError: an address or a prefix is none, or the id is too long.
+        """
+        hosts = {str(host): host for host in map(_network, traits.addresses)}
+        addresses = [host.network_address for host in hosts.values()]
+        # Most prefixes are the node's addresses once more.
+        others = [hosts.get(prefix) or _network(prefix) for prefix in traits.prefixes]
+        networks = tuple(dict.fromkeys((*hosts.values(), *others)))
+        texts = (traits.name, traits.os, traits.user)
+        name, os, user = (text[:MAX_TEXT_CHARACTERS] for text in texts)
+        try:
+            node = Node(traits.node_id, name, addresses, os, user, traits.tags)
+        except ValueError:  # too many tags
+            node = Node(traits.node_id, name, addresses, os, user)
+        return cls(node, networks)
 
 
 _status = msgspec.json.Decoder(_Status)
@@ -124,7 +164,9 @@ class TailscaleSource:
         self._socket = socket
         self._regions: dict[str, int] = {}  # by code; 0: it can not be had
         self._last_endpoint: dict[str, str] = {}  # of each peer that has had one
-        self._nodes: dict[tuple[Any, ...], Node] = {}  # by what they were made of
+        self._traits: tuple[_Traits, ...] = ()  # of the own node and of each peer
+        self._known: list[_Known] = []  # what was made of them
+        self._of_nodes = Overlay()  # likewise: all but the peers
         self._status = _Status()
         self._overlay = Overlay()
 
@@ -146,7 +188,8 @@ class TailscaleSource:
         peers = [peer for peer in (status.peers or {}).values() if peer is not None and peer.id]
         self._learn_regions(peers, deadline_s)
         try:
-            overlay = self._made(own, peers, status.users or {})
+            self._learn_nodes((own, *peers), status.users or {})
+            overlay = replace(self._of_nodes, peers=tuple(self._peers(peers)))
         except ValueError:
             # Not chained: the text of the cause has what came.
             raise ValueError(f"{self._socket}: status: not as expected") from None
@@ -181,52 +224,25 @@ class TailscaleSource:
         }
         self._regions = {code: numbers.get(code, 0) for code in codes}
 
-    def _made(
-        self, own: _PeerStatus, peers: list[_PeerStatus], users: dict[str, _User | None]
-    ) -> Overlay:
-        before, self._nodes = self._nodes, {}
-        nodes = [self._node(one, users, before) for one in (own, *peers)]
-        known = NodeMap(
-            nodes[0],
-            {ipaddress.ip_address(text): node for node in nodes[1:] for text in node.addresses},
-        )
-        if known == self._overlay.nodes:
-            known = self._overlay.nodes
-        local = tuple(dict.fromkeys(map(ipaddress.ip_network, nodes[0].addresses)))
-        routes = dict.fromkeys(local)
-        for one in (own, *peers):
-            prefixes = (*(one.addresses or ()), *(one.primary_routes or ()))
-            routes |= dict.fromkeys(map(_network, prefixes))
-            # Of the own node they are what others may send here: all, if it is an exit node.
-            if one is not own:
-                routes |= dict.fromkeys(map(_network, one.allowed_ips or ()))
-        named = {peer.id: node.name for peer, node in zip(peers, nodes[1:], strict=True)}
-        return Overlay(tuple(self._peers(peers, named)), tuple(routes), local, known)
+    def _learn_nodes(self, told: Sequence[_PeerStatus], users: Mapping[str, _User | None]) -> None:
+        """Make what does not change with every packet, where it has changed."""
+        traits = tuple(_traits(one, users) for one in told)
+        if traits == self._traits:
+            return
+        before = dict(zip(self._traits, self._known, strict=True))
+        known = [before.get(each) or _Known.of(each) for each in traits]
+        own = known[0].node
+        peers = {
+            ipaddress.ip_address(text): each.node
+            for each in known[1:]
+            for text in each.node.addresses
+        }
+        local = tuple(map(_network, own.addresses))
+        routes = dict.fromkeys(network for each in known for network in each.networks)
+        self._of_nodes = Overlay((), tuple(routes), local, NodeMap(own, peers))
+        self._traits, self._known = traits, known
 
-    def _node(
-        self,
-        one: _PeerStatus,
-        users: dict[str, _User | None],
-        before: dict[tuple[Any, ...], Node],
-    ) -> Node:
-        user = users.get(str(one.user_id))
-        login = user.login_name if user is not None else ""
-        made_of = (one.id, one.dns_name, one.host_name, one.addresses, one.os, login, one.tags)
-        node = before.get(made_of)
-        if node is None:
-            name = one.dns_name.rstrip(".") or one.host_name
-            addresses = one.addresses or ()
-            texts = [text[:MAX_TEXT_CHARACTERS] for text in (name, one.os, login)]
-            for address in addresses:
-                ipaddress.ip_address(address)
-            try:
-                node = Node(one.id, texts[0], addresses, texts[1], texts[2], one.tags or ())
-            except ValueError:  # so many tags
-                node = Node(one.id, texts[0], addresses, texts[1], texts[2])
-        self._nodes[made_of] = node
-        return node
-
-    def _peers(self, peers: list[_PeerStatus], named: dict[str, str]) -> Iterator[Peer]:
+    def _peers(self, peers: Sequence[_PeerStatus]) -> Iterator[Peer]:
         """The peer at each endpoint, if it is one."""
         self._last_endpoint = {
             peer.id: peer.endpoint or self._last_endpoint.get(peer.id, "") for peer in peers
@@ -241,7 +257,7 @@ class TailscaleSource:
             if holder is not None:
                 allowed = (*(holder.addresses or ()), *(holder.allowed_ips or ()))
                 unique = dict.fromkeys(str(_network(text)) for text in allowed)
-                yield Peer(endpoint, tuple(unique), named[holder.id])
+                yield Peer(endpoint, tuple(unique), _name(holder))
 
     def _claims(self, peers: Iterable[_PeerStatus]) -> Iterator[tuple[int, str, _PeerStatus]]:
         """Which endpoint is whose, and how well that is known: 0 is best."""
@@ -261,6 +277,23 @@ class TailscaleSource:
 def _relayed(peer: _PeerStatus) -> bool:
     """Whether packets went to it of late, but not straight; of an idle one nothing is known."""
     return peer.active and not peer.endpoint and not peer.peer_relay and bool(peer.region)
+
+
+def _traits(one: _PeerStatus, users: Mapping[str, _User | None]) -> _Traits:
+    user = users.get(str(one.user_id))
+    return _Traits(
+        one.id,
+        _name(one),
+        one.addresses or (),
+        one.os,
+        user.login_name if user is not None else "",
+        one.tags or (),
+        (*(one.primary_routes or ()), *(one.allowed_ips or ())),
+    )
+
+
+def _name(one: _PeerStatus) -> str:
+    return one.dns_name.rstrip(".") or one.host_name
 
 
 def _network(text: str) -> Network:

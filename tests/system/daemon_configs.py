@@ -151,6 +151,11 @@ def vtun(folder: Path) -> Commands:
     )
 
 
+def openssl(*arguments: str) -> str:
+    """Run openssl; what it said."""
+    return _run("openssl", *arguments)
+
+
 def _run(*command: str) -> str:
     done = subprocess.run(
         command,

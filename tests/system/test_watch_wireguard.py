@@ -1,19 +1,18 @@
 """`netlog watch` beside wireguard-go, which nothing can be loaded into."""
 
 import contextlib
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 from namespace import Namespace, wait_for
 from runs import Running, summed
+from transfers import PIECE_BYTES, Transfer
 from watches import counts, watching
-from wireguards import PORT, WireGuard, tunnel
+from wireguards import PORT, tunnel
 
 pytestmark = pytest.mark.root
 
-PIECES, PIECE_BYTES = 400, 1 << 16
+PIECES = 400
 VIRTUAL = ("virtual", "subnet", "exit")
 
 
@@ -21,53 +20,6 @@ def udp_counts(namespace: Namespace) -> tuple[int, int]:
     """Datagrams that the namespace's sockets sent, and that came for them, dropped or not."""
     found = namespace.snmp()
     return found["UdpOutDatagrams"], found["UdpInDatagrams"] + found["UdpRcvbufErrors"]
-
-
-def tcp_sockets(namespace: Namespace) -> int:
-    """How many TCP sockets there are in a namespace, of whatever state."""
-    with namespace.entered():
-        return len(Path("/proc/thread-self/net/tcp").read_text().splitlines()) - 1
-
-
-class Transfer:
-    """A TCP connection through the tunnel, in pieces that are answered each."""
-
-    def __init__(self, one: WireGuard, two: WireGuard) -> None:
-        with two.namespace.entered():
-            listener = socket.create_server((two.overlay, 6000))
-        with listener:
-            with one.namespace.entered():
-                self._sender = socket.create_connection((two.overlay, 6000), timeout=20)
-            self._receiver, _ = listener.accept()
-        self._two = two.namespace
-        self._receiver.settimeout(20)
-        self._thread = threading.Thread(target=self._receive)
-        self._thread.start()
-
-    def _receive(self) -> None:
-        """Take everything, and say so after each piece."""
-        left = PIECE_BYTES
-        while data := self._receiver.recv(left):
-            left -= len(data)
-            if not left:
-                self._receiver.sendall(b".")
-                left = PIECE_BYTES
-
-    def move(self, pieces: int) -> None:
-        """Have so many pieces arrive."""
-        for _ in range(pieces):
-            self._sender.sendall(bytes(PIECE_BYTES))
-        got = 0
-        while got < pieces:
-            got += len(self._sender.recv(pieces - got))
-
-    def close(self) -> None:
-        """End it, and wait until the last packet of it has arrived."""
-        self._sender.close()
-        self._thread.join(20)
-        self._receiver.close()
-        # The end that closed first sends the last packet, which frees the other's socket.
-        wait_for(lambda: not tcp_sockets(self._two), "both ends know")
 
 
 def physical(running: Running) -> dict[tuple[str, str], int]:
@@ -83,22 +35,23 @@ def physical(running: Running) -> dict[tuple[str, str], int]:
 
 def test_both_kinds_of_traffic_are_exact_also_when_the_peer_moves(tmp_path: Path) -> None:
     """Virtual traffic is the interface's, physical the socket's; the peer keeps its name."""
+    config = tmp_path / "watch.toml"
     with tunnel(tmp_path) as (one, two):
-        options = (
-            "--tun",
-            one.interface,
-            "--sock",
-            f"{PORT}@lan0",
-            "--source",
-            f"wireguard:{one.interface}",
-        )
+        config.write_text(f"""
+            source.type = "wireguard"
+            source.interface = "{one.interface}"
+            source.names."{two.public_key}" = "right"
+        """)
+        options = ("--tun", one.interface, "--sock", f"{PORT}@lan0", "--config", str(config))
         with watching(one.namespace, tmp_path / "watch", *options) as running:
             wait_for(lambda: counts(running, f"sock {PORT}@lan0"), "it is tapped")
             before = udp_counts(one.namespace)
             two.knows(one)
             one.knows(two)
             one.namespace.run("ping", "-c", "3", "-i", "0.2", "-W", "10", two.overlay)
-            with contextlib.closing(Transfer(one, two)) as transfer:
+            with contextlib.closing(
+                Transfer(one.namespace, two.namespace, two.overlay)
+            ) as transfer:
                 transfer.move(PIECES // 2)
                 two.namespace.ip("addr del 192.0.2.2/24 dev lan0")
                 two.namespace.ip("addr add 192.0.2.3/24 dev lan0")
@@ -124,6 +77,11 @@ def test_both_kinds_of_traffic_are_exact_also_when_the_peer_moves(tmp_path: Path
         ("100.64.0.2:0", f"192.0.2.3:{PORT}"),
     }
     assert min(found.values()) > PIECES * PIECE_BYTES // 2 // 1500
+    node = {"nodeId": two.public_key, "name": "right", "addresses": ["100.64.0.2"]}
+    for message in running.messages:
+        if "virtualTraffic" in message:
+            assert message["srcNode"]["addresses"] == ["100.64.0.1"]
+            assert message["dstNodes"] == [node]
 
 
 def test_a_source_that_is_down_is_said_and_kept(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def netlog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("run",), ("watch",), ("read",), ("check",), ("demo",), ("fmt",), ("newid",)]
+    "command",
+    [(), ("run",), ("watch",), ("exec",), ("read",), ("check",), ("demo",), ("fmt",), ("newid",)],
 )
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     """Every command explains itself with an example, on standard output."""
@@ -105,6 +106,24 @@ def test_check_touches_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "netlog: gateway.toml: right\n"
     assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('type = "exec"\ncommand = ["no-such-daemon"]', "command: no-such-daemon: no such command"),
+        ('type = "exec"\nnodes.file = "none.toml"', "none.toml: expected a readable file"),
+        ('[[gateways]]\ntype = "watch"', "gateways[0]: tun: expected a value, the key is missing"),
+    ],
+)
+def test_check_sees_what_is_wrong_with_each_kind(tmp_path: Path, config: str, said: str) -> None:
+    """Also what its keys lead to, without starting it."""
+    (tmp_path / "gateway.toml").write_text(config)
+    done = netlog("check", "gateway.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    (tmp_path / "gateway.toml").write_text('type = "exec"\ncommand = ["sleep", "1"]')
+    assert netlog("check", "gateway.toml", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

@@ -55,6 +55,7 @@ def nodes(status: bytes) -> dict[str, Node]:
 def test_all_versions_say_the_same(status: bytes) -> None:
     """Peers have their addresses first and then what is behind them; nothing that is cached."""
     told = overlay(status)
+    assert {client.name for client in parse_status(status).clients} == {"alice", "Bjørn"}
     assert told.peers == (BJORN_2, ALICE, BJORN_0)
     assert sorted(map(str, told.routes)) == sorted(
         {prefix for peer in told.peers for prefix in peer.allowed_ips}
@@ -183,7 +184,7 @@ def test_commas_in_a_name(status: bytes) -> None:
     assert len(told) == 3
 
 
-FORGED = b"al,192.0.2.2:34810,10.8.0.4,,1,1,2026-11-23 17:35:26,1,x"
+FORGED = b"al,192.0.2.2:34810,10.8.0.9,,1,1,2026-11-23 17:35:26,1,x"
 
 
 def test_a_name_that_forges_columns_is_left_out() -> None:

@@ -25,7 +25,7 @@ from netlog.sources import OpenVpnSource, Overlay, Source
 PASSWORD = "sesame-" + os.urandom(8).hex()
 
 ANSWERER = """
-import socket, sys
+import socket, sys, time
 path, mode, password = sys.argv[1:]
 family = socket.AF_UNIX if path else socket.AF_INET
 with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -63,6 +63,7 @@ with socket.socket(family, socket.SOCK_STREAM) as listener:
                 try:
                     while True:
                         asked.sendall(b">LOG\\r\\n")
+                        time.sleep(0.02)
                 except OSError:
                     pass
             elif mode == "line":
@@ -168,13 +169,11 @@ def test_a_password_that_is_none(tmp_path: Path, text: str | None) -> None:
         ("hangs", TimeoutError, "one client at a time"),
         ("busy", TimeoutError, "one client at a time"),
         ("cut", ValueError, "ends in the middle"),
-        ("drips", (TimeoutError, ValueError), "."),
+        ("drips", TimeoutError, "one client at a time"),
         ("line", ValueError, "too long"),
     ],
 )
-def test_one_that_does_not_answer(
-    mode: str, error: type[Exception] | tuple[type[Exception], ...], said: str
-) -> None:
+def test_one_that_does_not_answer(mode: str, error: type[Exception], said: str) -> None:
     """Nobody waits for ever, or takes ever more of what never ends."""
     with answering(None, mode) as at, pytest.raises(error, match=said):
         OpenVpnSource(at).snapshot()
