@@ -70,6 +70,53 @@ def test_through_a_relay(meter: Meter, stack: tuple[TunDevice, socket.socket]) -
     assert counted(meter) == ([len(out), sent, len(back), received], [0] * 4)
 
 
+def test_each_datagram_is_judged(meter: Meter, stack: tuple[TunDevice, socket.socket]) -> None:
+    """Of datagrams that come as one, each goes on or is dropped by itself, with its own reason."""
+    tun, kernel = stack
+    one, two = (
+        bytes(IP(src="10.0.0.2", dst="10.0.0.1", id=i) / UDP() / bytes(72)) for i in range(2)
+    )
+    other = bytes(IP(src="10.0.0.3", dst="10.0.0.1") / UDP() / bytes(72))
+    short = one[:2] + b"\0\x65" + one[4:]
+    sent = [one, other, bytes(100), two, short, other[:-1]]
+    with (
+        SockDevice.bind("127.0.0.1", 0, meter=meter, offload=True) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
+        peer.bind(("127.0.0.1", 0))
+        peer.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+        at = f"127.0.0.1:{peer.getsockname()[1]}"
+        with Relay(tun, sock, [Peer(at, ("10.0.0.2",))]) as relay:
+            peer.sendto(b"".join(sent), sock.address)
+            assert [Super.parse(kernel.recv(65535))] == coalesce([one, two])
+            wait_for(lambda: relay.counters().rx.packets == 2, "all are dealt with")
+            counters = relay.counters()
+    assert counters.rx == Count(2, 200)
+    dropped = {reason: count for reason, count in counters.rx_dropped.items() if count.packets}
+    assert dropped == {
+        "source_not_allowed": Count(1, 100),
+        "not_ip": Count(1, 100),
+        "malformed": Count(2, 199),
+    }
+    assert counted(meter) == ([0, 0, 2, 200], [0] * 4)
+
+
+def test_drops_count_as_on_the_wire(meter: Meter, stack: tuple[TunDevice, socket.socket]) -> None:
+    """A super-packet that no peer has counts as its segments."""
+    tun, kernel = stack
+    peers = [Peer("127.0.0.1:9", ("10.0.0.2",))]
+    nobodys = bytes(IP(src="10.0.0.1", dst="10.0.0.9") / TCP(flags="A") / bytes(5000))
+    with (
+        SockDevice.bind("127.0.0.1", 0, meter=meter, offload=True) as sock,
+        Relay(tun, sock, peers) as relay,
+    ):
+        kernel.send(bytes(super_of(nobodys, 1000)))
+        wait_for(lambda: relay.counters().tx_dropped["no_peer"].packets > 0, "it is dropped")
+        counters = relay.counters()
+    assert counters.tx_dropped["no_peer"] == Count(5, 5 * 1040)
+    assert counted(meter) == ([5, 5 * 1040, 0, 0], [0] * 4)
+
+
 CORRUPT = {
     "gso-size-0": Vnet(1, 1, 40, 0, 20, 16),
     "unknown-type": Vnet(1, 9, 40, 1000, 20, 16),
