@@ -103,6 +103,7 @@ def test_what_may_be_left_out_has_a_default() -> None:
     )
     assert (config.max_message_bytes, config.meter, config.nodes) == (262144, None, None)
     assert (config.tun.mtu, config.peers, config.sinks) == (1280, (), (StdoutSinkConfig(),))
+    assert config.tun.offload
     assert (config.routes.subnets, config.routes.default) == ((), False)
 
 
