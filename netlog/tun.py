@@ -1,5 +1,6 @@
 """The TUN device: whole IP packets, counted as they cross its descriptor."""
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -110,10 +111,11 @@ class TunDevice(CountedDevice):
             raise ValueError(f"mtu: expected {MIN_MTU} to {MAX_MTU} bytes, got {mtu}")
         fd = _open_clone_device()
         try:
-            given = _attach(fd, name, IFF_VNET_HDR if offload else 0)
+            vnet = offload and _has_vnet(fd, name)
+            given = _attach(fd, name, IFF_VNET_HDR if vnet else 0)
             if mtu is not None:
                 _set_mtu(given, mtu)
-            return cls(fd, given, meter, _set_offloads(fd, given, wanted=offload))
+            return cls(fd, given, meter, _set_offloads(fd, given, wanted=vnet))
         except BaseException:
             os.close(fd)
             raise
@@ -255,11 +257,22 @@ def _attach(fd: int, name: str, flags: int) -> str:
     return _name_in(answer)
 
 
+def _has_vnet(fd: int, name: str) -> bool:
+    try:
+        (features,) = struct.unpack("I", fcntl.ioctl(fd, lib.TUNGETFEATURES, bytes(4)))
+    except OSError:
+        features = 0
+    if not features & IFF_VNET_HDR:
+        _log.info("%s: the kernel has no offloads for a TUN", name)
+    return bool(features & IFF_VNET_HDR)
+
+
 def _set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
     """Ask for every offload that the kernel has, and say what it has not; or for none."""
     if not wanted:
         # Whoever had a persistent interface before may have left them set.
-        fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
         return None
     for flags, given in OFFLOADS:
         try:

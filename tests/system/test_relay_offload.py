@@ -10,6 +10,7 @@ from gateways import Gateway, gateway, have_crossed, joined, pair, taken, totals
 from namespace import LinkCounters, Namespace, wait_for
 from test_relay_traffic import exchange, stream
 
+import netlog.tun
 from netlog import Meter, PacketBatch, Relay, TunDevice
 
 pytestmark = pytest.mark.root
@@ -213,3 +214,39 @@ def test_nothing_is_left_set() -> None:
             assert len(packet) == 1028
             (checksum,) = struct.unpack_from("!H", packet, 26)
             assert checksum
+
+
+UNKNOWN_OFFLOAD, UNKNOWN_FLAG, UNKNOWN_OPTION = 0x8000, 0x0800, 250
+"""Numbers that no kernel knows: so it refuses what it has as it would what it has not."""
+
+
+def test_what_the_kernel_has_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each part that the kernel refuses is said, and the rest is used."""
+    caplog.set_level("INFO", "netlog")
+    newest, *rest = netlog.tun.OFFLOADS
+    monkeypatch.setattr("netlog.tun.OFFLOADS", ((newest[0] | UNKNOWN_OFFLOAD, newest[1]), *rest))
+    monkeypatch.setattr("netlog.sock.UDP_GRO", UNKNOWN_OPTION)
+    with pair(offload=True) as (a, b):
+        assert a.tun.offloads == {"checksum", "tso"}
+        assert a.sock.offloads == {"segment"}
+        flows_through(a, b)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 4
+    assert sum("no offload of uso" in text for text in said) == 2
+    assert sum("no UDP_GRO" in text for text in said) == 2
+
+
+def test_a_kernel_without_any(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is no virtio header the relay goes packet by packet, and says so."""
+    caplog.set_level("INFO", "netlog")
+    monkeypatch.setattr("netlog.tun.IFF_VNET_HDR", UNKNOWN_FLAG)
+    for name in ("UDP_GRO", "UDP_SEGMENT"):
+        monkeypatch.setattr(f"netlog.sock.{name}", UNKNOWN_OPTION)
+    with pair(offload=True) as (a, b):
+        assert a.tun.offloads == a.sock.offloads == set()
+        flows_through(a, b)
+    assert len(caplog.records) == 6
