@@ -35,9 +35,12 @@ struct netlog_batch {
 	uint8_t *data;                     /* slot i begins at data + i * stride */
 	uint32_t *lengths;                 /* of the packets, by slot, bytes */
 	struct netlog_endpoint *endpoints; /* of the datagrams, by slot; a TUN does not use it */
-	uint32_t stride;                   /* bytes */
-	uint32_t capacity;                 /* bytes of a slot that may be used, at most stride */
-	uint32_t n;                        /* slots */
+	/* Of the datagrams that UDP_GRO put into one slot, by slot: the length of each but the
+	 * last, 0: there is one. NULL: the socket has no UDP_GRO. */
+	uint16_t *datagram_bytes;
+	uint32_t stride;   /* bytes */
+	uint32_t capacity; /* bytes of a slot that may be used, at most stride */
+	uint32_t n;        /* slots */
 };
 
 /* What became of packets that were to be written or sent. */
@@ -65,6 +68,8 @@ static inline struct netlog_batch batch_from(const struct netlog_batch *batch, u
 	part.lengths += first;
 	if (part.endpoints)
 		part.endpoints += first;
+	if (part.datagram_bytes)
+		part.datagram_bytes += first;
 	part.n = batch->n - first < NETLOG_BATCH ? batch->n - first : NETLOG_BATCH;
 	return part;
 }

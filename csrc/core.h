@@ -4,11 +4,13 @@
 #define NETLOG_CORE_H
 
 #include "capture.h"
+#include "coalesce.h"
 #include "encode.h"
 #include "netlog.h"
 #include "packet.h"
 #include "prefixes.h"
 #include "relay.h"
+#include "segment.h"
 #include "sort.h"
 #include "span.h"
 #include "tally.h"

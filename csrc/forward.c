@@ -76,9 +76,8 @@ void netlog_fates_add_outcome(struct netlog_fates *fates, enum netlog_direction 
 			 outcome->full_bytes);
 }
 
-/* What happens to a packet out of the TUN; to *peer, if it is forwarded. */
-static enum netlog_fate judge_tx(const struct netlog_peers *peers, const uint8_t *packet,
-				 uint32_t length, int *peer)
+enum netlog_fate netlog_forward_judge_tx(const struct netlog_peers *peers, const uint8_t *packet,
+					 uint32_t length, int *peer)
 {
 	struct inner inner;
 	enum netlog_fate fate = read_inner(packet, length, &inner);
@@ -98,7 +97,7 @@ uint32_t netlog_forward_tx(const struct netlog_peers *peers, const struct netlog
 		const uint8_t *packet = batch_slot(batch, i);
 		uint32_t length = batch->lengths[i];
 		int peer;
-		enum netlog_fate fate = judge_tx(peers, packet, length, &peer);
+		enum netlog_fate fate = netlog_forward_judge_tx(peers, packet, length, &peer);
 
 		if (fate == NETLOG_FORWARDED)
 			outgoing[picked++] = (struct netlog_outgoing){
@@ -112,19 +111,14 @@ uint32_t netlog_forward_tx(const struct netlog_peers *peers, const struct netlog
 	return picked;
 }
 
-/* What happens to a datagram out of the socket. */
-static enum netlog_fate judge_rx(const struct netlog_peers *peers, const struct netlog_batch *batch,
-				 uint32_t i)
+enum netlog_fate netlog_forward_judge_rx(const struct netlog_peers *peers, const uint8_t *packet,
+					 uint32_t length, int peer)
 {
-	uint32_t length = batch->lengths[i];
-	int peer = netlog_peers_at(peers, &batch->endpoints[i]);
 	struct inner inner;
 
 	if (peer == NETLOG_NO_PEER)
 		return NETLOG_DROP_UNKNOWN_ENDPOINT;
-	if (length > batch->capacity)
-		return NETLOG_DROP_TRUNCATED;
-	enum netlog_fate fate = read_inner(batch_slot(batch, i), length, &inner);
+	enum netlog_fate fate = read_inner(packet, length, &inner);
 
 	if (fate != NETLOG_FORWARDED)
 		return fate;
@@ -133,13 +127,24 @@ static enum netlog_fate judge_rx(const struct netlog_peers *peers, const struct 
 		       : NETLOG_DROP_SOURCE_NOT_ALLOWED;
 }
 
+/* What happens to a datagram out of the socket. */
+static enum netlog_fate judge_slot(const struct netlog_peers *peers,
+				   const struct netlog_batch *batch, uint32_t i)
+{
+	int peer = netlog_peers_at(peers, &batch->endpoints[i]);
+
+	if (peer != NETLOG_NO_PEER && batch->lengths[i] > batch->capacity)
+		return NETLOG_DROP_TRUNCATED;
+	return netlog_forward_judge_rx(peers, batch_slot(batch, i), batch->lengths[i], peer);
+}
+
 uint32_t netlog_forward_rx(const struct netlog_peers *peers, const struct netlog_batch *batch,
 			   uint32_t n, struct netlog_packet *packets, struct netlog_fates *fates)
 {
 	uint32_t picked = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		enum netlog_fate fate = judge_rx(peers, batch, i);
+		enum netlog_fate fate = judge_slot(peers, batch, i);
 
 		if (fate == NETLOG_FORWARDED)
 			packets[picked++] = (struct netlog_packet){.data = batch_slot(batch, i),

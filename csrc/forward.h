@@ -43,6 +43,14 @@ void netlog_fates_add(struct netlog_fates *fates, enum netlog_fate fate, uint64_
 void netlog_fates_add_outcome(struct netlog_fates *fates, enum netlog_direction direction,
 			      const struct netlog_outcome *outcome);
 
+/* What happens to a packet out of the TUN; to *peer, if it is forwarded. */
+enum netlog_fate netlog_forward_judge_tx(const struct netlog_peers *peers, const uint8_t *packet,
+					 uint32_t length, int *peer);
+
+/* What happens to the packet of a datagram from `peer`, which may be NETLOG_NO_PEER. */
+enum netlog_fate netlog_forward_judge_rx(const struct netlog_peers *peers, const uint8_t *packet,
+					 uint32_t length, int peer);
+
 /* Picks from batch slots 0..n-1, read from the TUN, n <= NETLOG_BATCH. Returns how many it wrote to
  * outgoing; they point into batch and peers. */
 uint32_t netlog_forward_tx(const struct netlog_peers *peers, const struct netlog_batch *batch,

@@ -13,15 +13,6 @@ enum {
 	EXT_SHIM6 = 140,
 };
 
-/* Where the upper layer is, and how far it may reach. */
-struct upper_layer {
-	uint32_t offset;
-	uint32_t limit; /* end of the packet by its own length field */
-	uint8_t proto;
-	bool fragment; /* a part of a packet, which nobody segments further */
-	bool later;    /* a fragment but the first: no upper-layer header in it */
-};
-
 enum {
 	EXTENSION_MIN = 8, /* the shortest extension header */
 	FRAGMENT_HEADER = 8,
@@ -57,7 +48,7 @@ static uint32_t extension_bytes(const uint8_t *extension, uint8_t proto)
 
 /* Moves upper past IPv6 extension headers. False for a chain that leaves the packet, or is longer
  * than NETLOG_MAX_EXTENSION_HEADERS. */
-static bool walk_extensions(const uint8_t *data, struct upper_layer *upper)
+static bool walk_extensions(const uint8_t *data, struct netlog_upper *upper)
 {
 	for (int headers = 0; is_extension(upper->proto); headers++) {
 		if (headers == NETLOG_MAX_EXTENSION_HEADERS ||
@@ -80,26 +71,33 @@ static bool walk_extensions(const uint8_t *data, struct upper_layer *upper)
 	return true;
 }
 
-/* Makes increment what a super-packet is on the wire: its payload in segments, each with all
- * headers. False if the header that announces the payload is not there. */
-static bool count_segments(const struct netlog_packet *packet, const struct upper_layer *upper,
-			   struct netlog_increment *increment)
+uint32_t netlog_packet_transport(const uint8_t *data, const struct netlog_upper *upper)
 {
 	uint32_t left = upper->limit - upper->offset;
-	uint32_t transport;
+	uint32_t bytes = UDP_HEADER;
 
 	if (upper->proto == PROTO_TCP) {
 		if (left < TCP_HEADER_MIN)
-			return false;
-		transport = (packet->data[upper->offset + 12] >> 4) * 4u;
-		if (transport < TCP_HEADER_MIN)
-			return false;
-	} else if (upper->proto == PROTO_UDP) {
-		transport = UDP_HEADER;
-	} else {
-		return true; /* the kernel segments nothing else: gso_size is noise */
+			return 0;
+		bytes = (data[upper->offset + 12] >> 4) * 4u;
+		if (bytes < TCP_HEADER_MIN)
+			return 0;
+	} else if (upper->proto != PROTO_UDP) {
+		return 0;
 	}
-	if (transport > left)
+	return bytes <= left ? bytes : 0;
+}
+
+/* Makes increment what a super-packet is on the wire: its payload in segments, each with all
+ * headers. False if the header that announces the payload is not there. */
+static bool count_segments(const struct netlog_packet *packet, const struct netlog_upper *upper,
+			   struct netlog_increment *increment)
+{
+	if (upper->proto != PROTO_TCP && upper->proto != PROTO_UDP)
+		return true; /* the kernel segments nothing else: gso_size is noise */
+	uint32_t transport = netlog_packet_transport(packet->data, upper);
+
+	if (!transport)
 		return false;
 	uint32_t headers = upper->offset + transport;
 	uint32_t payload = upper->limit - headers; /* what lies beyond is no payload */
@@ -125,7 +123,7 @@ static bool has_ports(uint8_t proto)
 	}
 }
 
-static bool parse_ip4(const uint8_t *data, uint32_t length, struct upper_layer *upper)
+static bool parse_ip4(const uint8_t *data, uint32_t length, struct netlog_upper *upper)
 {
 	if (length < PACKET_IP4_HEADER)
 		return false;
@@ -142,7 +140,7 @@ static bool parse_ip4(const uint8_t *data, uint32_t length, struct upper_layer *
 	return true;
 }
 
-static bool parse_ip6(const uint8_t *data, uint32_t length, struct upper_layer *upper)
+static bool parse_ip6(const uint8_t *data, uint32_t length, struct netlog_upper *upper)
 {
 	if (length < PACKET_IP6_HEADER)
 		return false;
@@ -157,24 +155,32 @@ static bool parse_ip6(const uint8_t *data, uint32_t length, struct upper_layer *
 	return walk_extensions(data, upper);
 }
 
+int netlog_packet_walk(const uint8_t *data, uint32_t length, struct netlog_upper *upper)
+{
+	if (length == 0)
+		return 1 + NETLOG_MALFORMED;
+	uint8_t version = data[0] >> 4;
+
+	if (version != 4 && version != 6)
+		return 1 + NETLOG_NOT_IP;
+	*upper = (struct netlog_upper){.version = version};
+	if (version == 4 ? !parse_ip4(data, length, upper) : !parse_ip6(data, length, upper))
+		return 1 + NETLOG_MALFORMED;
+	return 0;
+}
+
 int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *key,
 			 struct netlog_increment *increment)
 {
 	static const uint8_t no_ports[PACKET_PORTS];
 	const uint8_t *data = packet->data;
 	const uint8_t *ports = no_ports;
-	struct upper_layer upper = {0};
+	struct netlog_upper upper;
+	int rc = netlog_packet_walk(data, packet->length, &upper);
 
 	packet_put_increment(increment, packet);
-	if (packet->length == 0)
-		return 1 + NETLOG_MALFORMED;
-	uint8_t version = data[0] >> 4;
-
-	if (version != 4 && version != 6)
-		return 1 + NETLOG_NOT_IP;
-	if (version == 4 ? !parse_ip4(data, packet->length, &upper)
-			 : !parse_ip6(data, packet->length, &upper))
-		return 1 + NETLOG_MALFORMED;
+	if (rc)
+		return rc;
 	if (has_ports(upper.proto) && !upper.later) {
 		if (upper.limit - upper.offset < PACKET_PORTS)
 			return 1 + NETLOG_MALFORMED;
@@ -183,11 +189,11 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 		    !count_segments(packet, &upper, increment))
 			return 1 + NETLOG_MALFORMED;
 	}
-	if (version == 4)
+	if (upper.version == 4)
 		packet_put_addresses4(key, data, increment->direction);
 	else
 		packet_put_addresses6(key, data, increment->direction);
-	packet_put_tail(key, ports, increment->direction, version, upper.proto);
+	packet_put_tail(key, ports, increment->direction, upper.version, upper.proto);
 	return 0;
 }
 
@@ -195,7 +201,7 @@ bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t capt
 {
 	const uint8_t *data = packet->data;
 	uint32_t length = packet->length;
-	struct upper_layer upper = {0};
+	struct netlog_upper upper = {0};
 
 	if (captured >= length)
 		return true;

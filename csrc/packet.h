@@ -34,6 +34,23 @@ struct netlog_increment {
 	uint64_t bytes;
 };
 
+/* Where the upper layer of a packet is, and how far it may reach. */
+struct netlog_upper {
+	uint32_t offset;
+	uint32_t limit; /* end of the packet by its own length field */
+	uint8_t version;
+	uint8_t proto;
+	bool fragment; /* a part of a packet, which nobody segments further */
+	bool later;    /* a fragment but the first: no upper-layer header in it */
+};
+
+/* Walks the IP headers at data, of which `length` bytes are there. Returns 0 or 1 + the reason why
+ * it is no whole IP packet; then upper means nothing. */
+int netlog_packet_walk(const uint8_t *data, uint32_t length, struct netlog_upper *upper);
+
+/* Bytes of the TCP or UDP header there. 0: it is not, by its own length, or it is neither. */
+uint32_t netlog_packet_transport(const uint8_t *data, const struct netlog_upper *upper);
+
 /* Decodes packet into key and increment. Returns 0, or 1 + the reason for which the packet has no
  * connection; then key is not written, and the increment is one packet of packet->length bytes. */
 int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *key,
@@ -53,6 +70,18 @@ NETLOG_INLINE uint32_t load_be32(const uint8_t *bytes)
 {
 	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
 	       bytes[3];
+}
+
+NETLOG_INLINE void store_be16(uint8_t *bytes, uint32_t value)
+{
+	bytes[0] = (uint8_t)(value >> 8);
+	bytes[1] = (uint8_t)value;
+}
+
+NETLOG_INLINE void store_be32(uint8_t *bytes, uint32_t value)
+{
+	store_be16(bytes, value >> 16);
+	store_be16(bytes + 2, value);
 }
 
 /* For rx the packet's source is our destination. Which of the two lies where is arithmetic on the

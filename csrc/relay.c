@@ -29,6 +29,7 @@ struct pump {
 	struct netlog_lane *lane;
 	enum netlog_direction direction;
 	pthread_t thread;
+	struct netlog_offload *offload; /* NULL: both devices take a packet at a time */
 	struct netlog_batch batch;
 	struct netlog_endpoint endpoints[NETLOG_BATCH];
 	uint32_t lengths[NETLOG_BATCH];
@@ -37,7 +38,7 @@ struct pump {
 struct netlog_relay {
 	struct pump pumps[2]; /* by direction */
 	const struct netlog_tun *tun;
-	const struct netlog_sock *sock;
+	struct netlog_sock *sock;
 	const struct netlog_peers *peers;
 	int stop_fd; /* readable: end; never read, so both threads see it */
 	int done_fd;
@@ -118,6 +119,33 @@ static int pump_rx(struct pump *pump)
 	return rc ? rc : n;
 }
 
+/* The same with super-packets and bundles, in either direction. */
+static int pump_offload(struct pump *pump, bool *more)
+{
+	struct netlog_outcome outcome = {0};
+	struct counting counting = enter(pump);
+	struct netlog_offload_lanes lanes = {.tun = counting.tun, .sock = counting.sock};
+	int n = pump->direction == NETLOG_TX
+			? netlog_offload_tx(pump->offload, lanes, &pump->batch, &outcome, more)
+			: netlog_offload_rx(pump->offload, lanes, &pump->batch, &outcome, more);
+
+	leave(pump, counting);
+	if (n)
+		netlog_fates_add_outcome(&pump->fates, pump->direction, &outcome);
+	return n;
+}
+
+/* Moves one batch. *more: there may be more at once. Returns what was read, or -errno. */
+static int pump_once(struct pump *pump, bool *more)
+{
+	if (pump->offload)
+		return pump_offload(pump, more);
+	int n = pump->direction == NETLOG_TX ? pump_tx(pump) : pump_rx(pump);
+
+	*more = n == NETLOG_BATCH;
+	return n;
+}
+
 /* Sleeps until there may be something to read. 1: there may be; 0: the relay is to end. */
 static int wait_ready(const struct pump *pump, unsigned fruitless)
 {
@@ -150,14 +178,15 @@ static int pump_all(struct pump *pump)
 
 	while (wait_ready(pump, fruitless)) {
 		unsigned moved = 0;
-		int n;
+		bool more;
 
 		do {
-			n = pump->direction == NETLOG_TX ? pump_tx(pump) : pump_rx(pump);
+			int n = pump_once(pump, &more);
+
 			if (n < 0)
 				return n;
 			moved += (unsigned)n;
-		} while (n == NETLOG_BATCH && !flag_relaxed(&pump->relay->stopping));
+		} while (more && !flag_relaxed(&pump->relay->stopping));
 		fruitless = moved ? 0 : fruitless + 1;
 	}
 	return 0;
@@ -217,7 +246,18 @@ static int open_pump(struct netlog_relay *relay, const struct netlog_relay_optio
 		.capacity = NETLOG_MAX_PACKET_BYTES,
 		.n = NETLOG_BATCH,
 	};
-	return pump->batch.data ? 0 : -ENOMEM;
+	if (!pump->batch.data)
+		return -ENOMEM;
+	if (!options->tun->vnet && !options->sock->gro && !netlog_sock_segments(options->sock))
+		return 0;
+	pump->offload = malloc(sizeof(*pump->offload));
+	if (!pump->offload)
+		return -ENOMEM;
+	pump->offload->tun = options->tun;
+	pump->offload->sock = options->sock;
+	pump->offload->peers = options->peers;
+	pump->offload->fates = &pump->fates;
+	return 0;
 }
 
 static void free_relay(struct netlog_relay *relay)
@@ -226,8 +266,10 @@ static void free_relay(struct netlog_relay *relay)
 		close(relay->stop_fd);
 	if (relay->done_fd >= 0)
 		close(relay->done_fd);
-	for (int direction = 0; direction < 2; direction++)
+	for (int direction = 0; direction < 2; direction++) {
 		free(relay->pumps[direction].batch.data);
+		free(relay->pumps[direction].offload);
+	}
 	free(relay);
 }
 

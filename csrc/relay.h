@@ -14,14 +14,13 @@
 #ifndef NETLOG_RELAY_H
 #define NETLOG_RELAY_H
 
-#include "forward.h"
-#include "tun.h"
+#include "offload.h"
 
 struct netlog_relay;
 
 struct netlog_relay_options {
 	const struct netlog_tun *tun;
-	const struct netlog_sock *sock;
+	struct netlog_sock *sock;
 	const struct netlog_peers *peers;
 	struct netlog_lane *lanes[2]; /* by direction; two of one meter */
 };

@@ -1,33 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#define _GNU_SOURCE /* recvmmsg, sendmmsg */
+#define _GNU_SOURCE /* recvmmsg */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include "atomic.h"
+#include "messages.h"
 #include "sock.h"
 
 /* Errors taken off a socket at once. With IP_RECVERR they queue up; more than this come again with
  * the next look. */
 #define MAX_PENDING_ERRORS 64
-
-/* How often a datagram is tried. The first failure is often an earlier datagram's ICMP error. The
- * next ones can be too: whoever takes an error off the queue meanwhile makes the kernel raise the
- * one behind it (sock_dequeue_err_skb()). */
-#define MAX_SENDS 4
-
-union remote {
-	struct sockaddr_in6 in6;
-	struct sockaddr_in in;
-};
-
-/* What recvmmsg(2) and sendmmsg(2) work on. */
-struct messages {
-	struct mmsghdr headers[NETLOG_BATCH];
-	struct iovec vectors[NETLOG_BATCH];
-	union remote remotes[NETLOG_BATCH];
-};
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -39,22 +20,6 @@ void netlog_sock_set_statistics(struct netlog_sock *sock, bool enabled)
 bool netlog_sock_statistics(const struct netlog_sock *sock)
 {
 	return flag_relaxed(&sock->statistics);
-}
-
-static bool is_gone(int error)
-{
-	return error == EBADF || error == ENOTSOCK;
-}
-
-static void set_message(struct messages *messages, uint32_t i, const void *data, uint32_t length)
-{
-	messages->vectors[i] = (struct iovec){.iov_base = (void *)data, .iov_len = length};
-	messages->headers[i] = (struct mmsghdr){
-		.msg_hdr = {.msg_name = &messages->remotes[i],
-			    .msg_namelen = sizeof(messages->remotes[i]),
-			    .msg_iov = &messages->vectors[i],
-			    .msg_iovlen = 1},
-	};
 }
 
 static void endpoint_of(const union remote *remote, struct netlog_endpoint *endpoint)
@@ -72,33 +37,6 @@ static void endpoint_of(const union remote *remote, struct netlog_endpoint *endp
 		endpoint->version = 6;
 		endpoint->scope_id = remote->in6.sin6_scope_id;
 	}
-}
-
-/* Returns the length of the name. An IPv6 endpoint on an AF_INET socket is left to the kernel to
- * refuse. */
-static socklen_t remote_of(int family, const struct netlog_endpoint *endpoint, union remote *remote)
-{
-	if (family == AF_INET && endpoint->version == 4) {
-		remote->in = (struct sockaddr_in){.sin_family = AF_INET,
-						  .sin_port = htons(endpoint->port)};
-		memcpy(&remote->in.sin_addr, endpoint->address + 12, 4);
-		return sizeof(remote->in);
-	}
-	remote->in6 = (struct sockaddr_in6){.sin6_family = AF_INET6,
-					    .sin6_port = htons(endpoint->port),
-					    .sin6_scope_id = endpoint->scope_id};
-	memcpy(&remote->in6.sin6_addr, endpoint->address, sizeof(endpoint->address));
-	return sizeof(remote->in6);
-}
-
-static void describe(const struct netlog_endpoint *endpoint, uint32_t length, uint8_t direction,
-		     struct netlog_datagram *datagram)
-{
-	*datagram = (struct netlog_datagram){.port = endpoint->port,
-					     .version = endpoint->version,
-					     .direction = direction,
-					     .length = length};
-	memcpy(datagram->address, endpoint->address, sizeof(datagram->address));
 }
 
 /* How many datagrams came, or -errno. */
@@ -119,98 +57,89 @@ static int receive(const struct netlog_sock *sock, struct messages *messages, ui
 	return 0;
 }
 
+/* Of each datagram but the last of those that came as one; 0: it is one. */
+static uint16_t datagram_bytes_of(struct msghdr *header)
+{
+	for (struct cmsghdr *found = CMSG_FIRSTHDR(header); found;
+	     found = CMSG_NXTHDR(header, found)) {
+		int bytes;
+
+		if (found->cmsg_level != SOL_UDP || found->cmsg_type != UDP_OPTION_GRO)
+			continue;
+		memcpy(&bytes, CMSG_DATA(found), sizeof(bytes));
+		return bytes > 0 && bytes <= UINT16_MAX ? (uint16_t)bytes : 0;
+	}
+	return 0;
+}
+
 int netlog_sock_recv_entered(const struct netlog_sock *sock, struct netlog_lane *lane,
 			     const struct netlog_batch *batch)
 {
 	struct netlog_datagram datagrams[NETLOG_BATCH];
+	union control controls[NETLOG_BATCH];
 	struct messages messages;
 	uint32_t most = batch->n < NETLOG_BATCH ? batch->n : NETLOG_BATCH;
 
-	for (uint32_t i = 0; i < most; i++)
+	for (uint32_t i = 0; i < most; i++) {
 		set_message(&messages, i, batch_slot(batch, i), batch->capacity);
+		if (batch->datagram_bytes) {
+			messages.headers[i].msg_hdr.msg_control = &controls[i];
+			messages.headers[i].msg_hdr.msg_controllen = sizeof(controls[i]);
+		}
+	}
 	int received = receive(sock, &messages, most);
 	for (int i = 0; i < received; i++) {
 		endpoint_of(&messages.remotes[i], &batch->endpoints[i]);
 		batch->lengths[i] = messages.headers[i].msg_len;
 		describe(&batch->endpoints[i], batch->lengths[i], NETLOG_RX, &datagrams[i]);
+		if (batch->datagram_bytes) {
+			batch->datagram_bytes[i] = datagram_bytes_of(&messages.headers[i].msg_hdr);
+			datagrams[i].gso_size = batch->datagram_bytes[i];
+		}
 	}
 	if (lane && received > 0)
 		netlog_lane_count_datagrams(lane, datagrams, (size_t)received);
 	return received;
 }
 
-static void refuse(const struct netlog_outgoing *outgoing, int error,
-		   struct netlog_outcome *outcome)
+/* netlog_sock_recv_entered() for a socket with UDP_GRO: one slot, one datagram. */
+static int recv_apart_entered(const struct netlog_sock *sock, struct netlog_lane *lane,
+			      const struct netlog_batch *batch)
 {
-	if (error == EAGAIN || error == ENOBUFS) {
-		outcome->full_packets++;
-		outcome->full_bytes += outgoing->length;
-	} else {
-		outcome->refused_packets++;
-		outcome->refused_bytes += outgoing->length;
-	}
-	outcome->error = error;
-}
+	struct netlog_sock_rest *rest = sock->rest;
+	const struct netlog_batch one = {
+		.data = rest->data,
+		.lengths = &rest->length,
+		.endpoints = &rest->endpoint,
+		.datagram_bytes = &rest->datagram_bytes,
+		.capacity = sizeof(rest->data),
+		.n = 1,
+	};
+	uint32_t n = 0;
 
-/* Sends all that can be sent and marks it: sent[i]. Returns 0 or -errno as the public function. */
-static int send_messages(const struct netlog_sock *sock, struct messages *messages,
-			 const struct netlog_outgoing *outgoing, uint32_t n, bool *sent,
-			 struct netlog_outcome *outcome)
-{
-	int failures = 0;
+	while (n < batch->n) {
+		if (rest->next >= rest->length) {
+			int rc = netlog_sock_recv_entered(sock, lane, &one);
 
-	for (uint32_t i = 0; i < n;) {
-		int taken = sendmmsg(sock->fd, &messages->headers[i], n - i,
-				     MSG_DONTWAIT | MSG_NOSIGNAL);
-		int error = errno;
-
-		if (taken > 0) {
-			memset(&sent[i], true, (size_t)taken);
-			i += (uint32_t)taken;
-			failures = 0;
-			continue;
+			rest->next = 0;
+			if (rc <= 0) {
+				rest->length = 0;
+				return n ? (int)n : rc;
+			}
 		}
-		if (error == EINTR)
-			continue;
-		if (is_gone(error) || error == EAGAIN) {
-			while (i < n)
-				refuse(&outgoing[i++], error, outcome);
-			return is_gone(error) ? -error : 0;
-		}
-		netlog_sock_clear_errors(sock);
-		if (++failures == MAX_SENDS) {
-			refuse(&outgoing[i++], error, outcome);
-			failures = 0;
-		}
-	}
-	return 0;
-}
+		uint32_t left = rest->length - rest->next;
+		uint32_t whole = rest->datagram_bytes && rest->datagram_bytes < left
+					 ? rest->datagram_bytes
+					 : left;
 
-int netlog_sock_send_entered(const struct netlog_sock *sock, struct netlog_lane *lane,
-			     const struct netlog_outgoing *outgoing, uint32_t n,
-			     struct netlog_outcome *outcome)
-{
-	struct netlog_datagram datagrams[NETLOG_BATCH];
-	struct messages messages;
-	bool sent[NETLOG_BATCH] = {false};
-	uint32_t done = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		set_message(&messages, i, outgoing[i].data, outgoing[i].length);
-		messages.headers[i].msg_hdr.msg_namelen =
-			remote_of(sock->family, outgoing[i].endpoint, &messages.remotes[i]);
+		batch->lengths[n] = whole;
+		batch->endpoints[n] = rest->endpoint;
+		memcpy(batch_slot(batch, n), rest->data + rest->next,
+		       whole < batch->capacity ? whole : batch->capacity);
+		rest->next += whole;
+		n++;
 	}
-	int rc = send_messages(sock, &messages, outgoing, n, sent, outcome);
-	for (uint32_t i = 0; i < n; i++) {
-		if (!sent[i])
-			continue;
-		outcome->done_bytes += outgoing[i].length;
-		describe(outgoing[i].endpoint, outgoing[i].length, NETLOG_TX, &datagrams[done++]);
-	}
-	outcome->done_packets += done;
-	if (lane && done)
-		netlog_lane_count_datagrams(lane, datagrams, done);
-	return rc;
+	return (int)n;
 }
 
 int netlog_sock_recv(const struct netlog_sock *sock, struct netlog_lane *lane,
@@ -224,7 +153,9 @@ int netlog_sock_recv(const struct netlog_sock *sock, struct netlog_lane *lane,
 
 		if (counting)
 			netlog_lane_enter(lane);
-		int n = netlog_sock_recv_entered(sock, counting ? lane : NULL, &part);
+		struct netlog_lane *counted = counting ? lane : NULL;
+		int n = sock->gro ? recv_apart_entered(sock, counted, &part)
+				  : netlog_sock_recv_entered(sock, counted, &part);
 		if (counting)
 			netlog_lane_leave(lane);
 		if (n < 0)
@@ -234,37 +165,6 @@ int netlog_sock_recv(const struct netlog_sock *sock, struct netlog_lane *lane,
 			break;
 	}
 	return (int)received;
-}
-
-static int send_part(const struct netlog_sock *sock, struct netlog_lane *lane,
-		     const struct netlog_batch *part, struct netlog_outcome *outcome)
-{
-	struct netlog_outgoing outgoing[NETLOG_BATCH];
-	bool counting = netlog_sock_statistics(sock);
-
-	for (uint32_t i = 0; i < part->n; i++)
-		outgoing[i] = (struct netlog_outgoing){.data = batch_slot(part, i),
-						       .endpoint = &part->endpoints[i],
-						       .length = part->lengths[i]};
-	if (counting)
-		netlog_lane_enter(lane);
-	int rc = netlog_sock_send_entered(sock, counting ? lane : NULL, outgoing, part->n, outcome);
-	if (counting)
-		netlog_lane_leave(lane);
-	return rc;
-}
-
-int netlog_sock_send(const struct netlog_sock *sock, struct netlog_lane *lane,
-		     const struct netlog_batch *batch, struct netlog_outcome *outcome)
-{
-	int rc = 0;
-
-	for (uint32_t first = 0; first < batch->n && !rc; first += NETLOG_BATCH) {
-		struct netlog_batch part = batch_from(batch, first);
-
-		rc = send_part(sock, lane, &part, outcome);
-	}
-	return rc;
 }
 
 void netlog_sock_clear_errors(const struct netlog_sock *sock)

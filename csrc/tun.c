@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "atomic.h"
@@ -54,14 +55,26 @@ int netlog_tun_read_entered(const struct netlog_tun *tun, struct netlog_lane *la
 	return n || length == -EAGAIN ? (int)n : (int)length;
 }
 
-static int write_one(int fd, const struct netlog_packet *packet)
+static int write_vectors(int fd, const struct iovec *vectors, uint32_t n)
 {
 	ssize_t written;
 
 	do {
-		written = write(fd, packet->data, packet->length);
+		written = writev(fd, vectors, (int)n);
 	} while (written < 0 && errno == EINTR);
 	return written < 0 ? -errno : 0;
+}
+
+static int write_one(const struct netlog_tun *tun, const struct netlog_packet *packet)
+{
+	static const struct virtio_net_hdr plain;
+	const struct iovec vectors[2] = {
+		{.iov_base = (void *)&plain, .iov_len = sizeof(plain)},
+		{.iov_base = (void *)packet->data, .iov_len = packet->length},
+	};
+
+	return tun->vnet ? write_vectors(tun->fd, vectors, 2)
+			 : write_vectors(tun->fd, vectors + 1, 1);
 }
 
 int netlog_tun_write_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
@@ -75,7 +88,7 @@ int netlog_tun_write_entered(const struct netlog_tun *tun, struct netlog_lane *l
 	for (uint32_t i = 0; i < n; i++) {
 		/* A descriptor that is gone is not asked again for the rest of the batch. */
 		if (!is_gone(-rc))
-			rc = write_one(tun->fd, &packets[i]);
+			rc = write_one(tun, &packets[i]);
 		if (rc) {
 			outcome->refused_packets++;
 			outcome->refused_bytes += packets[i].length;
@@ -92,6 +105,161 @@ int netlog_tun_write_entered(const struct netlog_tun *tun, struct netlog_lane *l
 	return is_gone(-rc) ? rc : 0;
 }
 
+/* What stands for a packet whose virtio header can not be: a header of version 4 that is too short,
+ * so that it is unattributed, in as many bytes as the decoders may look at. */
+static const uint8_t malformed[64] = {0x40};
+
+static struct netlog_packet described(const struct netlog_segments *plan, uint32_t length)
+{
+	if (!plan->count)
+		return (struct netlog_packet){
+			.data = malformed, .length = length, .direction = NETLOG_TX};
+	return (struct netlog_packet){.data = plan->data,
+				      .length = length,
+				      .gso_size = (uint16_t)plan->gso_size,
+				      .direction = NETLOG_TX};
+}
+
+/* A packet's length, or -errno. */
+static ssize_t read_vnet(int fd, struct virtio_net_hdr *header, uint8_t *slot, uint32_t capacity)
+{
+	const struct iovec vectors[2] = {
+		{.iov_base = header, .iov_len = sizeof(*header)},
+		{.iov_base = slot, .iov_len = capacity},
+	};
+	ssize_t length;
+
+	do {
+		length = readv(fd, vectors, 2);
+	} while (length < 0 && errno == EINTR);
+	if (length < 0)
+		return -errno;
+	return length < (ssize_t)sizeof(*header) ? 0 : length - (ssize_t)sizeof(*header);
+}
+
+int netlog_tun_read_plans_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
+				  const struct netlog_batch *batch, struct netlog_segments *plans,
+				  bool *more)
+{
+	struct netlog_packet packets[NETLOG_BATCH];
+	uint32_t most = batch->n < NETLOG_BATCH ? batch->n : NETLOG_BATCH;
+	uint32_t n = 0, bytes = 0;
+	ssize_t length = 0;
+
+	while (n < most && bytes < NETLOG_TUN_READ_BYTES) {
+		struct virtio_net_hdr header = {0};
+		uint8_t *slot = batch_slot(batch, n);
+
+		length = tun->vnet ? read_vnet(tun->fd, &header, slot, batch->capacity)
+				   : read_one(tun->fd, slot, batch->capacity);
+		if (length < 0)
+			break;
+		bytes += (uint32_t)length;
+		batch->lengths[n] = (uint32_t)length;
+		if (netlog_segments_plan(&header, slot, (uint32_t)length, &plans[n]))
+			plans[n].count = 0;
+		packets[n] = described(&plans[n], (uint32_t)length);
+		n++;
+	}
+	if (lane && n)
+		netlog_lane_count_packets(lane, packets, n);
+	*more = length >= 0;
+	return n || length == -EAGAIN ? (int)n : (int)length;
+}
+
+/* What the segments of a super-packet repeat. */
+static uint64_t bytes_on_wire(const struct netlog_super *super)
+{
+	return super->length + (uint64_t)(super->segments - 1) * super->headers;
+}
+
+static int write_super(const struct netlog_tun *tun, struct netlog_coalescer *coalescer, uint32_t i)
+{
+	struct iovec vectors[1 + NETLOG_SUPER_SEGMENTS];
+	uint32_t n = netlog_coalesce_vectors(coalescer, i, vectors);
+
+	return tun->vnet ? write_vectors(tun->fd, vectors, n)
+			 : write_vectors(tun->fd, vectors + 1, n - 1);
+}
+
+int netlog_tun_write_supers_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
+				    struct netlog_coalescer *coalescer,
+				    struct netlog_outcome *outcome)
+{
+	struct netlog_packet written[NETLOG_BATCH];
+	uint32_t done = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < coalescer->n_supers; i++) {
+		const struct netlog_super *super = &coalescer->supers[i];
+
+		if (!is_gone(-rc))
+			rc = write_super(tun, coalescer, i);
+		if (rc) {
+			outcome->refused_packets += super->segments;
+			outcome->refused_bytes += bytes_on_wire(super);
+			outcome->error = -rc;
+			continue;
+		}
+		outcome->done_packets += super->segments;
+		outcome->done_bytes += bytes_on_wire(super);
+		written[done] = coalesce_packet(coalescer, i);
+		written[done++].direction = NETLOG_RX;
+		if (lane && done == NETLOG_BATCH) {
+			netlog_lane_count_packets(lane, written, done);
+			done = 0;
+		}
+		if (!lane)
+			done = 0;
+	}
+	if (lane && done)
+		netlog_lane_count_packets(lane, written, done);
+	return is_gone(-rc) ? rc : 0;
+}
+
+/* Takes the next super-packet into rest. Returns how many, or -errno. */
+static int refill(const struct netlog_tun *tun, struct netlog_lane *lane)
+{
+	struct netlog_tun_rest *rest = tun->rest;
+	const struct netlog_batch one = {
+		.data = rest->data,
+		.lengths = &rest->length,
+		.capacity = sizeof(rest->data),
+		.n = 1,
+	};
+	bool more;
+	int n = netlog_tun_read_plans_entered(tun, lane, &one, &rest->plan, &more);
+
+	rest->next = 0;
+	if (n <= 0)
+		rest->plan.count = 0;
+	return n;
+}
+
+/* netlog_tun_read_entered() for a descriptor with virtio headers. */
+static int read_apart_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
+			      const struct netlog_batch *batch)
+{
+	struct netlog_tun_rest *rest = tun->rest;
+	uint32_t n = 0;
+
+	while (n < batch->n) {
+		if (rest->next >= rest->plan.count) {
+			int rc = refill(tun, lane);
+
+			if (rc <= 0)
+				return n ? (int)n : rc;
+			continue;
+		}
+		uint32_t bytes = netlog_segment_copy(&rest->plan, rest->next++, rest->segment);
+
+		batch->lengths[n] = bytes < batch->capacity ? bytes : batch->capacity;
+		memcpy(batch_slot(batch, n), rest->segment, batch->lengths[n]);
+		n++;
+	}
+	return (int)n;
+}
+
 int netlog_tun_read(const struct netlog_tun *tun, struct netlog_lane *lane,
 		    const struct netlog_batch *batch)
 {
@@ -103,7 +271,9 @@ int netlog_tun_read(const struct netlog_tun *tun, struct netlog_lane *lane,
 
 		if (counting)
 			netlog_lane_enter(lane);
-		int n = netlog_tun_read_entered(tun, counting ? lane : NULL, &part);
+		struct netlog_lane *counted = counting ? lane : NULL;
+		int n = tun->vnet ? read_apart_entered(tun, counted, &part)
+				  : netlog_tun_read_entered(tun, counted, &part);
 		if (counting)
 			netlog_lane_leave(lane);
 		if (n < 0)

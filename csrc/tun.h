@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tun: counted reads and writes of whole IP packets on a TUN descriptor.
  *
- * The descriptor is that of /dev/net/tun, attached with IFF_TUN | IFF_NO_PI, without IFF_VNET_HDR
- * and with O_NONBLOCK: nothing here waits. What is read is tx, what is written is rx, as the kernel
- * counts the interface.
+ * The descriptor is that of /dev/net/tun, attached with IFF_TUN | IFF_NO_PI and with O_NONBLOCK:
+ * nothing here waits. What is read is tx, what is written is rx, as the kernel counts the
+ * interface; but a super-packet counts as the packets that it is on the wire.
+ *
+ * With IFF_VNET_HDR (`vnet`) every packet has a virtio header in front. Who can take super-packets
+ * calls read_plans and write_supers, which also work without; netlog_tun_read() hands over whole
+ * packets in either case.
  *
  * Threads: reads of one lane by one thread at a time, writes likewise; a read and a write may go on
  * at once if their lanes differ. set_statistics by any.
@@ -18,11 +22,30 @@
 #include <sys/ioctl.h>
 
 #include "batch.h"
+#include "coalesce.h"
+#include "segment.h"
+
+/* What netlog_tun_read() has read of a super-packet, and not yet handed over. */
+struct netlog_tun_rest {
+	struct netlog_segments plan;
+	uint32_t next; /* segment; plan.count: there are none left */
+	uint32_t length;
+	uint8_t data[NETLOG_MAX_PACKET_BYTES];
+	uint8_t segment[NETLOG_MAX_PACKET_BYTES]; /* the one that is handed over, before it is cut
+						   */
+};
 
 struct netlog_tun {
 	int fd;
 	bool statistics; /* writer: any / reader: any / relaxed: one batch more or less */
+	bool vnet;       /* attached with IFF_VNET_HDR */
+	uint32_t kinds;  /* enum netlog_coalesce_kinds that may be written; with vnet */
+	struct netlog_tun_rest *rest; /* the caller's; with vnet, for netlog_tun_read() */
 };
+
+/* Bytes that netlog_tun_read_plans_entered() reads at once, and up to one packet more: they are
+ * still in the cache when they are sent. */
+#define NETLOG_TUN_READ_BYTES (192u * 1024)
 
 void netlog_tun_set_statistics(struct netlog_tun *tun, bool enabled);
 bool netlog_tun_statistics(const struct netlog_tun *tun);
@@ -41,6 +64,20 @@ int netlog_tun_read_entered(const struct netlog_tun *tun, struct netlog_lane *la
 int netlog_tun_write_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
 			     const struct netlog_packet *packets, uint32_t n,
 			     struct netlog_outcome *outcome);
+
+/* As netlog_tun_read_entered(), for super-packets too, and with the plan of each packet's segments
+ * (segment.h): plans[i] points into slot i. One whose virtio header can not be is counted as
+ * malformed, and has a plan of no segments. Stops after NETLOG_TUN_READ_BYTES; *more: there may be
+ * more to read at once. */
+int netlog_tun_read_plans_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
+				  const struct netlog_batch *batch, struct netlog_segments *plans,
+				  bool *more);
+
+/* Writes what is in coalescer, finished and of the TUN's kinds, as netlog_tun_write_entered() does;
+ * outcome is in packets on the wire. */
+int netlog_tun_write_supers_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
+				    struct netlog_coalescer *coalescer,
+				    struct netlog_outcome *outcome);
 
 /* The same with enter and leave around each NETLOG_BATCH packets, if statistics are enabled. */
 int netlog_tun_read(const struct netlog_tun *tun, struct netlog_lane *lane,

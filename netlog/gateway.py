@@ -6,6 +6,7 @@ The relay does not encrypt: whoever sees the underlay sees the overlay's packets
 import contextlib
 import errno
 import ipaddress
+import logging
 from dataclasses import dataclass
 
 from netlog._closing import Closing
@@ -24,6 +25,8 @@ from netlog.routes import RouterConfig
 from netlog.sinks import Sink
 
 __all__ = ["Gateway", "GatewayCounters", "peers_of", "router_of"]
+
+_log = logging.getLogger("netlog")
 
 MAX_LANES = 8
 """Two for each direction of the relay, and as many for whoever uses the devices from Python."""
@@ -79,6 +82,8 @@ class Gateway(Closing):
         self._nodes = None if config.nodes is None else NodeFile(config.nodes.file)
         self._logger = Logger()
         self._relay: Relay | None = None
+        self._sock: SockDevice | None = None
+        self._offloads: frozenset[str] = frozenset()
         self._links: Links | None = None
 
     def start(self) -> None:
@@ -103,15 +108,19 @@ class Gateway(Closing):
                 MAX_LANES,
                 lambda logger, device: self._start_logger(logger, device, device),
             )
-            tun = stack.enter_context(TunDevice.open(config.tun.name, meter=meter))
+            offload = config.tun.offload
+            tun = TunDevice.open(config.tun.name, meter=meter, offload=offload)
+            stack.enter_context(tun)
             listen = config.sock.listen
-            sock = stack.enter_context(SockDevice.bind(listen.host, listen.port, meter=meter))
+            sock = SockDevice.bind(listen.host, listen.port, meter=meter, offload=offload)
+            stack.enter_context(sock)
             self._route(links, tun.name)
             relay = Relay(tun, sock, peers_of(config))
             stack.callback(self.stop)
             # Metering begins before the first packet can cross, so that nothing goes uncounted.
             self._start_logger(self._logger, tun, sock)
             self._relay, self._links = relay, links
+            self._sock, self._offloads = sock, sock.offloads
             relay.start()
             self._stack = stack.pop_all()
 
@@ -146,6 +155,15 @@ class Gateway(Closing):
     def close(self) -> None:
         """Stop, and give up the devices; the interface goes with its descriptor."""
         self._stack.close()
+
+    def look(self) -> None:
+        """Say what the kernel has failed since the last look, and what is done without."""
+        if self._sock is None or self._sock.closed:
+            return
+        offloads = self._sock.offloads
+        for name in sorted(self._offloads - offloads):
+            _log.info("udp: the kernel failed UDP_%s: not tried again", name.upper())
+        self._offloads = offloads
 
     @property
     def error(self) -> NetlogError | None:

@@ -24,6 +24,7 @@ class TunConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: InterfaceName
     addresses: Annotated[tuple[InterfaceAddress, ...], msgspec.Meta(min_length=1)]
     mtu: Annotated[int, msgspec.Meta(ge=MIN_MTU, le=MAX_MTU)] = MIN_MTU
+    offload: bool = True
 
 
 class SockConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):

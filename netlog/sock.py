@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import socket
 from typing import Self
@@ -16,6 +17,8 @@ from netlog.flows import FlowArray
 from netlog.meter import Meter
 
 __all__ = ["SockDevice"]
+
+_log = logging.getLogger("netlog")
 
 # What the socket asks for, each way: a burst of 2800 full-sized datagrams, or 4 ms at 1 GB/s. The
 # kernel gives at most net.core.rmem_max and wmem_max, and says twice of what it gives.
@@ -39,7 +42,12 @@ class SockDevice(CountedDevice):
 
     _set_statistics = staticmethod(lib.netlog_sock_set_statistics)
 
-    def __init__(self, sock: socket.socket, meter: Meter | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        meter: Meter | None,
+        offloads: frozenset[str] = frozenset(),
+    ) -> None:
         name = sock.getsockname()
         self._address: tuple[str, int] = (name[0], name[1])
         self._receive_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -51,17 +59,25 @@ class SockDevice(CountedDevice):
         )
         self._family = sock.family
         handle = ffi.new("struct netlog_sock *", {"fd": sock.fileno(), "family": int(sock.family)})
+        handle.segments = "segment" in offloads
+        if "gro" in offloads:
+            handle.gro = True
+            handle.rest = self._rest = ffi.new("struct netlog_sock_rest *")
         super().__init__(sock.fileno(), f"udp {join_endpoint(*self._address)}", meter, handle)
         sock.detach()
 
     @classmethod
-    def bind(cls, address: str, port: int, *, meter: Meter | None = None) -> Self:
+    def bind(
+        cls, address: str, port: int, *, meter: Meter | None = None, offload: bool = False
+    ) -> Self:
         """Open a UDP socket on an address of this machine.
 
         Args:
             address: IPv4 or IPv6; "0.0.0.0" is all of IPv4, "::" all of IPv6 and IPv4.
             port: 1 to 65535; 0: the kernel chooses, see `address` then.
             meter: counts the device's datagrams; None: a meter of its own.
+            offload: use UDP_SEGMENT and UDP_GRO, as far as the kernel has them; see `offloads`.
+                Datagrams count, and `recv_batch` hands them over, one by one all the same.
 
         Raises:
             ValueError: the address is no IP address, or the port out of range.
@@ -83,7 +99,7 @@ class SockDevice(CountedDevice):
                     str(parsed), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
                 )
                 sock.bind(name)
-                return cls(sock, meter)
+                return cls(sock, meter, _offloads_of(sock) if offload else frozenset())
         except socket.gaierror as error:
             raise ValueError(f"{address!r}: {error.strerror}") from None
         except OSError as error:
@@ -130,6 +146,16 @@ class SockDevice(CountedDevice):
     def send_buffer_bytes(self) -> int:
         """The socket's send buffer as the kernel accounts it."""
         return self._send_buffer_bytes
+
+    @property
+    def offloads(self) -> frozenset[str]:
+        """What the kernel takes and gives several datagrams at a time with: "segment", "gro".
+
+        "segment" goes when the kernel fails it on the way out.
+        """
+        with self.gate:
+            found = {"segment": lib.netlog_sock_segments(self._handle), "gro": self._handle.gro}
+            return frozenset(name for name, has in found.items() if has)
 
     def reaches(self, version: int) -> bool:
         """Whether the socket can send to IPv4 (4) or IPv6 (6) remotes."""
@@ -209,3 +235,16 @@ class SockDevice(CountedDevice):
 
     def _clear_errors(self) -> None:
         lib.netlog_sock_clear_errors(self._handle)
+
+
+def _offloads_of(sock: socket.socket) -> frozenset[str]:
+    """Set UDP_GRO, and see whether UDP_SEGMENT is there; say what is not."""
+    found = set()
+    for name, option, value in (("gro", UDP_GRO, 1), ("segment", UDP_SEGMENT, 0)):
+        try:
+            sock.setsockopt(socket.IPPROTO_UDP, option, value)
+        except OSError as error:
+            _log.info("udp: the kernel has no UDP_%s: %s", name.upper(), error)
+        else:
+            found.add(name)
+    return frozenset(found)

@@ -1,7 +1,9 @@
 """The TUN device: whole IP packets, counted as they cross its descriptor."""
 
+import contextlib
 import errno
 import fcntl
+import logging
 import os
 import re
 import socket
@@ -18,6 +20,8 @@ from netlog.meter import Meter
 
 __all__ = ["TunDevice"]
 
+_log = logging.getLogger("netlog")
+
 CLONE_DEVICE = "/dev/net/tun"
 OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 MIN_MTU = 68  # RFC 791 section 3.2: every link carries that much
@@ -31,6 +35,19 @@ IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
 SIOCSIFMTU = 0x8922
+
+# linux/if_tun.h: what TUNSETOFFLOAD takes, and which super-packets may be written then. The kernel
+# has both of USO or neither, from 6.2 on.
+TUN_F_CSUM, TUN_F_TSO, TUN_F_USO = 0x01, 0x06, 0x60
+OFFLOADS = (
+    (TUN_F_CSUM | TUN_F_TSO | TUN_F_USO, ("checksum", "tso", "uso")),
+    (TUN_F_CSUM | TUN_F_TSO, ("checksum", "tso")),
+    (TUN_F_CSUM, ("checksum",)),
+)
+KINDS = {
+    "tso": lib.NETLOG_COALESCE_TCP4 | lib.NETLOG_COALESCE_TCP6,
+    "uso": lib.NETLOG_COALESCE_UDP4 | lib.NETLOG_COALESCE_UDP6,
+}
 
 RIGHTS = (
     "run as root (CAP_NET_ADMIN), or let root make it for you: "
@@ -52,19 +69,36 @@ class TunDevice(CountedDevice):
 
     _set_statistics = staticmethod(lib.netlog_tun_set_statistics)
 
-    def __init__(self, fd: int, name: str, meter: Meter | None) -> None:
+    def __init__(
+        self, fd: int, name: str, meter: Meter | None, offloads: frozenset[str] | None = None
+    ) -> None:
         handle = ffi.new("struct netlog_tun *", {"fd": fd})
+        if offloads is not None:
+            handle.vnet = True
+            handle.kinds = sum(kind for offload, kind in KINDS.items() if offload in offloads)
+            handle.rest = self._rest = ffi.new("struct netlog_tun_rest *")
         self._name = name
+        self._offloads = offloads or frozenset()
         super().__init__(fd, name, meter, handle)
 
     @classmethod
-    def open(cls, name: str = "", *, meter: Meter | None = None, mtu: int | None = None) -> Self:
+    def open(
+        cls,
+        name: str = "",
+        *,
+        meter: Meter | None = None,
+        mtu: int | None = None,
+        offload: bool = False,
+    ) -> Self:
         """Make a TUN interface, or attach to one that is persistent and free.
 
         Args:
             name: at most 15 bytes; "" or one with %d lets the kernel choose, see `name` then.
             meter: counts the device's packets; None: a meter of its own.
             mtu: bytes, 68 to 65535; None: as it is (1500 if new).
+            offload: let the kernel hand over super-packets with checksums that are left to do, as
+                far as it can; see `offloads`. They count as the packets that they are on the wire,
+                and these are what `read_batch` hands over. A relay is many times faster with it.
 
         Raises:
             ValueError: the name or the MTU can not be one.
@@ -77,10 +111,11 @@ class TunDevice(CountedDevice):
             raise ValueError(f"mtu: expected {MIN_MTU} to {MAX_MTU} bytes, got {mtu}")
         fd = _open_clone_device()
         try:
-            given = _attach(fd, name)
+            vnet = offload and _has_vnet(fd, name)
+            given = _attach(fd, name, IFF_VNET_HDR if vnet else 0)
             if mtu is not None:
                 _set_mtu(given, mtu)
-            return cls(fd, given, meter)
+            return cls(fd, given, meter, _set_offloads(fd, given, wanted=vnet))
         except BaseException:
             os.close(fd)
             raise
@@ -117,8 +152,16 @@ class TunDevice(CountedDevice):
         """The interface's name, as it was when the device was made."""
         return self._name
 
+    @property
+    def offloads(self) -> frozenset[str]:
+        """What the kernel leaves to the device: "checksum", "tso" (TCP) and "uso" (UDP)."""
+        return self._offloads
+
     def read_batch(self, batch: PacketBatch, timeout_s: float | None = 0.0) -> int:
         """Read packets into `batch`, from slot 0 on, until it is full or there are no more.
+
+        With `offloads` a super-packet is handed over as the packets that it is on the wire, some of
+        them perhaps by the next call.
 
         Args:
             batch: its slots and lengths are overwritten.
@@ -200,8 +243,8 @@ def _open_clone_device() -> int:
         raise _refusal(error, CLONE_DEVICE, "the kernel has no TUN driver loaded") from None
 
 
-def _attach(fd: int, name: str) -> str:
-    request: Any = IFREQ_FLAGS.pack(os.fsencode(name), IFF_TUN | IFF_NO_PI)
+def _attach(fd: int, name: str, flags: int) -> str:
+    request: Any = IFREQ_FLAGS.pack(os.fsencode(name), IFF_TUN | IFF_NO_PI | flags)
     hints = {
         errno.EPERM: RIGHTS,
         errno.EBUSY: "another process has this interface open",
@@ -212,6 +255,33 @@ def _attach(fd: int, name: str) -> str:
     except OSError as error:
         raise _refusal(error, name or "tun", hints.get(error.errno or 0)) from None
     return _name_in(answer)
+
+
+def _has_vnet(fd: int, name: str) -> bool:
+    try:
+        (features,) = struct.unpack("I", fcntl.ioctl(fd, lib.TUNGETFEATURES, bytes(4)))
+    except OSError:
+        features = 0
+    if not features & IFF_VNET_HDR:
+        _log.info("%s: the kernel has no offloads for a TUN", name)
+    return bool(features & IFF_VNET_HDR)
+
+
+def _set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
+    """Ask for every offload that the kernel has, and say what it has not; or for none."""
+    if not wanted:
+        # Whoever had a persistent interface before may have left them set.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
+        return None
+    for flags, given in OFFLOADS:
+        try:
+            fcntl.ioctl(fd, lib.TUNSETOFFLOAD, flags)
+        except OSError as error:
+            _log.info("%s: the kernel has no offload of %s: %s", name, given[-1], error)
+        else:
+            return frozenset(given)
+    return frozenset()
 
 
 def _identify(fd: int) -> str:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of tun, sock and relay: real threads between a socket pair, which keeps packets apart as
- * a TUN does, and UDP sockets on loopback; for the sanitizers above all.
+ * a TUN does, and UDP sockets on loopback; for the sanitizers above all. In turns with virtio
+ * headers, UDP_SEGMENT and UDP_GRO, and without; super-packets are for tests/system.
  *
  *	stack ==== tun fd | relay | sock ---- loopback ---- peer
  *
@@ -11,6 +12,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -25,6 +27,7 @@
 #define SWAP_NS      10000000000ull
 #define STOP_MS      10000 /* a bound against hanging, no expectation */
 #define MAX_ROWS     64
+#define VNET_BYTES   10
 
 struct world {
 	int stack;
@@ -119,14 +122,16 @@ static void close_world(struct world *world)
 static void *use(void *argument)
 {
 	struct world *world = argument;
-	uint8_t packet[UDP4_BYTES], answer[2 * UDP4_BYTES];
+	uint8_t packet[VNET_BYTES + UDP4_BYTES] = {0}, answer[2 * sizeof(packet)];
+	ssize_t header = world->tun.vnet ? VNET_BYTES : 0;
+	ssize_t length = header + UDP4_BYTES;
 
 	for (uint32_t number = 0; number < PACKETS; number++) {
-		make_udp4(packet, 1, OVERLAY, 1, (uint16_t)number);
-		CHECK(send(world->stack, packet, sizeof(packet), 0) == sizeof(packet));
+		make_udp4(packet + header, 1, OVERLAY, 1, (uint16_t)number);
+		CHECK(send(world->stack, packet, (size_t)length, 0) == length);
 	}
 	for (uint32_t number = 0; number < PACKETS; number++)
-		CHECK_ROW(number, recv(world->stack, answer, sizeof(answer), 0) == UDP4_BYTES);
+		CHECK_ROW(number, recv(world->stack, answer, sizeof(answer), 0) == length);
 	return NULL;
 }
 
@@ -250,12 +255,21 @@ static void test_gone(struct world *world)
 	world->tun = tun;
 }
 
+static void set_offload(struct world *world, int on)
+{
+	CHECK(setsockopt(world->sock.fd, SOL_UDP, 104 /* UDP_GRO */, &on, sizeof(on)) == 0);
+	world->sock.gro = world->sock.segments = on;
+	world->tun.vnet = on;
+	world->tun.kinds = on ? NETLOG_COALESCE_TCP4 | NETLOG_COALESCE_UDP4 : 0;
+}
+
 int main(void)
 {
 	struct world world;
 
 	open_world(&world);
 	for (int round = 0; round < ROUNDS; round++) {
+		set_offload(&world, round % 2);
 		netlog_tun_set_statistics(&world.tun, true);
 		test_traffic(&world);
 		test_gone(&world);

@@ -121,9 +121,9 @@ class _Running:
             return
         trouble = ""
         streams = [sink for sink in self._sinks.values() if isinstance(sink, StreamSink)]
-        if isinstance(self._gateway, Watch):
+        if isinstance(self._gateway, Watch | Gateway):
             self._gateway.look()
-        elif self._gateway.error is not None:
+        if not isinstance(self._gateway, Watch) and self._gateway.error is not None:
             trouble = f"ended by itself: {describe(self._gateway.error)}"
         if len(streams) == len(self._sinks) and all(sink.abandoned for sink in streams):
             trouble = "nobody reads standard output any more, and it is the only sink"

@@ -63,15 +63,18 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(number: int, namespace: Namespace, outer: Literal[4, 6] = 4) -> Iterator[Gateway]:
+def gateway(
+    number: int, namespace: Namespace, outer: Literal[4, 6] = 4, *, offload: bool = False
+) -> Iterator[Gateway]:
     """Make the devices of one gateway; its lan0 is up already."""
     other = 3 - number
     with contextlib.ExitStack() as stack:
         meter = stack.enter_context(Meter())
         with namespace.entered():
-            tun = stack.enter_context(TunDevice.open("tun0", meter=meter))
+            tun = stack.enter_context(TunDevice.open("tun0", meter=meter, offload=offload))
             address = "0.0.0.0" if outer == 4 else "::"  # noqa: S104 - in a namespace of its own
-            sock = stack.enter_context(SockDevice.bind(address, PORT, meter=meter))
+            sock = SockDevice.bind(address, PORT, meter=meter, offload=offload)
+            stack.enter_context(sock)
         namespace.quiet("tun0")
         namespace.up("tun0", f"100.64.0.{number}/24", f"fd00:64::{number}/64")
         endpoint = f"192.0.2.{other}:{PORT}" if outer == 4 else f"[fd00:2::{other}]:{PORT}"
@@ -92,10 +95,20 @@ def joined() -> Iterator[tuple[Namespace, Namespace]]:
 
 
 @contextlib.contextmanager
-def pair(outer: Literal[4, 6] = 4) -> Iterator[tuple[Gateway, Gateway]]:
+def pair(outer: Literal[4, 6] = 4, *, offload: bool = False) -> Iterator[tuple[Gateway, Gateway]]:
     """Both gateways, their relays not started."""
-    with joined() as (left, right), gateway(1, left, outer) as a, gateway(2, right, outer) as b:
+    with (
+        joined() as (left, right),
+        gateway(1, left, outer, offload=offload) as a,
+        gateway(2, right, outer, offload=offload) as b,
+    ):
         yield a, b
+
+
+def have_crossed(a: Relay, b: Relay) -> bool:
+    """Whether all that one relay sent has come out of the other, both ways."""
+    left, right = a.counters(), b.counters()
+    return (left.tx, right.tx) == (right.rx, left.rx)
 
 
 def is_up(namespace: Namespace, interface: str) -> bool:

@@ -38,6 +38,14 @@ allowed_ips = ["100.64.0.{peer}/32", "fd7a:115c:a1e0::{peer}/128"]
 """
 
 
+def without_offload(config: str) -> str:
+    """Change a configuration for a test whose judge is the kernel's own counters.
+
+    They take a super-packet for one packet, and several datagrams that are sent as one for one.
+    """
+    return config.replace("[tun]\n", "[tun]\noffload = false\n")
+
+
 @dataclass
 class Running:
     """A `netlog run` and what it has said."""

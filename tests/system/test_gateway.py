@@ -1,5 +1,7 @@
 """`netlog.gateway.Gateway`: a node in this process, in a namespace of its own."""
 
+import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -15,6 +17,8 @@ from netlog.gateway import Gateway
 from netlog.relay_config import RelayConfig
 
 pytestmark = pytest.mark.root
+
+UDP_SEGMENT, SO_NO_CHECK = 103, 11  # linux/udp.h, asm-generic/socket.h
 
 CONFIG = """
 poll_period_s = 0.1
@@ -136,3 +140,23 @@ def test_a_failed_start_leaves_nothing() -> None:
             left.ip("route del 100.64.0.2/32")
             gateway.start()
         gateway.close()
+
+
+def test_what_the_kernel_fails_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Where UDP_SEGMENT fails on its way out, all is sent without it, and a look says so, once."""
+    caplog.set_level("INFO", "netlog")
+    with joined() as (left, _), started(left, Collected()) as gateway:
+        gateway.look()
+        assert not caplog.records
+        own = gateway._sock  # noqa: SLF001 - there is no other way to make the kernel fail it
+        assert own is not None
+        with socket.socket(fileno=os.dup(own.fd)) as same, left.entered():
+            same.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as user:
+                user.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+                user.sendto(bytes(1000), ("100.64.0.2", 9))
+        wait_for(lambda: gateway.counters().relay.tx.packets == 10, "all is sent")
+        for _ in range(2):
+            gateway.look()
+        (record,) = caplog.records
+        assert "UDP_SEGMENT" in record.getMessage()

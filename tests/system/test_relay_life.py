@@ -21,9 +21,9 @@ SPINNING_NS = 50_000_000
 """CPU time in a second that only a spinning thread uses, also on a machine that is very busy."""
 
 
-@pytest.fixture(name="gateways")
-def _gateways() -> Iterator[tuple[Gateway, Gateway]]:
-    with pair() as both:
+@pytest.fixture(name="gateways", params=[False, True], ids=["plain", "offload"])
+def _gateways(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Gateway]]:
+    with pair(offload=request.param) as both:
         yield both
 
 

@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 from gateways import joined
 from namespace import Namespace, wait_for
-from runs import COMMAND, CONFIG, ROOT, Running, kernel, lines, relays, started, summed
+from runs import (
+    COMMAND,
+    CONFIG,
+    ROOT,
+    Running,
+    kernel,
+    lines,
+    relays,
+    started,
+    summed,
+    without_offload,
+)
 
 pytestmark = pytest.mark.root
 
@@ -21,10 +32,14 @@ WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
 
 
 @contextlib.contextmanager
-def both(folder: Path, changes: str = "") -> Iterator[tuple[Running, Running]]:
+def both(
+    folder: Path, changes: str = "", *, offload: bool = True
+) -> Iterator[tuple[Running, Running]]:
     """Two gateways that relay to each other; `changes` go before the first one's configuration."""
     with joined() as (left, right):
         first, second = CONFIG.format(me=1, peer=2), CONFIG.format(me=2, peer=1)
+        if not offload:
+            first, second = without_offload(first), without_offload(second)
         with (
             started(left, folder / "a", changes + first) as a,
             started(right, folder / "b", second) as b,
@@ -56,9 +71,14 @@ def ask(a: Running, b: Running, rounds: int = 20) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_all_traffic_is_in_the_messages(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+def test_all_traffic_is_in_the_messages(
+    tmp_path: Path,
+    number: signal.Signals,
+    offload: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
     """Told to stop, a gateway emits its last period; the sum of all is what the kernel counted."""
-    with both(tmp_path) as (a, b):
+    with both(tmp_path, offload=offload) as (a, b):
         ask(a, b)
         for running in (a, b):
             counted = kernel(running.counters())

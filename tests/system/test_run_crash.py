@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gateways import joined
 from namespace import Namespace, wait_for
-from runs import CONFIG, kernel, relays, started, summed
+from runs import CONFIG, kernel, relays, started, summed, without_offload
 
 pytestmark = pytest.mark.root
 
@@ -67,14 +67,16 @@ def in_file(path: Path) -> list[dict[str, object]]:
 def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path) -> None:
     """After each kill its successor emits what was counted, once; the file has what the TUN saw."""
     flows, meter = tmp_path / "flows.jsonl", tmp_path / "run" / "meter"
-    config = f'meter = "{meter}"\n' + CONFIG.format(me=1, peer=2).replace("= 0.2", "= 1.0")
+    config = without_offload(CONFIG.format(me=1, peer=2)).replace("= 0.2", "= 1.0")
+    config = f'meter = "{meter}"\n{config}'
     config += f'[[sinks]]\ntype = "file"\npath = "{flows}"\n'
     rng = random.Random(1)  # noqa: S311 - a test
     with joined() as (left, right):
         left.ip("tuntap add dev netlog0 mode tun")
         # Addresses stay with a persistent TUN, so that the sender can be bound before it is used.
         left.ip("addr add 100.64.0.1/32 dev netlog0")
-        with started(right, tmp_path / "b", CONFIG.format(me=2, peer=1)) as b:
+        other = without_offload(CONFIG.format(me=2, peer=1))
+        with started(right, tmp_path / "b", other) as b:
             wait_for(lambda: relays(b), "the other gateway is up")
             with talking(left, right):
                 for number in range(KILLS):

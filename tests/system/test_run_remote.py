@@ -16,7 +16,7 @@ import pytest
 from gateways import joined
 from namespace import Namespace, wait_for
 from receiver import Receiver, receiver
-from runs import CONFIG, Running, kernel, relays, started, summed
+from runs import CONFIG, Running, kernel, relays, started, summed, without_offload
 
 from netlog.fmt.source import unpack
 
@@ -123,7 +123,7 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
         with left.entered():
             server = stack.enter_context(receiver(tmp_path, "gone"))
         sink = SINKS[kind].format(port=server.port)
-        config = CONFIG.format(me=1, peer=2) + f"[[sinks]]\n{sink}"
+        config = without_offload(CONFIG.format(me=1, peer=2)) + f"[[sinks]]\n{sink}"
         with running(left, folder, config) as a:
             send(a, 20)
             wait_for(lambda: len(server.requests()) == 1, "it came, and was not answered")
@@ -157,7 +157,7 @@ def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path) -> None:
     with joined() as (left, _), contextlib.ExitStack() as stack:
         with left.entered():
             server = stack.enter_context(receiver(tmp_path))
-        config = CONFIG.format(me=1, peer=2)
+        config = without_offload(CONFIG.format(me=1, peer=2))
         for path, spool in (("a", str(outside / "spool")), ("b", "spool")):
             config += f"""
                 [[sinks]]
@@ -192,7 +192,7 @@ def test_a_full_disk_below_the_only_sink_loses_nothing(tmp_path: Path) -> None:
     with joined() as (left, _), contextlib.ExitStack() as stack:
         with left.entered():
             server = stack.enter_context(receiver(tmp_path))
-        config = CONFIG.format(me=1, peer=2)
+        config = without_offload(CONFIG.format(me=1, peer=2))
         config += f"""
             [[sinks]]
             type = "http-json"
@@ -232,7 +232,7 @@ def test_a_file_with_a_meter_gets_each_message_once(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     meter, path = tmp_path / "run" / "meter", folder / "flows.jsonl"
-    config = f'meter = "{meter}"\n' + CONFIG.format(me=1, peer=2)
+    config = f'meter = "{meter}"\n' + without_offload(CONFIG.format(me=1, peer=2))
     config += '[[sinks]]\ntype = "file"\npath = "flows.jsonl"\n'
     total = (0, 0, 0, 0)
     with joined() as (left, _):

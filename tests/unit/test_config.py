@@ -103,6 +103,7 @@ def test_what_may_be_left_out_has_a_default() -> None:
     )
     assert (config.max_message_bytes, config.meter, config.nodes) == (262144, None, None)
     assert (config.tun.mtu, config.peers, config.sinks) == (1280, (), (StdoutSinkConfig(),))
+    assert config.tun.offload
     assert (config.routes.subnets, config.routes.default) == ((), False)
 
 
@@ -124,7 +125,7 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed("mtu", "mut"),
-            "tun.mut: no such key; expected name, addresses, mtu",
+            "tun.mut: no such key; expected name, addresses, mtu, offload",
             id="unknown-key",
         ),
         pytest.param(

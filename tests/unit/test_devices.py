@@ -29,9 +29,17 @@ from netlog.endpoints import pack_endpoint, parse_address, split_endpoint, unpac
 UDP_GRO = 104
 
 
-@pytest.fixture(name="pair", params=["127.0.0.1", "::1"])
+@pytest.fixture(
+    name="pair",
+    params=[("127.0.0.1", False), ("::1", False), ("127.0.0.1", True), ("::1", True)],
+    ids=["ipv4", "ipv6", "ipv4-offload", "ipv6-offload"],
+)
 def _pair(request: pytest.FixtureRequest) -> Iterator[tuple[SockDevice, SockDevice]]:
-    with SockDevice.bind(request.param, 0) as left, SockDevice.bind(request.param, 0) as right:
+    address, offload = request.param
+    with (
+        SockDevice.bind(address, 0, offload=offload) as left,
+        SockDevice.bind(address, 0, offload=offload) as right,
+    ):
         yield left, right
 
 

@@ -1,0 +1,229 @@
+"""TCP through two gateways: offloads make it 3x, and metering costs at most 2 % of it.
+
+Two gateways in network namespaces that this bench makes, as in bench_relay.py: each with a TUN of
+MTU 1420, a UDP socket and a relay, and between them a link of MTU 1500. iperf3 sends one stream
+from behind one to behind the other; what counts is what its receiver got. The other tunnels are
+daemons that do not encrypt either, where they are installed, between two namespaces of the kind.
+"""
+
+import importlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+
+from bench.harness import Budget, Row, Turns, tool_or_skip
+from bench.native import BENCH
+
+ROUNDS = 5
+STREAM_S = 2
+WINDOWS = 41
+WINDOW_S = 0.2
+SETTLE_S = 0.02
+TUN_MTU = 1420
+PORT = "5201"
+FLOWING_GBITS = 0.1
+PEER_ROUNDS = 3
+STARTED_S = 20
+PING = ("ping", "-q", "-c", "1", "-W", "0.3", "100.64.0.2")
+
+
+@dataclass
+class Path:
+    """Both gateways, their relays running, and an iperf3 server behind the second."""
+
+    left: Any
+    right: Any
+    relays: tuple[Any, Any]
+
+    def client(self, seconds: float, *options: str) -> tuple[str, ...]:
+        """Return iperf3's command behind the first gateway."""
+        return ("iperf3", "-c", self.right.overlay4, "-p", PORT, "-t", str(seconds), *options)
+
+    def gigabits(self) -> float:
+        """Send one stream; Gbit/s that arrived."""
+        said = json.loads(self.left.namespace.run(*self.client(STREAM_S, "-J")))
+        return float(said["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+    def meter(self, *, enabled: bool) -> None:
+        """Switch metering of all four devices."""
+        for gateway in (self.left, self.right):
+            gateway.tun.set_statistics_enabled(enabled)
+            gateway.sock.set_statistics_enabled(enabled)
+
+    def window(self) -> tuple[float, float]:
+        """Gbit/s that the second relay wrote to its TUN, and CPU ns of this process a packet."""
+        before, wall = self.relays[1].counters().rx, time.perf_counter()
+        cpu_ns = time.process_time_ns()
+        time.sleep(WINDOW_S)
+        after, elapsed_s = self.relays[1].counters().rx, time.perf_counter() - wall
+        packets = max(1, after.packets - before.packets)
+        return (
+            (after.bytes - before.bytes) * 8 / elapsed_s / 1e9,
+            (time.process_time_ns() - cpu_ns) / packets,
+        )
+
+
+@contextmanager
+def path(*, offload: bool) -> Iterator[Path]:
+    """Make it; skips where there are no rights for it."""
+    sys.path.append(str(BENCH.parent / "tests" / "system"))
+    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
+    if missing := namespace.missing_rights():
+        pytest.skip(missing)
+    tool_or_skip("iperf3")
+    with ExitStack() as stack:
+        left, right = stack.enter_context(gateways.pair(offload=offload))
+        for gateway in (left, right):
+            gateway.namespace.ip(f"link set tun0 mtu {TUN_MTU}")
+        relays = tuple(stack.enter_context(gateway.relay()) for gateway in (left, right))
+        serve(stack, right.namespace)
+        yield Path(left, right, relays)
+
+
+def serve(stack: ExitStack, namespace: Any) -> None:  # noqa: ANN401 - imported at run time
+    """Run an iperf3 server, to the point where it listens."""
+    server = namespace.popen(
+        *("iperf3", "-s", "-p", PORT, "--forceflush"), stdout=subprocess.PIPE, text=True
+    )
+    stack.enter_context(server)
+    stack.callback(server.kill)
+    while "listening" not in server.stdout.readline():
+        pass
+
+
+@contextmanager
+def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
+    """A daemon at either end, packets passing; gives what measures a stream, in Gbit/s."""
+    sys.path.append(str(BENCH.parent / "tests" / "system"))
+    configs, daemons = importlib.import_module("daemon_configs"), importlib.import_module("daemons")
+    commands = configs.socat() if name == "socat" else getattr(configs, name)(folder)
+    with ExitStack() as stack:
+        sides = stack.enter_context(daemons.underlay())
+        for side, command in zip(sides, commands, strict=True):
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            quiet |= {"stderr": subprocess.DEVNULL, "start_new_session": True}
+            process = side.popen(*command, **quiet, env={**os.environ, "PATH": configs.PATH})
+            stack.callback(process.wait)
+            # Its session: some have left children behind.
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
+        left, right = sides
+        deadline_s = time.monotonic() + STARTED_S
+        while left.popen(*PING, stdout=subprocess.DEVNULL).wait():
+            if time.monotonic() > deadline_s:
+                pytest.skip(f"{name} does not pass packets")
+        serve(stack, right)
+
+        def gigabits() -> float:
+            client = ("iperf3", "-c", "100.64.0.2", "-p", PORT, "-t", str(STREAM_S), "-J")
+            said = json.loads(left.run(*client))
+            return float(said["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+        yield gigabits
+
+
+def test_tcp(benchmark: Any) -> None:  # noqa: ANN401 - pytest-benchmark has no types
+    """One TCP stream, with offloads and without."""
+    with path(offload=True) as fast, path(offload=False) as slow:
+        measured, beside = Turns(benchmark, fast.gigabits, slow.gigabits).medians(ROUNDS)
+    Row(
+        "relay, one TCP stream through two gateways",
+        measured,
+        "Gbit/s",
+        beside,
+        "without offloads",
+        measured / beside,
+        Budget(">=", 3),
+    ).save(benchmark)
+
+
+@pytest.mark.parametrize(
+    ("name", "program"), [("socat", "socat"), ("fastd", "fastd"), ("vtun", "vtund")]
+)
+def test_peers(benchmark: Any, tmp_path: FilePath, name: str, program: str) -> None:  # noqa: ANN401
+    """One TCP stream, beside the same through another tunnel in user space."""
+    tool_or_skip(program)
+    with path(offload=True) as fast, tunnel(name, tmp_path) as peer:
+        measured, beside = Turns(benchmark, fast.gigabits, peer).medians(PEER_ROUNDS)
+    Row(
+        f"relay with offloads, one TCP stream, beside {name}",
+        measured,
+        "Gbit/s",
+        beside,
+        name,
+        measured / beside,
+        Budget(">=", 1),
+    ).save(benchmark)
+
+
+@dataclass
+class Windows:
+    """What was seen in the windows of one kind."""
+
+    rates: list[float] = field(default_factory=list)
+    costs_ns: list[float] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def windows() -> tuple[Windows, Windows]:
+    """The same stream, metering on and off in turns."""
+    metered, plain = Windows(), Windows()
+    with path(offload=True) as fast, ExitStack() as stack:
+        seconds = WINDOWS * 2 * (WINDOW_S + SETTLE_S) + 2
+        client = fast.left.namespace.popen(*fast.client(seconds), stdout=subprocess.DEVNULL)
+        stack.callback(client.wait)
+        stack.callback(client.kill)
+        while fast.window()[0] < FLOWING_GBITS:
+            pass
+        for number in range(WINDOWS):
+            kinds = [(True, metered), (False, plain)]
+            for enabled, kind in kinds if number % 2 else reversed(kinds):
+                fast.meter(enabled=enabled)
+                time.sleep(SETTLE_S)
+                rate, cost_ns = fast.window()
+                kind.rates.append(rate)
+                kind.costs_ns.append(cost_ns)
+    return metered, plain
+
+
+def test_metering(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
+    """What arrives."""
+    metered, plain = windows
+    benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured
+    benchmark.extra_info.update(rounds=metered.rates, beside_rounds=plain.rates)
+    measured, beside = statistics.median(metered.rates), statistics.median(plain.rates)
+    Row(
+        "relay with offloads, one TCP stream",
+        measured,
+        "Gbit/s",
+        beside,
+        "metering off",
+        measured / beside,
+        Budget(">=", 0.98),
+    ).save(benchmark)
+
+
+def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
+    """CPU time of both relays a packet, which other users of the machine disturb less."""
+    metered, plain = windows
+    benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.extra_info.update(rounds=metered.costs_ns, beside_rounds=plain.costs_ns)
+    measured, beside = statistics.median(metered.costs_ns), statistics.median(plain.costs_ns)
+    Row(
+        "relay with offloads, CPU time a packet, both ends",
+        measured,
+        "ns",
+        beside,
+        "metering off",
+        measured / beside,
+    ).save(benchmark)

@@ -1,0 +1,252 @@
+"""Super-packets through devices and relay: what is counted is what crosses the wire."""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+from gateways import Gateway, gateway, have_crossed, joined, pair, taken, totals
+from namespace import LinkCounters, Namespace, wait_for
+from test_relay_traffic import exchange, stream
+
+import netlog.tun
+from netlog import Meter, PacketBatch, Relay, TunDevice
+
+pytestmark = pytest.mark.root
+
+UDP_SEGMENT = 103
+SO_NO_CHECK = 11  # asm-generic/socket.h
+OUTER_BYTES = 14 + 20 + 8
+"""Ethernet, IPv4 and UDP around each packet."""
+
+
+def burst(a: Gateway, b: Gateway, address: str, *, datagrams: int, size: int) -> None:
+    """Send datagrams as one, and receive each."""
+    payload = os.urandom(datagrams * size - 3)
+    source = a.overlay6 if ":" in address else a.overlay4
+    with a.udp(source) as sender, b.udp(address) as receiver:
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+        assert sender.sendto(payload, receiver.getsockname()) == len(payload)
+        got = [receiver.recv(65535) for _ in range(datagrams)]
+    assert got == [payload[at : at + size] for at in range(0, len(payload), size)]
+
+
+def everything(a: Gateway, b: Gateway) -> None:
+    """Let TCP and UDP cross both ways, over IPv4 and IPv6."""
+    for left, right in ((a, b), (b, a)):
+        for address in (right.overlay4, right.overlay6):
+            stream(left, right, address, total_bytes=3_000_000)
+            burst(left, right, address, datagrams=40, size=1200)
+            exchange(left, right, address, rounds=5, payload_bytes=100)
+
+
+def wrong_sums(*sides: Gateway) -> dict[str, int]:
+    """Return what the kernels found wrong."""
+    found: dict[str, int] = {}
+    for side in sides:
+        found |= {name: n for name, n in side.namespace.snmp().items() if "Csum" in name and n}
+    return found
+
+
+@pytest.fixture(name="gateways")
+def _gateways() -> Iterator[tuple[Gateway, Gateway]]:
+    with pair(offload=True) as both:
+        for side in both:
+            side.namespace.ip("link set tun0 mtu 1420")  # a datagram fits into lan0
+        yield both
+
+
+def see_every_segment(a: Gateway, b: Gateway) -> None:
+    """Make the kernel segment before the link, which counts them then; and say nothing itself.
+
+    It would report its multicast groups, some time after the link came up.
+    """
+    for side, other in ((a, b), (b, a)):
+        link = side.namespace.ip("-br link show dev lan0").split()[2]
+        other.namespace.ip(f"neigh replace 192.0.2.{side.number} lladdr {link} dev lan0")
+        side.namespace.ip("link set dev lan0 gso_max_segs 1")
+        side.namespace.sysctl("net/ipv6/conf/lan0/disable_ipv6", 1)
+
+
+def crossed(after: LinkCounters, before: LinkCounters) -> tuple[int, int, int, int]:
+    """Return packets and bytes inside the datagrams that a link counted: tx, rx."""
+    tx, rx = after.tx_packets - before.tx_packets, after.rx_packets - before.rx_packets
+    return (
+        tx,
+        after.tx_bytes - before.tx_bytes - tx * OUTER_BYTES,
+        rx,
+        after.rx_bytes - before.rx_bytes - rx * OUTER_BYTES,
+    )
+
+
+def test_counts_are_the_wires(gateways: tuple[Gateway, Gateway]) -> None:
+    """Packets and bytes at TUN and socket are those of the segments on the link, at both ends."""
+    a, b = gateways
+    assert a.tun.offloads == {"checksum", "tso", "uso"}
+    assert a.sock.offloads == {"gro", "segment"}
+    see_every_segment(a, b)
+    before = [side.namespace.counters("lan0") for side in (a, b)]
+    with a.relay() as left, b.relay() as right:
+        everything(a, b)
+        wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
+    for side, was in zip((a, b), before, strict=True):
+        wire = crossed(side.namespace.counters("lan0"), was)
+        assert taken(side.meter) == (wire, wire)
+        kernel = side.namespace.counters("tun0")
+        assert wire[0] > 3 * kernel.tx_packets  # super-packets were read
+    assert wrong_sums(a, b) == {}
+
+
+def test_super_packets_are_written(gateways: tuple[Gateway, Gateway]) -> None:
+    """What one TUN hands over as one the other takes as one, and finds nothing wrong with it."""
+    a, b = gateways
+    with a.relay() as left, b.relay() as right:
+        everything(a, b)
+        wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
+        for side, relay in ((a, left), (b, right)):
+            kernel, counters = side.namespace.counters("tun0"), relay.counters()
+            assert counters.rx.packets > 3 * kernel.rx_packets
+            assert not any(count.packets for count in counters.tx_dropped.values())
+            assert not any(count.packets for count in counters.rx_dropped.values())
+            tun, sock = taken(side.meter)
+            assert tun == sock
+    assert wrong_sums(a, b) == {}
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["plain-first", "offload-first"])
+def test_old_and_new(first: bool) -> None:  # noqa: FBT001 - pytest's own
+    """A relay with offloads and one without understand each other."""
+    with (
+        joined() as (left, right),
+        gateway(1, left, offload=first) as a,
+        gateway(2, right, offload=not first) as b,
+        a.relay() as one,
+        b.relay() as other,
+    ):
+        everything(a, b)
+        wait_for(lambda: have_crossed(one, other), "the last TCP packets have crossed")
+        assert wrong_sums(a, b) == {}
+
+
+def flows_through(a: Gateway, b: Gateway) -> Relay:
+    """Let everything cross, both ends agreeing; return the first relay."""
+    with a.relay() as left, b.relay() as right:
+        everything(a, b)
+        wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
+    for side in (a, b):
+        tun, sock = taken(side.meter)
+        assert tun == sock
+    return left
+
+
+def test_without_segments(gateways: tuple[Gateway, Gateway]) -> None:
+    """Where the kernel fails UDP_SEGMENT the datagrams go one by one, and it is not tried again."""
+    a, b = gateways
+    with socket.socket(fileno=os.dup(a.sock.fd)) as own:
+        own.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)  # EINVAL with UDP_SEGMENT
+    relay = flows_through(a, b)
+    assert a.sock.offloads == {"gro"}
+    assert b.sock.offloads == {"gro", "segment"}
+    assert not any(count.packets for count in relay.counters().tx_dropped.values())
+
+
+def test_small_link(gateways: tuple[Gateway, Gateway]) -> None:
+    """Datagrams that the link has no room for go one by one, in fragments, and no more is lost."""
+    a, b = gateways
+    for side in (a, b):
+        side.namespace.ip("link set lan0 mtu 1400")
+    relay = flows_through(a, b)
+    assert a.sock.offloads == {"gro", "segment"}
+    assert not any(count.packets for count in relay.counters().tx_dropped.values())
+
+
+def test_reads_are_packets() -> None:
+    """Who reads the device gets packets, each whole, over several calls, as they are counted."""
+    with Namespace() as namespace, namespace.entered(), Meter() as meter:
+        tun = TunDevice.open("tun0", meter=meter, offload=True)
+        namespace.quiet("tun0")
+        namespace.up("tun0", "100.64.0.1/24")
+        with tun, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as user:
+            user.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+            payload = os.urandom(20 * 1000 + 1)
+            user.sendto(payload, ("100.64.0.2", 9))
+            batch = PacketBatch(8, 2000)
+            got: list[bytes] = []
+            while len(got) < 21:
+                assert tun.read_batch(batch, timeout_s=20)
+                got += [bytes(batch.packet(i)) for i in range(batch.count)]
+            assert b"".join(packet[28:] for packet in got) == payload
+            assert [len(packet) for packet in got] == [1028] * 20 + [29]
+            assert namespace.counters("tun0").tx_packets == 1
+            assert totals(tun.extract_statistics()) == (21, len(payload) + 21 * 28, 0, 0)
+            # Written back, the kernel takes them: each has its checksum.
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.bind(("100.64.0.1", 9))
+                other.settimeout(20)
+                for packet in got:
+                    tun.write(turned(packet))
+                assert b"".join(other.recv(2000) for _ in got) == payload
+            assert namespace.snmp()["UdpInCsumErrors"] == 0
+
+
+def turned(packet: bytes) -> bytes:
+    """Return a packet with its addresses exchanged, which changes no checksum."""
+    return packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
+
+
+def test_nothing_is_left_set() -> None:
+    """A persistent interface that had offloads hands whole packets to one who has none."""
+    with Namespace() as namespace, namespace.entered():
+        namespace.ip("tuntap add dev keep0 mode tun")
+        with TunDevice.open("keep0", offload=True):
+            namespace.quiet("keep0")
+            namespace.up("keep0", "100.64.0.1/24")
+        with (
+            TunDevice.open("keep0") as tun,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as user,
+        ):
+            assert tun.offloads == set()
+            wait_for(lambda: "LOWER_UP" in namespace.ip("link show keep0"), "the link is up")
+            user.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+            user.sendto(bytes(3000), ("100.64.0.2", 9))
+            packet = tun.read(timeout_s=20)
+            assert len(packet) == 1028
+            (checksum,) = struct.unpack_from("!H", packet, 26)
+            assert checksum
+
+
+UNKNOWN_OFFLOAD, UNKNOWN_FLAG, UNKNOWN_OPTION = 0x8000, 0x0800, 250
+"""Numbers that no kernel knows: so it refuses what it has as it would what it has not."""
+
+
+def test_what_the_kernel_has_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each part that the kernel refuses is said, and the rest is used."""
+    caplog.set_level("INFO", "netlog")
+    newest, *rest = netlog.tun.OFFLOADS
+    monkeypatch.setattr("netlog.tun.OFFLOADS", ((newest[0] | UNKNOWN_OFFLOAD, newest[1]), *rest))
+    monkeypatch.setattr("netlog.sock.UDP_GRO", UNKNOWN_OPTION)
+    with pair(offload=True) as (a, b):
+        assert a.tun.offloads == {"checksum", "tso"}
+        assert a.sock.offloads == {"segment"}
+        flows_through(a, b)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 4
+    assert sum("no offload of uso" in text for text in said) == 2
+    assert sum("no UDP_GRO" in text for text in said) == 2
+
+
+def test_a_kernel_without_any(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is no virtio header the relay goes packet by packet, and says so."""
+    caplog.set_level("INFO", "netlog")
+    monkeypatch.setattr("netlog.tun.IFF_VNET_HDR", UNKNOWN_FLAG)
+    for name in ("UDP_GRO", "UDP_SEGMENT"):
+        monkeypatch.setattr(f"netlog.sock.{name}", UNKNOWN_OPTION)
+    with pair(offload=True) as (a, b):
+        assert a.tun.offloads == a.sock.offloads == set()
+        flows_through(a, b)
+    assert len(caplog.records) == 6
