@@ -16,7 +16,7 @@
 
 /* How far ahead headers are asked for. One by one, as the others are decoded: all at once they
  * would take every line fill buffer there is from the buckets. */
-#define AHEAD_PACKETS 16
+#define AHEAD_PACKETS 32
 
 /* Up to this many bytes of records a table lives in the second-level cache. */
 #define SMALL_BYTES (512u * 1024)
