@@ -7,7 +7,10 @@
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 #define NETLOG_NOINLINE __attribute__((noinline))
-#define NETLOG_INLINE   static inline __attribute__((always_inline))
+/* Kept apart from what runs always, so that this takes few lines of the cache. */
+#define NETLOG_RARE   __attribute__((noinline, cold))
+#define NETLOG_OFTEN  __attribute__((noinline, hot))
+#define NETLOG_INLINE static inline __attribute__((always_inline))
 
 #define prefetch(address)       __builtin_prefetch((address), 0, 3)
 #define prefetch_write(address) __builtin_prefetch((address), 1, 3)

@@ -59,13 +59,18 @@ NETLOG_INLINE uint64_t key_tail(uint32_t ports, uint8_t version, uint8_t proto, 
 #endif
 }
 
-NETLOG_INLINE uint8_t key_version(const struct netlog_key *key)
+NETLOG_INLINE uint8_t key_tail_version(uint64_t tail)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return (uint8_t)(key->tail >> 32);
+	return (uint8_t)(tail >> 32);
 #else
-	return (uint8_t)(key->tail >> 24);
+	return (uint8_t)(tail >> 24);
 #endif
+}
+
+NETLOG_INLINE uint8_t key_version(const struct netlog_key *key)
+{
+	return key_tail_version(key->tail);
 }
 
 /* The lower word of ::ffff:a.b.c.d; address as load_32() has it. */
@@ -116,12 +121,16 @@ NETLOG_INLINE bool key_equals4(const struct netlog_key *key,
 		(key->tail ^ load_64(bytes + 32))) == 0;
 }
 
-/* For a guess that is mostly wrong: the word that mostly tells comes first. */
+/* For a guess that is mostly wrong: the word that mostly tells comes first. version 0: a remote
+ * endpoint, among such; they have no source. */
 NETLOG_INLINE bool last_equals(const struct netlog_key *key, int version,
 			       const struct netlog_connection *connection)
 {
 	if (likely(key->tail != load_64((const uint8_t *)connection + 32)))
 		return false;
+	if (version == 0)
+		return ((key->dst[0] ^ load_64(connection->dst)) |
+			(key->dst[1] ^ load_64(connection->dst + 8))) == 0;
 	return version == 4 ? key_equals4(key, connection) : key_equals(key, connection);
 }
 

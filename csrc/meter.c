@@ -12,6 +12,11 @@
  * for any change: the bracket that could have been in the old bank is over then, whatever came
  * next.
  *
+ * A writer of another process that has registered for it (barrier.h) leaves the order of its two
+ * accesses to the poller, who has a barrier executed in it between the store and the look: before
+ * its store the writer's load comes later and sees the new epoch, and after it the store is seen.
+ * So for each bracket one of the two holds, as above.
+ *
  * A writer that stays inside for longer than the poller is willing to wait keeps its lane's retired
  * bank: the poller leaves the bank alone and drains it when it retires again, two epochs later.
  * Until then the writer finds its counts where it left them. Nothing is lost, only late.
@@ -24,7 +29,8 @@
 #include <unistd.h>
 
 #include "atomic.h"
-#include "meter.h"
+#include "barrier.h"
+#include "lane.h"
 
 /* From this many bytes of records on, a table is worth huge pages: counting gains 3-10 % and first
  * touch far more, while a table this large was asked for by somebody who has the memory. */
@@ -59,6 +65,7 @@ static void place_lane(struct netlog_meter *meter, uint32_t number)
 	uint8_t *base = (uint8_t *)meter->region + region_lane_offset(options, number);
 
 	lane->meter = meter;
+	lane->live_epoch = &meter->region->epoch;
 	lane->header = (struct netlog_lane_header *)base;
 	base += NETLOG_PAGE;
 	for (int bank = 0; bank < NETLOG_BANKS; bank++) {
@@ -77,6 +84,11 @@ void netlog_meter_place(struct netlog_meter *meter)
 	meter->secret = meter->region->secret;
 	for (uint32_t number = 0; number < meter->lane_count; number++)
 		place_lane(meter, number);
+}
+
+void netlog_meter_rely(struct netlog_meter *meter)
+{
+	meter->relies = meter->asks_barriers && barrier_register();
 }
 
 static int fill_random(void *bytes, size_t n)
@@ -183,8 +195,15 @@ void netlog_meter_read_aside(const struct netlog_meter *meter, struct netlog_asi
 
 	aside->processes = load_relaxed(&shared->processes);
 	aside->tuns = load_relaxed(&shared->tuns);
-	aside->uncounted_packets = load_relaxed(&shared->uncounted_packets);
-	aside->uncounted_bytes = load_relaxed(&shared->uncounted_bytes);
+	aside->laneless_packets = aside->laneless_bytes = 0;
+	for (int point = 0; point < NETLOG_POINTS; point++) {
+		for (int direction = 0; direction < 2; direction++) {
+			aside->laneless_packets +=
+				load_relaxed(&meter->region->laneless.packets[point][direction]);
+			aside->laneless_bytes +=
+				load_relaxed(&meter->region->laneless.bytes[point][direction]);
+		}
+	}
 	aside->far_descriptors = load_relaxed(&shared->far_descriptors);
 }
 
@@ -225,6 +244,7 @@ int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **a
 				return rc;
 			}
 			lane->bracket = load_relaxed(&lane->header->bracket);
+			lane->relies = meter->relies;
 			/* No epoch: the first enter looks everything up. */
 			lane->epoch = UINT64_MAX;
 			*acquired = lane;
@@ -250,36 +270,12 @@ void netlog_lane_release(struct netlog_lane *lane)
 
 void netlog_lane_enter(struct netlog_lane *lane)
 {
-	/* seq_cst, and the load after it: the writer's half of the handshake, above. */
-	store_seq_cst(&lane->header->bracket, ++lane->bracket);
-	uint64_t epoch = load_seq_cst(&lane->meter->region->epoch);
-
-	if (unlikely(epoch != lane->epoch)) {
-		lane->epoch = epoch;
-		lane->live = lane->tables[epoch % NETLOG_BANKS];
-		lane->last[NETLOG_TUN] = lane->last[NETLOG_SOCK] = NULL;
-		lane->woken = false;
-	}
-}
-
-static bool nearly_full(const struct netlog_table *table)
-{
-	return table->header->count >= table->capacity - table->capacity / 4;
+	lane_enter(lane);
 }
 
 void netlog_lane_leave(struct netlog_lane *lane)
 {
-	bool wake = !lane->woken && unlikely(nearly_full(&lane->live[NETLOG_TUN]) ||
-					     nearly_full(&lane->live[NETLOG_SOCK]));
-
-	/* release: pairs with the load_acquire in is_quiesced(). Without it the poller could see
-	 * this lane outside and drain records whose counts it does not see yet. */
-	store_release(&lane->header->bracket, ++lane->bracket);
-	/* At most one system call a lane and epoch, and outside the bracket. */
-	if (unlikely(wake)) {
-		lane->woken = true;
-		netlog_meter_wake(lane->meter);
-	}
+	lane_leave(lane);
 }
 
 void netlog_lane_count_packets(struct netlog_lane *lane, const struct netlog_packet *packets,

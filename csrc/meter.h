@@ -12,15 +12,18 @@
 #include "count.h"
 #include "region.h"
 
-/* A writer's view of its lane. One cache line or more to itself. */
+/* A writer's view of its lane. One cache line or more to itself; what a packet of the connection
+ * that came last needs is the first line. */
 struct netlog_lane {
-	struct netlog_meter *meter;
 	struct netlog_lane_header *header;
-	uint64_t bracket; /* what header->bracket holds: only the owner writes that */
+	uint64_t bracket; /* what header->bracket holds, but see lane.h: only the owner writes it */
 	uint64_t epoch;
-	struct netlog_table *live; /* the tables of the live bank, by point */
+	const uint64_t *live_epoch; /* the region's */
 	struct netlog_record *last[NETLOG_POINTS];
-	bool woken; /* the poller was woken in this epoch */
+	struct netlog_meter *meter;
+	struct netlog_table *live; /* the tables of the live bank, by point */
+	bool relies;               /* on barriers that the poller asks for; see lane_count_last() */
+	bool woken;                /* the poller was woken in this epoch */
 	/* 1 while a thread of this process has the lane, or looks whether it may. acq_rel. */
 	uint64_t claimed;
 	struct netlog_table tables[NETLOG_BANKS][NETLOG_POINTS];
@@ -33,12 +36,18 @@ struct netlog_meter {
 	struct netlog_secret secret;         /* likewise */
 	uint32_t lane_count;
 	int fd; /* of the region's file, whose locks are ours; -1: the region is in no file */
-	pid_t attached; /* a fork has our locks without being us */
-	bool polls;     /* may swap, drain and clear */
+	pid_t attached;     /* a fork has our locks without being us */
+	bool polls;         /* may swap, drain and clear */
+	bool asks_barriers; /* as checked, likewise */
+	bool relies;        /* lanes that are acquired from now on rely on barriers */
 	uint32_t wakes_seen;
 	netlog_count_packets_fn *count_packets;
 	struct netlog_lane *lanes;
 };
+
+/* What this process counts from now on may rely on the poller's barriers, where it asks for them.
+ * To be called before a lane is acquired, and again in each fork. */
+void netlog_meter_rely(struct netlog_meter *meter);
 
 bool netlog_meter_valid_options(const struct netlog_meter_options *options);
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "atomic.h"
+#include "barrier.h"
 #include "meter.h"
 
 #define POLLER_BYTE   0
@@ -199,6 +200,7 @@ int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 		netlog_meter_close(meter);
 		return rc;
 	}
+	meter->region->asks_barriers = meter->asks_barriers = barrier_can_ask();
 	netlog_meter_place(meter);
 	meter->polls = true;
 	*created = meter;
@@ -211,7 +213,7 @@ static bool valid_header(const struct netlog_region *region, uint64_t file_bytes
 	return region->magic == NETLOG_REGION_MAGIC && region->version == NETLOG_REGION_VERSION &&
 	       region->header_bytes == sizeof(*region) && region->options.shared == 1 &&
 	       netlog_meter_valid_options(&region->options) && region->region_bytes == file_bytes &&
-	       region_bytes(&region->options) == file_bytes;
+	       region_bytes(&region->options) == file_bytes && region->asks_barriers <= 1;
 }
 
 int netlog_meter_attach(int fd, struct netlog_meter **attached)
@@ -235,6 +237,7 @@ int netlog_meter_attach(int fd, struct netlog_meter **attached)
 		netlog_meter_close(meter);
 		return rc;
 	}
+	meter->asks_barriers = header.asks_barriers;
 	netlog_meter_place(meter);
 	*attached = meter;
 	return 0;
@@ -275,6 +278,9 @@ int netlog_meter_take_poll(struct netlog_meter *meter)
 {
 	int rc = meter->polls ? -EBUSY : lock_poller(meter);
 
+	/* Writers rely on what its maker could do. */
+	if (!rc && meter->asks_barriers && !barrier_can_ask())
+		rc = -ENOTSUP;
 	if (!rc)
 		rc = netlog_file_check(meter);
 	if (!rc && !valid_progress(meter))

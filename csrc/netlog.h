@@ -84,7 +84,7 @@ struct netlog_datagram {
 enum netlog_unattributed_reason {
 	NETLOG_MALFORMED = 0,  /* shorter than it announces, or contradicts itself */
 	NETLOG_NOT_IP = 1,     /* neither version 4 nor 6 */
-	NETLOG_TABLE_FULL = 2, /* a new connection met a full table */
+	NETLOG_TABLE_FULL = 2, /* a new connection met a full table, or its thread had no lane */
 	NETLOG_REASONS = 3,
 };
 
@@ -97,8 +97,8 @@ struct netlog_unattributed {
 struct netlog_aside {
 	uint64_t processes;         /* that attached in order to count */
 	uint64_t tuns;              /* that they opened */
-	uint64_t uncounted_packets; /* that crossed while their thread had no lane: in no message */
-	uint64_t uncounted_bytes;
+	uint64_t laneless_packets; /* that crossed while their thread had no lane: unattributed */
+	uint64_t laneless_bytes;
 	uint64_t far_descriptors; /* that were opened beyond the numbers which are watched */
 };
 

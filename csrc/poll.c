@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "atomic.h"
+#include "barrier.h"
 #include "merge.h"
 #include "meter.h"
 
@@ -74,17 +75,37 @@ static bool lane_settled(const struct netlog_meter *meter, uint32_t number)
 	return progress_of(meter)->quiesced[number / 8] & 1u << number % 8;
 }
 
+static void take_laneless(struct netlog_meter *meter)
+{
+	const struct netlog_laneless *now = &meter->region->laneless;
+	struct netlog_laneless *until =
+		&progress_of(meter)->laneless_until[load_relaxed(&meter->region->epoch) % 2];
+
+	for (int point = 0; point < NETLOG_POINTS; point++) {
+		for (int direction = 0; direction < 2; direction++) {
+			until->packets[point][direction] =
+				load_relaxed(&now->packets[point][direction]);
+			until->bytes[point][direction] =
+				load_relaxed(&now->bytes[point][direction]);
+		}
+	}
+}
+
 /* Finds out which lanes of the retired bank are quiet. Returns how many are not. */
 static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
 {
 	struct netlog_progress *progress = progress_of(meter);
 	int late = 0;
+	/* Between the store to the epoch, perhaps a dead poller's, and the look at the brackets. It
+	 * does not fail where it was found to be possible; without it nobody could be seen to be
+	 * outside. */
+	bool ordered = !meter->asks_barriers || barrier_ask();
 
 	memset(progress->quiesced, 0, sizeof(progress->quiesced));
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
-		bool quiet = wait_quiesced(&meter->lanes[number], deadline_ns);
+		bool quiet = ordered && wait_quiesced(&meter->lanes[number], deadline_ns);
 
-		if (!quiet && meter->fd >= 0) {
+		if (ordered && !quiet && meter->fd >= 0) {
 			/* Perhaps its owner was killed inside. */
 			netlog_file_reclaim(meter);
 			quiet = wait_quiesced(&meter->lanes[number], 0);
@@ -92,7 +113,8 @@ static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
 		progress->quiesced[number / 8] |= (uint8_t)(quiet << number % 8);
 		late += !quiet;
 	}
-	/* release: a successor that sees it goes by `quiesced`. */
+	take_laneless(meter);
+	/* release: a successor that sees it goes by `quiesced` and by `laneless_until`. */
 	store_release(&progress->settled, load_relaxed(&meter->region->epoch));
 	return late;
 }
@@ -109,7 +131,7 @@ int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
 	if (netlog_meter_retired(meter))
 		return is_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
 	/* The one store. It also orders the clearing of the bank that becomes live (done by this
-	 * thread) before the first count into it: pairs with the load in netlog_lane_enter(). */
+	 * thread) before the first count into it: pairs with the loads in lane.h. */
 	store_seq_cst(&meter->region->epoch, load_relaxed(&meter->region->epoch) + 1);
 	return settle(meter, deadline_ns);
 }
@@ -182,6 +204,24 @@ static void add_unattributed(struct netlog_unattributed *sum,
 	}
 }
 
+/* What a retired bank has of it. */
+static void add_laneless(const struct netlog_meter *meter, int point,
+			 struct netlog_unattributed *sum)
+{
+	uint64_t epoch = load_relaxed(&meter->region->epoch);
+	const struct netlog_laneless *until = progress_of(meter)->laneless_until;
+	const struct netlog_laneless *now = &until[epoch % 2], *before = &until[(epoch + 1) % 2];
+
+	if (!netlog_meter_retired(meter) || !is_settled(meter))
+		return;
+	for (int direction = 0; direction < 2; direction++) {
+		sum->packets[NETLOG_TABLE_FULL][direction] +=
+			now->packets[point][direction] - before->packets[point][direction];
+		sum->bytes[NETLOG_TABLE_FULL][direction] +=
+			now->bytes[point][direction] - before->bytes[point][direction];
+	}
+}
+
 /* What a table of a file may hold: whoever else maps it could have written anything. */
 static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
 {
@@ -220,6 +260,7 @@ ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_
 		n++;
 		add_unattributed(unattributed, &table->header->unattributed);
 	}
+	add_laneless(meter, point, unattributed);
 	if (rows > capacity)
 		return -ENOSPC;
 	ssize_t written = netlog_merge(sources, n, &meter->secret, flows);

@@ -18,7 +18,13 @@
 #define NETLOG_BANKS 2
 
 #define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
-#define NETLOG_REGION_VERSION 3u
+#define NETLOG_REGION_VERSION 4u
+
+/* What crossed on threads that had no lane, since the meter was made: by point and direction. */
+struct netlog_laneless {
+	uint64_t packets[NETLOG_POINTS][2];
+	uint64_t bytes[NETLOG_POINTS][2];
+};
 
 /* How far the poller has come; a successor goes on from there. Each word is the number of epochs
  * that have taken the step. writer: the poller; reader: its successor, after it is dead.
@@ -36,6 +42,9 @@ struct netlog_progress {
 	uint64_t dated;            /* periods[(dated - 1) % 2] is that of the retired bank */
 	uint8_t quiesced[256 / 8]; /* a bit a lane */
 	struct netlog_period periods[NETLOG_BANKS]; /* by epoch, so that one stays whole */
+	/* By epoch: what had crossed without a lane when it was settled. So what a retired bank has
+	 * of it is the difference to the one before, however often it is drained. */
+	struct netlog_laneless laneless_until[NETLOG_BANKS];
 };
 
 struct netlog_region {
@@ -46,6 +55,9 @@ struct netlog_region {
 	uint8_t meter_id[16];
 	struct netlog_meter_options options;
 	struct netlog_secret secret;
+	/* 1: whoever polls asks for barriers after each store to the epoch (barrier.h), and writers
+	 * may rely on it. Set once, before anybody else sees the region. */
+	uint64_t asks_barriers;
 
 	/* writer: the poller; readers: every writer's enter. seq_cst both sides. Poll periods. */
 	_Alignas(NETLOG_LINE) uint64_t epoch;
@@ -58,6 +70,10 @@ struct netlog_region {
 	/* writers: any thread of any process; reader: the poller, for a report. Plain counters,
 	 * added to with relaxed order. */
 	_Alignas(NETLOG_LINE) struct netlog_aside aside;
+
+	/* writers: any thread of any process; reader: the poller. Added to with relaxed order: it
+	 * is of the period in which the poller sees it. */
+	_Alignas(NETLOG_LINE) struct netlog_laneless laneless;
 };
 
 struct netlog_lane_header {

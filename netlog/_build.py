@@ -52,7 +52,7 @@ PRELOAD_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *W
 # The program may hold a meter of its own, whose functions these are not.
 PRELOAD_FLAGS += ["-DNETLOG_API=", "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
 # A hook goes through five files, and is to cost less than 20 ns.
-PRELOAD_FLAGS += ["-flto"]
+PRELOAD_FLAGS += ["-flto", "-fno-tree-slp-vectorize"]
 
 
 def preload_sources() -> list[str]:

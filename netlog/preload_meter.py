@@ -30,15 +30,15 @@ class Aside:
     Attributes:
         processes: that loaded the library.
         tuns: that they opened.
-        uncounted_packets: that crossed while their thread had no lane; they are in no message.
-        uncounted_bytes: of those.
+        laneless_packets: that crossed while their thread had no lane; unattributed.
+        laneless_bytes: of those.
         far_descriptors: TUNs and sockets with a number that is too high to be watched.
     """
 
     processes: int
     tuns: int
-    uncounted_packets: int
-    uncounted_bytes: int
+    laneless_packets: int
+    laneless_bytes: int
     far_descriptors: int
 
 
@@ -55,8 +55,8 @@ def read_aside(meter: Meter) -> Aside:
     return Aside(
         aside.processes,
         aside.tuns,
-        aside.uncounted_packets,
-        aside.uncounted_bytes,
+        aside.laneless_packets,
+        aside.laneless_bytes,
         aside.far_descriptors,
     )
 

@@ -8,8 +8,6 @@
 #include "observe.h"
 #include "process.h"
 
-#define BATCH 64 /* datagrams that are counted in one bracket */
-
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -20,113 +18,155 @@
 #define SOL_UDP IPPROTO_UDP
 #endif
 
-static void count(const struct netlog_datagram *datagrams, unsigned int n)
-{
-	struct netlog_lane *lane = process_enter();
+/* A datagram, or what one piece of a stream is. */
+struct seen {
+	struct netlog_key key;
+	struct netlog_increment increment;
+};
 
-	if (unlikely(!lane)) {
-		for (unsigned int i = 0; i < n; i++)
-			process_count_aside(1, datagrams[i].length);
-		return;
-	}
-	netlog_lane_count_datagrams(lane, datagrams, n);
-	process_leave(lane);
+NETLOG_INLINE void describe(int fd, uint32_t word, const void *address, socklen_t length,
+			    size_t bytes, enum netlog_direction direction, struct seen *seen)
+{
+	struct remote remote;
+
+	/* What a stream is told to send to is ignored. */
+	if (word & SOCK_STREAMS || !remote_from(address, length, &remote))
+		remote = word & SOCK_HAS_PEER ? descriptor_sockets[fd].peer : remote_nobody();
+	seen->key = (struct netlog_key){.dst = {remote.address[0], remote.address[1]},
+					.tail = remote.tail};
+	seen->increment = (struct netlog_increment){
+		.packets = 1, .direction = direction, .bytes = (uint32_t)bytes};
 }
 
-static void describe(int fd, uint32_t word, const void *address, socklen_t length, size_t bytes,
-		     enum netlog_direction direction, struct netlog_datagram *datagram)
+static void cut(struct seen *seen, uint16_t segment_bytes)
 {
-	struct remote remote = {.version = 4, .address = {[10] = 0xff, [11] = 0xff}};
-
-	if (word & SOCK_STREAMS || !remote_from(address, length, &remote)) {
-		if (word & SOCK_HAS_PEER)
-			remote = descriptor_remotes[fd];
-	}
-	*datagram = (struct netlog_datagram){.port = remote.port,
-					     .version = remote.version,
-					     .direction = (uint8_t)direction,
-					     .length = (uint32_t)bytes};
-	memcpy(datagram->address, remote.address, sizeof(datagram->address));
-	if (!(word & SOCK_STREAMS) && direction == NETLOG_TX)
-		datagram->gso_size = descriptor_remotes[fd].segment_bytes;
+	if (segment_bytes && seen->increment.bytes > segment_bytes)
+		seen->increment.packets =
+			(uint32_t)((seen->increment.bytes - 1) / segment_bytes + 1);
 }
 
-/* UDP_SEGMENT or UDP_GRO of one message, into the datagram. */
-static void describe_segments(const struct msghdr *message, struct netlog_datagram *datagram)
+/* UDP_SEGMENT or UDP_GRO of one message; 0: neither. */
+static uint16_t segments_of(const struct msghdr *message)
 {
 	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR wants it so */
+	uint16_t found = 0;
 
-	if (!message->msg_control || !message->msg_controllen)
-		return;
 	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
 	     control = CMSG_NXTHDR(header, control)) {
+		/* The kernel hands UDP_GRO over as an int, and takes UDP_SEGMENT as 16 bits. */
+		int value;
+
 		if (control->cmsg_level != SOL_UDP)
 			continue;
-		/* The kernel hands UDP_GRO over as an int, and takes UDP_SEGMENT as 16 bits. */
-		int value = 0;
-		uint16_t short_value = 0;
-
 		if (control->cmsg_type == UDP_GRO && control->cmsg_len >= CMSG_LEN(sizeof(value))) {
 			memcpy(&value, CMSG_DATA(control), sizeof(value));
-			datagram->gso_size = (uint16_t)value;
+			found = (uint16_t)value;
 		} else if (control->cmsg_type == UDP_SEGMENT &&
-			   control->cmsg_len >= CMSG_LEN(sizeof(short_value))) {
-			memcpy(&short_value, CMSG_DATA(control), sizeof(short_value));
-			datagram->gso_size = short_value;
+			   control->cmsg_len >= CMSG_LEN(sizeof(found))) {
+			memcpy(&found, CMSG_DATA(control), sizeof(found));
 		}
 	}
+	return found;
 }
 
-void observe_datagram(int fd, uint32_t word, const void *address, socklen_t length, size_t bytes,
-		      enum netlog_direction direction)
+/* Whether bytes that crossed are counted. The end of a stream is nothing that crossed; an empty
+ * datagram is. */
+NETLOG_INLINE bool counts(uint32_t word, size_t bytes)
 {
-	struct netlog_datagram datagram;
+	return likely(word & SOCK_COUNTED) && (likely(bytes) || !(word & SOCK_STREAMS));
+}
+
+static NETLOG_RARE ssize_t observe_rare(int fd, uint32_t word, const void *address,
+					socklen_t length, size_t bytes,
+					enum netlog_direction direction)
+{
+	struct seen seen;
 
 	word = descriptor_know_socket(fd, word);
-	/* The end of a stream is nothing that crossed; an empty datagram is. */
-	if (word & SOCK_COUNTED && (bytes || !(word & SOCK_STREAMS))) {
-		describe(fd, word, address, length, bytes, direction, &datagram);
-		count(&datagram, 1);
+	if (!counts(word, bytes))
+		return (ssize_t)bytes;
+	describe(fd, word, address, length, bytes, direction, &seen);
+	if (word & SOCK_SEGMENTS && direction == NETLOG_TX)
+		cut(&seen, (uint16_t)descriptor_sockets[fd].segment_bytes);
+	process_count(NETLOG_SOCK, &seen.key, &seen.increment);
+	return (ssize_t)bytes;
+}
+
+/* Nearly always the socket is known, and the remote is the one that came last. */
+NETLOG_OFTEN ssize_t observe_datagram(int fd, uint32_t word, const void *address, socklen_t length,
+				      size_t bytes, enum netlog_direction direction)
+{
+	const uint32_t asked = SOCK_KNOWN | SOCK_COUNTED | SOCK_STREAMS | SOCK_SEGMENTS;
+	struct seen seen;
+
+	if (likely((word & asked) == (SOCK_KNOWN | SOCK_COUNTED))) {
+		describe(fd, word, address, length, bytes, direction, &seen);
+		if (likely(process_count_last(NETLOG_SOCK, &seen.key, 0, direction,
+					      (uint32_t)bytes)))
+			return (ssize_t)bytes;
 	}
+	return observe_rare(fd, word, address, length, bytes, direction);
 }
 
-static void describe_message(int fd, uint32_t word, const struct msghdr *message, size_t bytes,
-			     enum netlog_direction direction, struct netlog_datagram *datagram)
+NETLOG_INLINE void describe_message(int fd, uint32_t word, const struct msghdr *message,
+				    size_t bytes, enum netlog_direction direction,
+				    struct seen *seen)
 {
-	describe(fd, word, message->msg_name, message->msg_namelen, bytes, direction, datagram);
-	if (!(word & SOCK_STREAMS))
-		describe_segments(message, datagram);
+	uint16_t segment_bytes = 0;
+
+	describe(fd, word, message->msg_name, message->msg_namelen, bytes, direction, seen);
+	if (word & SOCK_STREAMS)
+		return;
+	if (word & SOCK_SEGMENTS && direction == NETLOG_TX)
+		segment_bytes = (uint16_t)descriptor_sockets[fd].segment_bytes;
+	/* What a message says of itself goes before. */
+	if (message->msg_control && message->msg_controllen) {
+		uint16_t own = segments_of(message);
+
+		segment_bytes = own ? own : segment_bytes;
+	}
+	cut(seen, segment_bytes);
 }
 
-void observe_message(int fd, uint32_t word, const struct msghdr *message, size_t bytes,
-		     enum netlog_direction direction)
+ssize_t observe_message(int fd, uint32_t word, const struct msghdr *message, size_t bytes,
+			enum netlog_direction direction)
 {
-	struct netlog_datagram datagram;
+	struct seen seen;
 
+	/* Without control data it is like any other. */
+	if (likely(!message->msg_control || !message->msg_controllen))
+		return observe_datagram(fd, word, message->msg_name, message->msg_namelen, bytes,
+					direction);
 	word = descriptor_know_socket(fd, word);
-	if (word & SOCK_COUNTED && (bytes || !(word & SOCK_STREAMS))) {
-		describe_message(fd, word, message, bytes, direction, &datagram);
-		count(&datagram, 1);
-	}
+	if (!counts(word, bytes))
+		return (ssize_t)bytes;
+	describe_message(fd, word, message, bytes, direction, &seen);
+	if (seen.increment.packets != 1 ||
+	    !process_count_last(NETLOG_SOCK, &seen.key, 0, direction, (uint32_t)bytes))
+		process_count(NETLOG_SOCK, &seen.key, &seen.increment);
+	return (ssize_t)bytes;
 }
 
 void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, unsigned int n,
 		      enum netlog_direction direction)
 {
-	struct netlog_datagram datagrams[BATCH];
-	unsigned int filled = 0;
+	struct netlog_lane *lane;
+	struct seen seen;
 
 	word = descriptor_know_socket(fd, word);
-	for (unsigned int i = 0; word & SOCK_COUNTED && i < n; i++) {
-		if (word & SOCK_STREAMS && !messages[i].msg_len)
+	if (!(word & SOCK_COUNTED))
+		return;
+	lane = process_enter();
+	for (unsigned int i = 0; i < n; i++) {
+		if (!counts(word, messages[i].msg_len))
 			continue;
 		describe_message(fd, word, &messages[i].msg_hdr, messages[i].msg_len, direction,
-				 &datagrams[filled++]);
-		if (filled == BATCH) {
-			count(datagrams, filled);
-			filled = 0;
-		}
+				 &seen);
+		if (likely(lane))
+			lane_add(lane, NETLOG_SOCK, &seen.key, &seen.increment);
+		else
+			process_count_laneless(NETLOG_SOCK, &seen.increment);
 	}
-	if (filled)
-		count(datagrams, filled);
+	if (likely(lane))
+		process_leave(lane);
 }

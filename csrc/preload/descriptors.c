@@ -21,9 +21,11 @@
 #define MAX_PORTS    64
 #define MAX_EXCLUDED 64
 
-uint32_t descriptor_words[DESCRIPTORS];
-struct remote descriptor_remotes[DESCRIPTORS];
-uint32_t descriptor_tuns;
+/* Of a socket, what is no answer of the kernel's. */
+#define SOCK_MADE (WORD_KIND | SOCK_STREAMS | SOCK_SEGMENTS)
+
+struct descriptors descriptors;
+struct socket descriptor_sockets[DESCRIPTORS];
 
 static uint16_t chosen_ports[MAX_PORTS];
 static int n_chosen_ports;
@@ -45,12 +47,12 @@ static void put(int fd, uint32_t word)
 	/* Memory of the parent, who waits: its descriptors stay what they are. */
 	if (process_is_vforked())
 		return;
-	uint32_t old = exchange_32(&descriptor_words[fd], word);
+	uint32_t old = exchange_32(&descriptors.words[fd], word);
 
 	if ((word & WORD_KIND) == WORD_TUN)
-		add_relaxed_32(&descriptor_tuns, 1);
+		add_relaxed_32(&descriptors.tuns, 1);
 	if ((old & WORD_KIND) == WORD_TUN)
-		add_relaxed_32(&descriptor_tuns, (uint32_t)-1);
+		add_relaxed_32(&descriptors.tuns, (uint32_t)-1);
 }
 
 void descriptor_set(int fd, uint32_t word)
@@ -63,7 +65,7 @@ void descriptor_set(int fd, uint32_t word)
 		return;
 	}
 	/* Most descriptors are none of ours, neither before nor after. */
-	if (word || load_relaxed_32(&descriptor_words[fd]))
+	if (word || load_relaxed_32(&descriptors.words[fd]))
 		put(fd, word);
 }
 
@@ -85,7 +87,7 @@ void descriptor_copy(int from, int to)
 	if (from == to || to < 0)
 		return;
 	if ((word & WORD_KIND) == WORD_SOCK && (uint32_t)to < DESCRIPTORS)
-		descriptor_remotes[to] = descriptor_remotes[from];
+		descriptor_sockets[to] = descriptor_sockets[from];
 	descriptor_set(to, word);
 }
 
@@ -100,7 +102,7 @@ void descriptor_set_socket(int fd, int family, int type)
 	    (type != SOCK_STREAM && type != SOCK_DGRAM))
 		word = 0;
 	if (word && fd >= 0 && (uint32_t)fd < DESCRIPTORS)
-		memset(&descriptor_remotes[fd], 0, sizeof(descriptor_remotes[fd]));
+		memset(&descriptor_sockets[fd], 0, sizeof(descriptor_sockets[fd]));
 	descriptor_set(fd, word);
 }
 
@@ -131,35 +133,22 @@ void descriptor_set_vnet_bytes(int fd, int bytes)
 			       (word & ((1u << TUN_VNET_AT) - 1)) | (uint32_t)bytes << TUN_VNET_AT);
 }
 
+void descriptor_set_segment_bytes(int fd, int bytes)
+{
+	uint32_t word = descriptor_word(fd);
+
+	if ((word & WORD_KIND) != WORD_SOCK || process_is_vforked())
+		return;
+	descriptor_sockets[fd].segment_bytes = (uint16_t)bytes;
+	descriptor_set(fd, bytes ? word | SOCK_SEGMENTS : word & ~SOCK_SEGMENTS);
+}
+
 void descriptor_connected(int fd)
 {
 	uint32_t word = descriptor_word(fd);
 
 	if ((word & WORD_KIND) == WORD_SOCK && !process_is_vforked())
-		(void)compare_exchange_32(&descriptor_words[fd], word,
-					  word & (WORD_KIND | SOCK_STREAMS));
-}
-
-bool remote_from(const void *address, socklen_t length, struct remote *remote)
-{
-	const struct sockaddr_in *in = address;
-	const struct sockaddr_in6 *in6 = address;
-
-	if (!address || length < sizeof(*in))
-		return false;
-	if (in->sin_family == AF_INET) {
-		memcpy(remote->address, mapped_prefix, sizeof(mapped_prefix));
-		memcpy(remote->address + 12, &in->sin_addr, 4);
-		remote->port = ntohs(in->sin_port);
-		remote->version = 4;
-		return true;
-	}
-	if (in->sin_family != AF_INET6 || length < sizeof(*in6))
-		return false;
-	memcpy(remote->address, &in6->sin6_addr, sizeof(remote->address));
-	remote->port = ntohs(in6->sin6_port);
-	remote->version = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6;
-	return true;
+		(void)compare_exchange_32(&descriptors.words[fd], word, word & SOCK_MADE);
 }
 
 void descriptors_choose_ports(const char *ports)
@@ -222,48 +211,48 @@ static bool lies_in(const struct excluded *excluded, const uint8_t *address)
 static bool is_excluded(const struct remote *peer)
 {
 	for (int i = 0; i < n_excluded; i++) {
-		if (lies_in(&excluded_peers[i], peer->address))
+		if (lies_in(&excluded_peers[i], (const uint8_t *)peer->address))
 			return true;
 	}
 	return false;
 }
 
-static bool is_chosen(uint16_t port)
+/* By address: a socket's own, or its peer's. */
+static bool is_chosen(const struct sockaddr_storage *address, socklen_t length)
 {
+	struct remote end;
+
+	if (!remote_from(address, length, &end))
+		return false;
 	for (int i = 0; i < n_chosen_ports; i++) {
-		if (chosen_ports[i] == port)
+		if (remote_tail(chosen_ports[i], key_tail_version(end.tail)) == end.tail)
 			return true;
 	}
 	return false;
 }
 
-uint32_t descriptor_know_socket(int fd, uint32_t word)
+uint32_t descriptor_ask_socket(int fd, uint32_t word)
 {
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
-	struct remote local = {.port = 0};
-	struct remote *peer = &descriptor_remotes[fd];
-	uint32_t known = (word & (WORD_KIND | SOCK_STREAMS)) | SOCK_KNOWN;
-	uint16_t segment_bytes = peer->segment_bytes;
+	struct remote *peer = &descriptor_sockets[fd].peer;
+	uint32_t known = (word & SOCK_MADE) | SOCK_KNOWN;
+	bool counted = !n_chosen_ports;
 	int saved = errno;
 
-	if (word & SOCK_KNOWN)
-		return word;
 	if (!getpeername(fd, (struct sockaddr *)&address, &length) &&
-	    remote_from(&address, length, peer))
+	    remote_from(&address, length, peer)) {
 		known |= SOCK_HAS_PEER;
-	peer->segment_bytes = segment_bytes;
+		counted = counted || is_chosen(&address, length);
+	}
 	length = sizeof(address);
-	if (n_chosen_ports && !getsockname(fd, (struct sockaddr *)&address, &length))
-		(void)remote_from(&address, length, &local);
-	if (!n_chosen_ports || is_chosen(local.port) ||
-	    (known & SOCK_HAS_PEER && is_chosen(peer->port)))
+	if (!counted && !getsockname(fd, (struct sockaddr *)&address, &length))
+		counted = is_chosen(&address, length);
+	if (counted && !(known & SOCK_HAS_PEER && is_excluded(peer)))
 		known |= SOCK_COUNTED;
-	if (known & SOCK_HAS_PEER && is_excluded(peer))
-		known &= ~SOCK_COUNTED;
 	/* Whoever has closed or connected it meanwhile is right. */
 	if (!process_is_vforked())
-		(void)compare_exchange_32(&descriptor_words[fd], word, known);
+		(void)compare_exchange_32(&descriptors.words[fd], word, known);
 	errno = saved;
 	return known;
 }
@@ -299,6 +288,7 @@ void descriptor_inherit(int fd)
 	int family = 0, type = 0;
 	socklen_t length = sizeof(int);
 
+	descriptor_forget(fd);
 	if (fstat(fd, &status)) {
 		errno = saved;
 		return;
@@ -311,4 +301,25 @@ void descriptor_inherit(int fd)
 		descriptor_set_socket(fd, family, type);
 	}
 	errno = saved;
+}
+
+void descriptors_received(const struct msghdr *message)
+{
+	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR wants it so */
+	uint32_t tuns = load_relaxed_32(&descriptors.tuns);
+
+	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
+	     control = CMSG_NXTHDR(header, control)) {
+		if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; CMSG_LEN(at + sizeof(int)) <= control->cmsg_len;
+		     at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(control) + at, sizeof(fd));
+			descriptor_inherit(fd);
+		}
+	}
+	if (load_relaxed_32(&descriptors.tuns) > tuns)
+		process_note_tun();
 }

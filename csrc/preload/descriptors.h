@@ -19,6 +19,7 @@
 
 #include "atomic.h"
 #include "compiler.h"
+#include "key.h"
 
 #define DESCRIPTORS 65536u /* a daemon with more has raised its limit twice; 4 bytes each */
 
@@ -34,31 +35,40 @@
 #define SOCK_KNOWN    8u /* the next two bits were found out */
 #define SOCK_COUNTED  16u
 #define SOCK_HAS_PEER 32u
+#define SOCK_SEGMENTS 64u /* UDP_SEGMENT is set on the socket */
 
-/* Beside the word of a socket. */
+/* The other end of a socket, in the words of struct netlog_key: they are made in registers and
+ * copied whole. */
 struct remote {
-	uint8_t address[16]; /* the peer's, as in struct netlog_datagram */
-	uint16_t port;
-	uint8_t version;
-	uint8_t reserved;
-	uint16_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
+	uint64_t address[2];
+	uint64_t tail;
 };
 
-extern uint32_t descriptor_words[DESCRIPTORS];
-extern struct remote descriptor_remotes[DESCRIPTORS];
-/* How many TUN descriptors this process has. */
-extern uint32_t descriptor_tuns;
+/* Beside the word of a socket. */
+struct socket {
+	struct remote peer;
+	uint64_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
+};
+
+/* Together, as a call on a low descriptor needs both. */
+struct descriptors {
+	uint32_t tuns; /* how many TUN descriptors this process has */
+	uint32_t words[DESCRIPTORS];
+} __attribute__((aligned(64)));
+
+extern struct descriptors descriptors;
+extern struct socket descriptor_sockets[DESCRIPTORS];
 
 NETLOG_INLINE uint32_t descriptor_word(int fd)
 {
 	/* relaxed: the word is whole, and whoever uses a descriptor has got it from its maker. */
-	return likely((uint32_t)fd < DESCRIPTORS) ? load_relaxed_32(&descriptor_words[fd]) : 0;
+	return likely((uint32_t)fd < DESCRIPTORS) ? load_relaxed_32(&descriptors.words[fd]) : 0;
 }
 
 /* Whether sockets are counted now. relaxed: a TUN that another thread opens is the next call's. */
 NETLOG_INLINE bool descriptors_have_tun(void)
 {
-	return load_relaxed_32(&descriptor_tuns) != 0;
+	return load_relaxed_32(&descriptors.tuns) != 0;
 }
 
 /* All of these keep errno. `fd` < 0: nothing happens. */
@@ -74,19 +84,60 @@ void descriptor_set_socket(int fd, int family, int type);
 void descriptor_set_tun(int fd, uint32_t flags);
 /* After TUNSETVNETHDRSZ. */
 void descriptor_set_vnet_bytes(int fd, int bytes);
+/* After UDP_SEGMENT was set on a socket; 0: none. */
+void descriptor_set_segment_bytes(int fd, int bytes);
 /* The peer is another one now, or there is one. */
 void descriptor_connected(int fd);
-/* The word of a socket that has had traffic, with SOCK_KNOWN: asks the kernel if need be. */
-uint32_t descriptor_know_socket(int fd, uint32_t word);
-/* One that was there when the program began: looks at it. */
+/* Asks the kernel about a socket that has traffic; its word, with SOCK_KNOWN. */
+uint32_t descriptor_ask_socket(int fd, uint32_t word);
+/* One that was there when the program began, or came from elsewhere: looks at it. */
 void descriptor_inherit(int fd);
+/* Those that came with a message (SCM_RIGHTS). */
+void descriptors_received(const struct msghdr *message);
+
+NETLOG_INLINE uint32_t descriptor_know_socket(int fd, uint32_t word)
+{
+	return likely(word & SOCK_KNOWN) ? word : descriptor_ask_socket(fd, word);
+}
 
 /* The ports that the user named, separated by commas; NULL or "": all. */
 void descriptors_choose_ports(const char *ports);
 /* Prefixes (address/bits), likewise: sockets that are connected there are none of the tunnel's. */
 void descriptors_exclude_peers(const char *prefixes);
 
-/* false if `address` is none of IPv4 or IPv6, or has not all of its bytes. */
-bool remote_from(const void *address, socklen_t length, struct remote *remote);
+NETLOG_INLINE uint64_t remote_tail(uint16_t port, uint8_t version)
+{
+	return key_tail(port, version, 0, NETLOG_NO_SRC);
+}
+
+/* false if `address` is none of IPv4 or IPv6, or has not all of its bytes; then nothing is written.
+ */
+NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct remote *remote)
+{
+	const struct sockaddr_in *in = address;
+	const struct sockaddr_in6 *in6 = address;
+
+	if (unlikely(!address || length < sizeof(*in)))
+		return false;
+	if (likely(in->sin_family == AF_INET)) {
+		remote->address[0] = 0;
+		remote->address[1] = key_mapped(load_32(&in->sin_addr));
+		remote->tail = remote_tail(ntohs(in->sin_port), 4);
+		return true;
+	}
+	if (in->sin_family != AF_INET6 || length < sizeof(*in6))
+		return false;
+	remote->address[0] = load_64(&in6->sin6_addr);
+	remote->address[1] = load_64(in6->sin6_addr.s6_addr + 8);
+	remote->tail =
+		remote_tail(ntohs(in6->sin6_port), IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? 4 : 6);
+	return true;
+}
+
+/* What stands for nobody: 0.0.0.0:0. */
+NETLOG_INLINE struct remote remote_nobody(void)
+{
+	return (struct remote){.address = {0, key_mapped(0)}, .tail = remote_tail(0, 4)};
+}
 
 #endif

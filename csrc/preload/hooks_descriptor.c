@@ -171,9 +171,8 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	int rc = NEXT(setsockopt)(fd, level, name, value, length);
 
-	if (!rc && level == IPPROTO_UDP && name == UDP_SEGMENT && length >= sizeof(int) &&
-	    (descriptor_word(fd) & WORD_KIND) == WORD_SOCK)
-		descriptor_remotes[fd].segment_bytes = (uint16_t)*(const int *)value;
+	if (!rc && level == IPPROTO_UDP && name == UDP_SEGMENT && length >= sizeof(int))
+		descriptor_set_segment_bytes(fd, *(const int *)value);
 	return rc;
 }
 

@@ -19,17 +19,19 @@
 
 #include "netlog.h"
 
-/* `word`: that of the descriptor before the call. `bytes`: what the call returned. */
+/* `word`: that of the descriptor before the call. `bytes`: what the call returned; some return it
+ * again, so that a hook ends with a jump. */
 
-void observe_packet(uint32_t word, const void *data, size_t bytes, enum netlog_direction direction);
+ssize_t observe_packet(uint32_t word, const void *data, size_t bytes,
+		       enum netlog_direction direction);
 void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, size_t bytes,
 			   enum netlog_direction direction);
 
 /* `address`, `length`: what the call named, or NULL. */
-void observe_datagram(int fd, uint32_t word, const void *address, socklen_t length, size_t bytes,
-		      enum netlog_direction direction);
-void observe_message(int fd, uint32_t word, const struct msghdr *message, size_t bytes,
-		     enum netlog_direction direction);
+ssize_t observe_datagram(int fd, uint32_t word, const void *address, socklen_t length, size_t bytes,
+			 enum netlog_direction direction);
+ssize_t observe_message(int fd, uint32_t word, const struct msghdr *message, size_t bytes,
+			enum netlog_direction direction);
 void observe_messages(int fd, uint32_t word, const struct mmsghdr *messages, unsigned int n,
 		      enum netlog_direction direction);
 

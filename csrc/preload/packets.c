@@ -5,6 +5,7 @@
 
 #include "descriptors.h"
 #include "frame.h"
+#include "meter.h"
 #include "observe.h"
 #include "process.h"
 
@@ -22,16 +23,28 @@
 static const uint8_t not_ip[PACKET_IP6_HEADER + PACKET_PORTS];
 static const uint8_t malformed[PACKET_IP6_HEADER + PACKET_PORTS] = {0x40};
 
-static void count(const struct netlog_packet *packet)
+static void count_unattributed(int reason, const struct netlog_increment *increment)
 {
 	struct netlog_lane *lane = process_enter();
 
-	if (unlikely(!lane)) {
-		process_count_aside(1, packet->length);
+	if (!lane) {
+		process_count_laneless(NETLOG_TUN, increment);
 		return;
 	}
-	netlog_lane_count_packets(lane, packet, 1);
+	netlog_table_add_unattributed(&lane->live[NETLOG_TUN], reason, increment);
 	process_leave(lane);
+}
+
+static void count(const struct netlog_packet *packet)
+{
+	struct netlog_increment increment;
+	struct netlog_key key;
+	int reason = netlog_packet_decode(packet, &key, &increment);
+
+	if (reason)
+		count_unattributed(reason - 1, &increment);
+	else
+		process_count(NETLOG_TUN, &key, &increment);
 }
 
 /* Those of a super-packet's segments; 0: a packet of its own. */
@@ -71,8 +84,8 @@ static bool unwrap(struct netlog_frame *frame)
 }
 
 /* data: the first `captured` bytes of what crossed, of `bytes` in all. */
-static void observe(uint32_t word, const uint8_t *data, size_t captured, size_t bytes,
-		    enum netlog_direction direction)
+static void observe_any(uint32_t word, const uint8_t *data, size_t captured, size_t bytes,
+			enum netlog_direction direction)
 {
 	struct netlog_packet packet = {.direction = (uint8_t)direction};
 	size_t header = word & TUN_PI ? PI_BYTES : 0;
@@ -102,9 +115,28 @@ static void observe(uint32_t word, const uint8_t *data, size_t captured, size_t 
 	count(&packet);
 }
 
-void observe_packet(uint32_t word, const void *data, size_t bytes, enum netlog_direction direction)
+static NETLOG_RARE ssize_t observe_rare(uint32_t word, const void *data, size_t bytes,
+					enum netlog_direction direction)
 {
-	observe(word, data, bytes, bytes, direction);
+	observe_any(word, data, bytes, bytes, direction);
+	return (ssize_t)bytes;
+}
+
+/* Nearly always nothing precedes the packet, and it is of the connection that came last. */
+NETLOG_OFTEN ssize_t observe_packet(uint32_t word, const void *data, size_t bytes,
+				    enum netlog_direction direction)
+{
+	struct netlog_packet packet = {
+		.data = data, .length = (uint32_t)bytes, .direction = (uint8_t)direction};
+	struct netlog_key key;
+
+	if (likely(word == WORD_TUN && packet_decode_plain4(&packet, &key) &&
+		   process_count_last(NETLOG_TUN, &key, 4, direction, (uint32_t)bytes)))
+		return (ssize_t)bytes;
+	if (likely(word == WORD_TUN && packet_decode_plain6(&packet, &key) &&
+		   process_count_last(NETLOG_TUN, &key, 6, direction, (uint32_t)bytes)))
+		return (ssize_t)bytes;
+	return observe_rare(word, data, bytes, direction);
 }
 
 void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, size_t bytes,
@@ -112,20 +144,19 @@ void observe_packet_vector(uint32_t word, const struct iovec *vectors, int n, si
 {
 	uint8_t gathered[GATHERED];
 	size_t captured = 0;
+	size_t wanted = bytes < sizeof(gathered) ? bytes : sizeof(gathered);
 
 	if (n == 1) {
-		observe(word, vectors->iov_base, bytes, bytes, direction);
-	} else {
-		size_t wanted = bytes < sizeof(gathered) ? bytes : sizeof(gathered);
-
-		for (int i = 0; i < n && captured < wanted; i++) {
-			size_t part = vectors[i].iov_len;
-
-			if (part > wanted - captured)
-				part = wanted - captured;
-			memcpy(gathered + captured, vectors[i].iov_base, part);
-			captured += part;
-		}
-		observe(word, gathered, captured, bytes, direction);
+		(void)observe_packet(word, vectors->iov_base, bytes, direction);
+		return;
 	}
+	for (int i = 0; i < n && captured < wanted; i++) {
+		size_t part = vectors[i].iov_len;
+
+		if (part > wanted - captured)
+			part = wanted - captured;
+		memcpy(gathered + captured, vectors[i].iov_base, part);
+		captured += part;
+	}
+	observe_any(word, gathered, captured, bytes, direction);
 }

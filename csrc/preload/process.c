@@ -42,9 +42,9 @@ static struct alive no_page;
 static struct alive *alive = &no_page;
 static pthread_key_t at_thread_end;
 
-static __thread struct netlog_lane *own_lane;
+__thread struct process_thread process_thread;
 static __thread uint32_t refusals; /* packets until a lane is asked for again */
-static __thread bool inside;
+static __thread bool taking;
 
 bool process_is_vforked(void)
 {
@@ -87,12 +87,14 @@ static void begin_as_fork(void)
 	/* Another library's handler came first, and counted. */
 	if (load_relaxed(&alive->pid) == (uint64_t)getpid())
 		return;
-	own_lane = NULL;
-	inside = false;
+	process_thread.lane = NULL;
+	process_thread.alive = NULL;
+	taking = false;
 	refusals = 0;
 	store_relaxed(&alive->pid, (uint64_t)getpid());
 	if (!meter)
 		return;
+	netlog_meter_rely(meter);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", process_hidden_fd);
 	int fd = NEXT(open)(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
 	int hidden = fd < 0 ? -1 : hide(fd);
@@ -115,63 +117,88 @@ static void begin_as_fork(void)
 static void end_thread(void *unused)
 {
 	(void)unused;
-	if (own_lane && load_relaxed(&alive->pid)) {
-		netlog_lane_release(own_lane);
-		own_lane = NULL;
+	if (process_thread.lane && load_relaxed(&alive->pid)) {
+		netlog_lane_release(process_thread.lane);
+		process_thread.lane = NULL;
+		process_thread.alive = NULL;
 	}
 }
 
-static bool take_lane(void)
+static void take_lane(void)
 {
+	struct netlog_lane *lane;
+	int saved = errno;
+
 	if (refusals) {
 		refusals--;
-		return false;
+		return;
 	}
-	int saved = errno;
-	bool taken = !netlog_meter_acquire_lane(meter, &own_lane);
-
-	if (taken) {
+	if (!netlog_meter_acquire_lane(meter, &lane)) {
+		/* Nobody uses the meter's view of it meanwhile. */
+		process_thread.view = *lane;
+		process_thread.lane = lane;
+		process_thread.alive = lane->relies ? &alive->pid : NULL;
 		/* Any value but NULL: end_thread() is called for it. */
-		(void)pthread_setspecific(at_thread_end, &own_lane);
+		(void)pthread_setspecific(at_thread_end, &process_thread);
 	} else {
-		own_lane = NULL;
 		refusals = PACKETS_BETWEEN_ASKING;
 	}
 	errno = saved;
-	return taken;
+}
+
+/* Whether this thread can count now, into its lane. */
+static bool can_count(void)
+{
+	if (unlikely(!meter))
+		return false;
+	if (unlikely(!load_relaxed(&alive->pid)))
+		begin_as_fork();
+	if (!process_thread.lane) {
+		/* A signal handler must not take another one meanwhile. */
+		if (taking)
+			return false;
+		taking = true;
+		take_lane();
+		taking = false;
+	}
+	return process_thread.lane && !lane_is_inside(&process_thread.view);
 }
 
 struct netlog_lane *process_enter(void)
 {
-	if (unlikely(!meter))
+	if (!can_count())
 		return NULL;
-	if (unlikely(!load_relaxed(&alive->pid)))
-		begin_as_fork();
-	if (unlikely(inside))
-		return NULL;
-	/* Before the lane is there: a signal handler must not take another one. */
-	inside = true;
-	if (unlikely(!own_lane) && !take_lane()) {
-		inside = false;
-		return NULL;
-	}
-	netlog_lane_enter(own_lane);
-	return own_lane;
+	lane_enter(&process_thread.view);
+	return &process_thread.view;
 }
 
 void process_leave(struct netlog_lane *lane)
 {
 	/* It may wake the poller, which does not fail. */
-	netlog_lane_leave(lane);
-	inside = false;
+	lane_leave(lane);
 }
 
-void process_count_aside(uint64_t packets, uint64_t bytes)
+void process_count(int point, const struct netlog_key *key,
+		   const struct netlog_increment *increment)
 {
+	struct netlog_lane *lane = process_enter();
+
+	if (!lane) {
+		process_count_laneless(point, increment);
+		return;
+	}
+	lane_add(lane, point, key, increment);
+	process_leave(lane);
+}
+
+void process_count_laneless(int point, const struct netlog_increment *increment)
+{
+	uint32_t direction = increment->direction;
+
 	if (!meter)
 		return;
-	add_relaxed(&meter->region->aside.uncounted_packets, packets);
-	add_relaxed(&meter->region->aside.uncounted_bytes, bytes);
+	add_relaxed(&meter->region->laneless.packets[point][direction], increment->packets);
+	add_relaxed(&meter->region->laneless.bytes[point][direction], increment->bytes);
 }
 
 void process_note_tun(void)
@@ -217,6 +244,7 @@ static void attach(const char *path)
 			meter->fd = hidden;
 		}
 		process_hidden_fd = meter->fd;
+		netlog_meter_rely(meter);
 		show_presence(meter->fd);
 		add_relaxed(&meter->region->aside.processes, 1);
 	}

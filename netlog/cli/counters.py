@@ -56,11 +56,11 @@ def aside_lines(aside: Aside) -> Iterator[str]:
     """
     if not aside.tuns:
         yield "the command opened no TUN interface that the library saw: nothing was counted"
-    if aside.uncounted_packets:
-        size = binary_size(aside.uncounted_bytes)
+    if aside.laneless_packets:
+        size = binary_size(aside.laneless_bytes)
         yield (
-            f"{aside.uncounted_packets} packets, {size}, are in no message: their thread "
-            "or fork could not count"
+            f"{aside.laneless_packets} packets, {size}, are in the messages without addresses: "
+            "their thread or fork had no part of the meter"
         )
     if aside.far_descriptors:
         yield f"{aside.far_descriptors} descriptors had too high a number to be watched"

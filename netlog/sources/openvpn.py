@@ -17,7 +17,7 @@ from netlog.sources.openvpn_overlay import (
     overlay_of,
     parse_state,
 )
-from netlog.sources.openvpn_status import parse_status
+from netlog.sources.openvpn_status import Status, parse_status
 
 __all__ = ["OpenVpnSource"]
 
@@ -66,6 +66,8 @@ class OpenVpnSource:
         self._password_file = password_file
         self._shared = SharedNames()
         self._last = Overlay()
+        self._made = Overlay()
+        self._told: tuple[Status, State] | None = None  # what that was made of
 
     def snapshot(self) -> Overlay:
         """What is so now; the same object as long as nothing has changed.
@@ -89,14 +91,21 @@ class OpenVpnSource:
             return self._ask(family, self.tcp)
         if stat.S_ISSOCK(Path(self._at).stat().st_mode):
             return self._ask(socket.AF_UNIX, self._at)
-        return overlay_of(parse_status(_read_settled(self._at)), State(), self._shared)
+        return self._overlay(parse_status(_read_settled(self._at)), State())
 
     def _ask(self, family: int, address: tuple[str, int] | str) -> Overlay:
         answer = ask(family, address, self._password_file, TIMEOUT_S)
         state = parse_state(answer.state)
         if answer.status.startswith(_CLIENT_STATUS):
             return client_overlay(state)
-        return overlay_of(parse_status(answer.status), state, self._shared)
+        return self._overlay(parse_status(answer.status), state)
+
+    def _overlay(self, status: Status, state: State) -> Overlay:
+        """That of a server; most of the time it is the last one's, which takes long to make."""
+        if (status, state) != self._told:
+            self._made = overlay_of(status, state, self._shared)
+            self._told = status, state
+        return self._made
 
 
 def _host_port(at: str) -> tuple[str, int] | None:

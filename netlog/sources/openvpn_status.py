@@ -6,6 +6,7 @@ Source: multi_print_status() and mroute_addr_print_ex() of OpenVPN, and what 2.6
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from netlog.endpoints import MAX_PORT, IPAddress, join_endpoint, parse_address
 from netlog.routes import Network
@@ -15,6 +16,8 @@ __all__ = ["Client", "Routed", "Status", "parse_status", "read_endpoint"]
 
 UNKNOWN = "UNDEF"
 """For a name that is not known: a client that is not connected yet, or one without a user name."""
+MAX_KEPT = 65536
+"""Addresses that are read once: a status says the same again and again."""
 
 _REAL, _VIRTUAL, _VIRTUAL_6 = "Real Address", "Virtual Address", "Virtual IPv6 Address"
 _ID = "Client ID"
@@ -135,9 +138,19 @@ def _client(row: Row) -> Client | None:
 
 
 def _routed(row: Row) -> Routed | None:
-    _check_numbers(row)
     text, name, real = row[_VIRTUAL], row[NAME], row[_REAL]
+    if name == UNKNOWN:
+        return None
+    _check_numbers(row)
     read_endpoint(real)
+    # A single address behind a client is written with its /32.
+    network = _network(text)
+    return None if network is None else Routed(network, name, real, own="/" not in text)
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _network(text: str) -> Network | None:
+    """What is reached; None: nothing that is in the overlay for long."""
     if _MAC.fullmatch(text):
         return None
     # An address in a network behind a client, remembered as it was looked up: the network stands
@@ -145,16 +158,10 @@ def _routed(row: Row) -> Routed | None:
     cached = text.endswith("C")
     host, slash, bits = text.removesuffix("C").partition("/")
     address = _address(host, _VIRTUAL)
-    if slash and not _PORT.fullmatch(bits):
+    if slash and not (_PORT.fullmatch(bits) and int(bits) <= address.max_prefixlen):
         raise ValueError(f"{_VIRTUAL}: expected an address or a prefix")
     length = int(bits) if slash else address.max_prefixlen
-    if length > address.max_prefixlen:
-        raise ValueError(f"{_VIRTUAL}: expected an address or a prefix")
-    if cached or name == UNKNOWN:
-        return None
-    network = ipaddress.ip_network((address, length), strict=False)
-    # A single address behind a client is written with its /32.
-    return Routed(network, name, real, own=not slash)
+    return None if cached else ipaddress.ip_network((address, length), strict=False)
 
 
 def _check_numbers(row: Row) -> None:
@@ -163,6 +170,7 @@ def _check_numbers(row: Row) -> None:
             raise ValueError(f"{name}: expected a number")
 
 
+@lru_cache(maxsize=MAX_KEPT)
 def _address(text: str, column: str) -> IPAddress:
     try:
         return parse_address(text.partition("%")[0])
@@ -170,6 +178,7 @@ def _address(text: str, column: str) -> IPAddress:
         raise ValueError(f"{column}: expected an address") from None
 
 
+@lru_cache(maxsize=MAX_KEPT)
 def read_endpoint(text: str) -> str:
     """Read an address in the underlay as OpenVPN writes it.
 

@@ -1,0 +1,219 @@
+"""A call that `netlog exec` hooks costs at most 15 ns more than the bare one; OpenVPN keeps 0.98.
+
+Of calls: bench/programs/calls.c under the preload library, which makes each call by way of the
+library and past it, in turns, on a TUN and on UDP sockets in a namespace that this bench makes.
+Nobody sends but the program itself. What is measured is the median of the differences between
+neighbours; the ratio is that of the two calls.
+
+Of OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or
+neither, in turns, and one TCP connection of iperf3 through it.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netlog
+from bench.harness import Budget, Row, Turns, tool_or_skip
+from bench.native import BENCH, build_program
+from netlog.preload import library_path, preload_environment
+
+KINDS = {
+    "read-tun": "read of a TUN",
+    "write-tun": "write to a TUN",
+    "recvfrom": "recvfrom, UDP",
+    "sendto": "sendto, UDP",
+    "recv": "recv, UDP",
+    "send": "send, connected UDP",
+    "recvmsg": "recvmsg, UDP",
+    "sendmsg": "sendmsg, UDP",
+    "read-other": "read of what is none of ours",
+}
+CALLS_A_BLOCK = 128
+"""As in calls.c."""
+BLOCKS = 2000
+ROUNDS = 5
+COUNTED_BLOCKS = 50
+CALL_BUDGET = Budget("<=", 15, "ns")
+OPENVPN_BUDGET = Budget(">=", 0.98)
+OPENVPN_RUNS = 5
+SECONDS = 5
+LIMIT_S = 20.0
+
+
+class Calls:
+    """The program, where it has an interface and a meter."""
+
+    def __init__(self, namespace: Any, meter: Path) -> None:  # noqa: ANN401 - the tests'
+        self._namespace = namespace
+        self._program = build_program(BENCH / "programs" / "calls.c", with_core=False)
+        self._environment = preload_environment(os.environ, library_path(), str(meter))
+
+    def ns(self, kind: str) -> tuple[float, float, float]:
+        """Hooked, bare, and the difference."""
+        said = self._run(self._program, kind, str(BLOCKS), "both").stdout
+        hooked, bare, more = map(float, said.split())
+        return hooked, bare, more
+
+    def instructions(self, valgrind: str, kind: str, way: str) -> float:
+        """Instructions a call in user space, with those of the loop around it."""
+        tool = ("--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=measure")
+        command = (valgrind, *tool, self._program, kind, str(COUNTED_BLOCKS), way)
+        found = re.search(r"Collected : (\d+)", self._run(*command).stderr)
+        assert found
+        return int(found[1]) / (COUNTED_BLOCKS * CALLS_A_BLOCK)
+
+    def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        with self._namespace.entered():
+            return subprocess.run(
+                command, env=self._environment, check=True, capture_output=True, text=True
+            )
+
+
+def _tests(name: str) -> Any:  # noqa: ANN401 - a module
+    """A module of the system tests."""
+    folder = str(BENCH.parent / "tests" / "system")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    namespaces = importlib.import_module("namespace")
+    if missing := namespaces.missing_rights():
+        pytest.skip(missing)
+    return importlib.import_module(name)
+
+
+@pytest.fixture(name="calls", scope="module")
+def _calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
+    folder = tmp_path_factory.mktemp("exec")
+    with (
+        netlog.Meter.create(folder / "run" / "meter", 1024, max_lanes=2) as meter,
+        _tests("namespace").Namespace() as namespace,
+    ):
+        namespace.ip("tuntap add dev tun0 mode tun")
+        namespace.quiet("tun0")
+        namespace.up("tun0", "100.64.0.1/24")
+        assert meter.path
+        yield Calls(namespace, Path(meter.path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_call(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa: ANN401
+    """A hooked call beside the bare one."""
+    rounds: list[tuple[float, float, float]] = []
+    benchmark.pedantic(lambda: rounds.append(calls.ns(kind)), rounds=ROUNDS, iterations=1)
+    benchmark.extra_info.update(rounds=rounds, load=os.getloadavg()[0])
+    hooked, bare, more = (statistics.median(each) for each in zip(*rounds, strict=True))
+    Row(
+        f"exec, {KINDS[kind]}: more than bare", more, "ns", bare, "bare", hooked / bare, CALL_BUDGET
+    ).save(benchmark)
+
+
+@pytest.mark.parametrize("kind", ["read-tun", "write-tun", "recvfrom", "sendto"])
+def test_instructions(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa: ANN401
+    """What the hook adds, counted by callgrind: the one figure that no neighbour disturbs."""
+    valgrind = tool_or_skip("valgrind")
+    added: list[float] = []
+
+    def count() -> None:
+        hooked, bare = (calls.instructions(valgrind, kind, way) for way in ("hooked", "bare"))
+        added.append(hooked - bare)
+
+    benchmark.pedantic(count, rounds=1, iterations=1)
+    Row(f"exec, {KINDS[kind]}: instructions more", added[0], "instr").save(benchmark)
+
+
+@contextlib.contextmanager
+def _daemons(ends: tuple[Any, Any], commands: Any, folder: Path) -> Iterator[None]:  # noqa: ANN401
+    """Both ends' commands, to the point where packets pass."""
+    running = []
+    with (folder / "said").open("wb") as said:
+        try:
+            for end, command in zip(ends, commands, strict=True):
+                running.append(
+                    end.popen(
+                        *command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=said,
+                        stderr=said,
+                        cwd=folder,
+                        env=os.environ | {"PYTHONPATH": str(BENCH.parent)},
+                    )
+                )
+            deadline_s = time.monotonic() + LIMIT_S
+            while not _answers(ends[0]):
+                assert time.monotonic() < deadline_s, (folder / "said").read_text()[-2000:]
+            yield
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(20)
+
+
+def _answers(end: Any) -> bool:  # noqa: ANN401
+    with end.entered():
+        ping = ("ping", "-q", "-c", "1", "-W", "0.3", "100.64.0.2")
+        return subprocess.run(ping, capture_output=True, check=False).returncode == 0
+
+
+def _megabits(ends: tuple[Any, Any], iperf: str) -> float:
+    """What one TCP connection through the tunnel moves in a second."""
+    server = ends[1].popen(iperf, "-s", "-1", stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with ends[0].entered():
+                command = (iperf, "-c", "100.64.0.2", "-t", str(SECONDS), "-O", "1", "-J")
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return (
+                    float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e6
+                )
+            time.sleep(0.05)
+        raise AssertionError(done.stdout[-2000:])
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_openvpn(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """OpenVPN with both ends metered, beside OpenVPN."""
+    iperf = tool_or_skip("iperf3")
+    tool_or_skip("openvpn")
+    daemons, configs = _tests("daemons"), _tests("daemon_configs")
+    plain = configs.openvpn(tmp_path, "--verb", "1", tls=True)
+    metered = tuple(
+        (*(sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--"), *command)
+        for end, command in enumerate(plain)
+    )
+    loads = [os.getloadavg()[0]]
+    with daemons.underlay() as ends:
+
+        def through(commands: Any) -> float:  # noqa: ANN401
+            with _daemons(ends, commands, tmp_path):
+                return _megabits(ends, iperf)
+
+        turns = Turns(benchmark, lambda: through(metered), lambda: through(plain))
+        measured, beside = turns.medians(OPENVPN_RUNS)
+    loads.append(os.getloadavg()[0])
+    messages = [(tmp_path / f"{end}.jsonl").read_text() for end in range(2)]
+    assert all("virtualTraffic" in text or "exitTraffic" in text for text in messages)
+    benchmark.extra_info["loads"] = loads
+    Row(
+        f"OpenVPN, AES-256-GCM, both ends metered (load {loads[0]:.1f} to {loads[1]:.1f})",
+        measured,
+        "Mbit/s",
+        beside,
+        "not metered",
+        measured / beside,
+        OPENVPN_BUDGET,
+    ).save(benchmark)
