@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench instructions lint clean needs needs-tun needs-ip
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench instructions lint clean needs needs-tun needs-ip needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -35,13 +35,12 @@ INTEROP_TAGS := ts_include_cli $(addprefix ts_omit_,\
 GO := $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go))
 
 interop: needs needs-tun needs-ip $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
-ifeq ($(GO),)
-	@echo "netlog: interop: left out, as Go is not installed (golang-go, or go.dev)" >&2
-	@test "$$CI" != true
-else
-	@$(MAKE) -s $(INTEROP)/.built
-	NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop
-endif
+	@if $(MAKE) -s needs-go; then \
+		$(MAKE) -s $(INTEROP)/.built && \
+		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop; \
+	else \
+		echo "netlog: interop: left out" >&2; test "$$CI" != true; \
+	fi
 
 $(INTEROP)/.built: tests/interop/tools/go.mod tests/interop/tools/go.sum Makefile
 	@echo "netlog: building headscale and tailscaled, which takes minutes the first time"
@@ -137,6 +136,10 @@ needs-tun:
 needs-ip:
 	@command -v ip >/dev/null || test -x /sbin/ip || \
 		{ echo "netlog: missing: ip; to install it: sudo apt install iproute2" >&2; exit 1; }
+
+needs-go:
+	@test -n "$(GO)" && printf '%s\n' go1.25.5 "`GOTOOLCHAIN=local $(GO) env GOVERSION`" | sort -C -V || \
+		{ echo "netlog: missing: Go 1.25.5 or newer" >&2; exit 1; }
 
 # -- .venv -----------------------------------------------------------------------------------------
 

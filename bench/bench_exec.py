@@ -34,7 +34,7 @@ KINDS = {
     "write-tun": "write to a TUN",
     "recvfrom": "recvfrom, UDP",
     "sendto": "sendto, UDP",
-    "recv": "recv, UDP",
+    "recv": "recv, connected UDP",
     "send": "send, connected UDP",
     "recvmsg": "recvmsg, UDP",
     "sendmsg": "sendmsg, UDP",

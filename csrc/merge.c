@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "index.h"
+#include "lookup.h"
+#include "widen.h"
 
 /* Records that go through the passes together; see table.c. */
 #define PASS_RECORDS 32
@@ -24,23 +25,6 @@ struct merge {
 	struct netlog_flow *flows;
 	size_t count;
 };
-
-static inline void widen(struct netlog_flow *flow, const struct netlog_record *record)
-{
-	flow->connection = record->connection;
-	flow->tx_packets = record->packets[NETLOG_TX];
-	flow->tx_bytes = record->bytes[NETLOG_TX];
-	flow->rx_packets = record->packets[NETLOG_RX];
-	flow->rx_bytes = record->bytes[NETLOG_RX];
-}
-
-static inline void add(struct netlog_flow *flow, const struct netlog_record *record)
-{
-	flow->tx_packets += record->packets[NETLOG_TX];
-	flow->tx_bytes += record->bytes[NETLOG_TX];
-	flow->rx_packets += record->packets[NETLOG_RX];
-	flow->rx_bytes += record->bytes[NETLOG_RX];
-}
 
 static size_t index_bytes(size_t rows)
 {
@@ -69,29 +53,14 @@ static void close_own(struct merge *merge)
 		munmap(merge->own.slots, merge->own_bytes);
 }
 
-/* The row of a key among count rows, or NULL. Looks at no more buckets than netlog_table_add()
- * does; in our own index, so many are never full in a row. */
+/* The row of a key among count rows, or NULL. In our own index, so many buckets as are looked at
+ * are never full in a row. */
 static inline struct netlog_flow *find(const struct netlog_index *index, struct netlog_flow *rows,
 				       size_t count, const struct netlog_key *key, uint64_t hash)
 {
-	uint32_t tag = index_tag(index, hash);
+	size_t position = lookup_find(index, rows, sizeof(*rows), count, key, hash);
 
-	for (uint32_t probe = 0; probe < NETLOG_MAX_PROBES; probe++) {
-		const uint32_t *bucket = index_bucket(index, hash + probe);
-		uint32_t candidates = index_candidates(index, bucket, tag);
-
-		for (; candidates; candidates &= candidates - 1) {
-			uint32_t slot = bucket[__builtin_ctz(candidates)];
-			uint32_t position = slot_position(index, slot);
-
-			if (likely(position < count) &&
-			    likely(key_equals(key, &rows[position].connection)))
-				return &rows[position];
-		}
-		if (likely(bucket_filled(bucket) < NETLOG_BUCKET_SLOTS))
-			return NULL;
-	}
-	return NULL;
+	return position == LOOKUP_NONE ? NULL : &rows[position];
 }
 
 /* The row that find() would look at first, or NULL. It is asked for: a row is 72 bytes and lies on
@@ -99,14 +68,9 @@ static inline struct netlog_flow *find(const struct netlog_index *index, struct 
 NETLOG_INLINE struct netlog_flow *guess(const struct netlog_index *index, struct netlog_flow *rows,
 					size_t count, uint64_t hash)
 {
-	const uint32_t *bucket = index_bucket(index, hash);
-	uint32_t candidates = index_candidates(index, bucket, index_tag(index, hash));
+	size_t position = lookup_guess(index, count, hash);
 
-	if (unlikely(!candidates))
-		return NULL;
-	uint32_t position = slot_position(index, bucket[__builtin_ctz(candidates)]);
-
-	if (unlikely(position >= count))
+	if (unlikely(position == LOOKUP_NONE))
 		return NULL;
 	prefetch_write(&rows[position]);
 	prefetch_write(&rows[position].rx_bytes);
@@ -126,13 +90,13 @@ static inline void append(struct merge *merge, const struct netlog_record *recor
 	}
 	bucket[filled] = slot_make(index_tag(&merge->own, hash),
 				   (uint32_t)(merge->count - merge->lent_rows));
-	widen(&merge->flows[merge->count++], record);
+	flow_widen(&merge->flows[merge->count++], record);
 }
 
 static void append_lent(struct merge *merge, const struct netlog_merge_source *source)
 {
 	for (size_t i = 0; i < source->count; i++)
-		widen(&merge->flows[i], &source->records[i]);
+		flow_widen(&merge->flows[i], &source->records[i]);
 	merge->count = source->count;
 }
 
@@ -189,7 +153,7 @@ static int merge_record(struct merge *merge, const struct netlog_record *record,
 	if (unlikely(!flow || !key_equals(&key, &flow->connection)))
 		flow = find_row(merge, &key, pending->hash);
 	if (likely(flow != NULL)) {
-		add(flow, record);
+		flow_add(flow, record);
 		return 0;
 	}
 	if (unlikely(!merge->own.slots) && open_own(merge))

@@ -174,6 +174,8 @@ void netlog_meter_close(struct netlog_meter *meter)
 		munmap(meter->region, meter->region_bytes);
 	if (meter->fd >= 0)
 		netlog_file_close(meter);
+	for (int point = 0; point < NETLOG_POINTS; point++)
+		netlog_drain_end(&meter->drains[point]);
 	free(meter->lanes);
 	free(meter);
 }

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "count.h"
+#include "drain.h"
 #include "region.h"
 
 /* A writer's view of its lane. One cache line or more to itself; what a packet of the connection
@@ -43,6 +44,8 @@ struct netlog_meter {
 	uint32_t wakes_seen;
 	netlog_count_packets_fn *count_packets;
 	struct netlog_lane *lanes;
+	struct netlog_drain drains[NETLOG_POINTS]; /* the poller's, in epoch drained_epoch */
+	uint64_t drained_epoch[NETLOG_POINTS];
 };
 
 /* What this process counts from now on may rely on the poller's barriers, where it asks for them.

@@ -95,8 +95,8 @@ struct netlog_unattributed {
 
 /* What writers of other processes have to say beside their counts; since the meter was made. */
 struct netlog_aside {
-	uint64_t processes;         /* that attached in order to count */
-	uint64_t tuns;              /* that they opened */
+	uint64_t processes;        /* that attached in order to count */
+	uint64_t tuns;             /* that they opened */
 	uint64_t laneless_packets; /* that crossed while their thread had no lane: unattributed */
 	uint64_t laneless_bytes;
 	uint64_t far_descriptors; /* that were opened beyond the numbers which are watched */
@@ -174,6 +174,18 @@ NETLOG_API size_t netlog_meter_retired_rows(const struct netlog_meter *meter, in
 NETLOG_API ssize_t netlog_meter_drain(struct netlog_meter *meter, int point,
 				      struct netlog_flow *flows, size_t capacity,
 				      struct netlog_unattributed *unattributed);
+
+/* Likewise some rows at a time, in memory that does not grow with the connections. Begin says what
+ * is unattributed, and may be called again to have the rows once more. Returns 0; -ENOTSUP where
+ * the tables are more than two with rows, or of several records a connection, or two in a file:
+ * those are for netlog_meter_drain(); -ENOMEM. */
+NETLOG_API int netlog_meter_drain_begin(struct netlog_meter *meter, int point,
+					struct netlog_unattributed *unattributed);
+
+/* Writes up to capacity rows, each connection once. Returns how many, 0 when there are no more;
+ * -EINVAL if the bank was cleared since. */
+NETLOG_API ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point,
+					   struct netlog_flow *flows, size_t capacity);
 /* Empties the banks that drain could read. Only after this may the next swap come. 0 or -errno. */
 NETLOG_API int netlog_meter_clear(struct netlog_meter *meter);
 /* When the period of the retired bank was, for a successor; date says it, after swap. period tells

@@ -15,7 +15,6 @@
 
 #include "atomic.h"
 #include "barrier.h"
-#include "merge.h"
 #include "meter.h"
 
 /* How long the poller sleeps between two looks at a writer that is inside a batch. */
@@ -237,15 +236,15 @@ static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
 	return good;
 }
 
-ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_flow *flows,
-			   size_t capacity, struct netlog_unattributed *unattributed)
+/* The retired tables of a point, and what has no connection there. Returns how many tables, and in
+ * *rows of how many records. */
+static size_t retired_sources(const struct netlog_meter *meter, int point,
+			      struct netlog_merge_source *sources, size_t *rows,
+			      struct netlog_unattributed *unattributed)
 {
-	struct netlog_merge_source sources[NETLOG_MAX_LANES];
-	size_t n = 0, rows = 0;
-	int rc = netlog_file_check(meter);
+	size_t n = 0;
 
-	if (rc)
-		return rc;
+	*rows = 0;
 	memset(unattributed, 0, sizeof(*unattributed));
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		const struct netlog_table *table = retired_table(meter, number, point);
@@ -256,11 +255,25 @@ ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_
 		sources[n].count = table_count(table);
 		sources[n].split = table->header->split;
 		sources[n].index = meter->fd < 0 ? &table->index : NULL;
-		rows += sources[n].count;
+		*rows += sources[n].count;
 		n++;
 		add_unattributed(unattributed, &table->header->unattributed);
 	}
 	add_laneless(meter, point, unattributed);
+	return n;
+}
+
+ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_flow *flows,
+			   size_t capacity, struct netlog_unattributed *unattributed)
+{
+	struct netlog_merge_source sources[NETLOG_MAX_LANES];
+	size_t rows;
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	size_t n = retired_sources(meter, point, sources, &rows, unattributed);
+
 	if (rows > capacity)
 		return -ENOSPC;
 	ssize_t written = netlog_merge(sources, n, &meter->secret, flows);
@@ -268,6 +281,38 @@ ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_
 	if (written > 0 && meter->fd >= 0 && !well_formed(flows, (size_t)written, point))
 		return -EBADMSG;
 	return written;
+}
+
+int netlog_meter_drain_begin(struct netlog_meter *meter, int point,
+			     struct netlog_unattributed *unattributed)
+{
+	struct netlog_merge_source sources[NETLOG_MAX_LANES];
+	size_t rows;
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	size_t n = retired_sources(meter, point, sources, &rows, unattributed);
+
+	netlog_drain_end(&meter->drains[point]);
+	meter->drained_epoch[point] = load_relaxed(&meter->region->epoch);
+	return netlog_drain_begin(&meter->drains[point], sources, n, &meter->secret);
+}
+
+ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point, struct netlog_flow *flows,
+				size_t capacity)
+{
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	/* What was cleared is another epoch's by now. */
+	if (!netlog_meter_retired(meter) ||
+	    meter->drained_epoch[point] != load_relaxed(&meter->region->epoch))
+		return -EINVAL;
+	size_t written = netlog_drain_next(&meter->drains[point], flows, capacity);
+
+	return meter->fd >= 0 && !well_formed(flows, written, point) ? -EBADMSG : (ssize_t)written;
 }
 
 int netlog_meter_clear(struct netlog_meter *meter)

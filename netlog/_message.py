@@ -11,7 +11,7 @@ from netlog._cut import MEMBERS, Part, Section, cut
 from netlog._roster import dst_nodes_text, src_node_text
 from netlog._wire import read_message
 from netlog.classify import Traffic
-from netlog.flows import FLOW_DTYPE, FlowArray, as_flow_array
+from netlog.flows import NO_FLOWS, FlowArray, as_flow_array
 from netlog.nodes import Node, well_formed
 from netlog.times import Moment, format_rfc3339, to_ns
 
@@ -154,22 +154,22 @@ class Message:
     @property
     def virtual_traffic(self) -> FlowArray:
         """Connections between overlay addresses; FLOW_DTYPE, shape (n,), read-only."""
-        return self._traffic.get(Traffic.VIRTUAL, _NO_FLOWS)
+        return self._traffic.get(Traffic.VIRTUAL, NO_FLOWS)
 
     @property
     def subnet_traffic(self) -> FlowArray:
         """Connections with an address behind a subnet router; FLOW_DTYPE, shape (n,), read-only."""
-        return self._traffic.get(Traffic.SUBNET, _NO_FLOWS)
+        return self._traffic.get(Traffic.SUBNET, NO_FLOWS)
 
     @property
     def exit_traffic(self) -> FlowArray:
         """All other connections in the tunnel; FLOW_DTYPE, shape (n,), read-only."""
-        return self._traffic.get(Traffic.EXIT, _NO_FLOWS)
+        return self._traffic.get(Traffic.EXIT, NO_FLOWS)
 
     @property
     def physical_traffic(self) -> FlowArray:
         """The datagrams that carried the tunnel; FLOW_DTYPE, shape (n,), read-only."""
-        return self._traffic.get(Traffic.PHYSICAL, _NO_FLOWS)
+        return self._traffic.get(Traffic.PHYSICAL, NO_FLOWS)
 
     @property
     def packets(self) -> int:
@@ -241,6 +241,3 @@ class Message:
 def _freeze(rows: FlowArray) -> FlowArray:
     rows.flags.writeable = False
     return rows
-
-
-_NO_FLOWS = _freeze(np.empty(0, FLOW_DTYPE))

@@ -15,18 +15,18 @@ from netlog.classify import (
     TO_SERVICE,
     ClassifiedFlows,
     PrefixMap,
-    Tally,
     Traffic,
     find_ends,
 )
 from netlog.flows import FlowArray, flow_array
 
-__all__ = ["EXIT_MODES", "Inside", "LeftOut", "make_sections"]
+__all__ = ["EXIT_MODES", "ExitTraffic", "Inside", "LeftOut", "make_sections"]
 
 EXIT_MODES = ("aggregate", "anonymize", "log", "drop")
 """Exit traffic as one entry that has only counts; as one entry for each overlay address; in full;
 not at all."""
 
+_MOST = 2**64 - 1
 _NONE = np.array([[0, 0]], np.uint32)
 
 
@@ -57,16 +57,69 @@ class Inside:
     by_nodes: bool
 
 
-def make_sections(
-    inside: Inside, outside: ClassifiedFlows, exit_traffic: str, left_out: LeftOut
-) -> list[Section]:
-    """Make the arrays of a period's messages.
+class ExitTraffic:
+    """The exit traffic of a period, which is shown with the last of its rows.
 
     Args:
-        inside: the rows of the tun. Their classes are changed.
-        outside: the rows of the sock.
-        exit_traffic: one of EXIT_MODES.
+        mode: one of EXIT_MODES.
+
+    Attributes:
+        counted: whether there is any that is shown.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.counted = False
+        self._sums = [0, 0, 0, 0]
+        self._anonymized: list[FlowArray] = []
+
+    def take(self, inside: Inside, left_out: LeftOut) -> None:
+        """Note what some rows have of it; unless it is shown in full, it leaves their classes."""
+        exits, classes = inside.classified.tallies[Traffic.EXIT], inside.classified.classes
+        if self.mode == "drop":
+            left_out.dropped_packets += exits.tx_packets + exits.rx_packets
+            left_out.dropped_bytes += exits.tx_bytes + exits.rx_bytes
+        else:
+            self.counted |= any(exits.counts)
+        if self.mode == "anonymize" and exits.rows:
+            rows = inside.classified.flows[classes == Traffic.EXIT]
+            self._anonymized.append(_anonymized(inside, rows))
+        elif self.mode == "aggregate":
+            self._sums = [a + b for a, b in zip(self._sums, exits.counts, strict=True)]
+        if self.mode != "log":
+            classes[classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
+
+    def sections(self, inside: Inside) -> list[Section]:
+        """What is shown of it that is no row: one entry, or one for each overlay address."""
+        if self.mode == "aggregate" and self.counted:
+            tx_packets, tx_bytes, rx_packets, rx_bytes = (min(each, _MOST) for each in self._sums)
+            total = flow_array([(0, "", "", tx_packets, tx_bytes, rx_packets, rx_bytes)])
+            return [Section(Traffic.EXIT, total, np.zeros(1, np.uint32), _NONE)]
+        if not self._anonymized:
+            return []
+        rows = self._anonymized[0]
+        if len(self._anonymized) > 1:
+            rows = _anonymized(inside, np.concatenate(self._anonymized))
+        order = np.arange(len(rows), dtype=np.uint32)
+        return [Section(Traffic.EXIT, rows, order, _numbers(inside, rows))]
+
+
+def make_sections(
+    inside: Inside,
+    outside: ClassifiedFlows,
+    exits: ExitTraffic,
+    left_out: LeftOut,
+    *,
+    last: bool = True,
+) -> list[Section]:
+    """Make the arrays of messages.
+
+    Args:
+        inside: rows of the tun. Their classes are changed.
+        outside: rows of the sock.
+        exits: of the period.
         left_out: what is not shown is added to it.
+        last: whether these are the last rows of the period.
 
     Returns:
         Sorted sections, in the order of their members; none if nothing was counted.
@@ -74,30 +127,20 @@ def make_sections(
     Raises:
         MemoryError: there is none for sorting.
     """
-    flows, classes = inside.classified.flows, inside.classified.classes
-    tallies = inside.classified.tallies
-    _leave_out_services(flows, classes, left_out)
-    shown = [tallies[Traffic.VIRTUAL], tallies[Traffic.SUBNET], outside.tallies[Traffic.PHYSICAL]]
-    exits = tallies[Traffic.EXIT]
-    if exit_traffic == "drop":
-        left_out.dropped_packets += exits.tx_packets + exits.rx_packets
-        left_out.dropped_bytes += exits.tx_bytes + exits.rx_bytes
-    else:
-        shown.append(exits)
-    if not any(any(tally.counts) for tally in shown):
-        return []
+    flows, tallies = inside.classified.flows, inside.classified.tallies
+    _leave_out_services(flows, inside.classified.classes, left_out)
     numbers = _numbers(inside, flows)
+    exits.take(inside, left_out)
+    shown = [tallies[Traffic.VIRTUAL], tallies[Traffic.SUBNET], outside.tallies[Traffic.PHYSICAL]]
     order = [Traffic.VIRTUAL, Traffic.SUBNET]
-    exit_sections: list[Section] = []
-    if exit_traffic == "log":
+    if exits.mode == "log":
+        shown.append(tallies[Traffic.EXIT])
         order.append(Traffic.EXIT)
-    else:
-        if exit_traffic == "anonymize":
-            exit_sections = _anonymized(inside)
-        elif exit_traffic == "aggregate":
-            exit_sections = _aggregated(exits)
-        classes[classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
-    sections = _sort(inside.classified, order, numbers) + exit_sections
+    if not any(any(tally.counts) for tally in shown) and not (last and exits.counted):
+        return []
+    sections = _sort(inside.classified, order, numbers)
+    if last:
+        sections += exits.sections(inside)
     peers = _numbers(inside, outside.flows)
     if peers is not None:
         peers[:, 1] = 0  # where a peer is, is no address of a node
@@ -124,20 +167,11 @@ def _numbers(inside: Inside, flows: FlowArray) -> npt.NDArray[np.uint32] | None:
     return find_ends(inside.prefix_map, flows) >> np.uint32(NODE_NUMBER_SHIFT)
 
 
-def _aggregated(exits: Tally) -> list[Section]:
-    if not any(exits.counts):
-        return []
-    total = flow_array([(0, "", "", *exits.counts)])
-    return [Section(Traffic.EXIT, total, np.zeros(1, np.uint32), _NONE)]
-
-
-def _anonymized(inside: Inside) -> list[Section]:
-    exits = inside.classified.flows[inside.classified.classes == Traffic.EXIT]
+def _anonymized(inside: Inside, exits: FlowArray) -> FlowArray:
+    """One row for each overlay address; of rows that are such already, of the same ones one."""
     keeps = NODE if inside.by_nodes else OVERLAY_ROUTE
     ends = find_ends(inside.prefix_map, exits)
-    rows = anonymize(exits, ends & keeps == keeps)
-    order = np.arange(len(rows), dtype=np.uint32)
-    return [Section(Traffic.EXIT, rows, order, _numbers(inside, rows))]
+    return anonymize(exits, ends & keeps == keeps)
 
 
 def _sort(

@@ -11,7 +11,7 @@ from netlog.gateway_config import ForeignConfig, foreign_contradictions
 __all__ = ["ExecConfig"]
 
 MAX_CHOICES = 64
-"""MAX_PORTS and MAX_EXCLUDED of csrc/preload/descriptors.c."""
+"""MAX_PORTS and MAX_EXCLUDED of csrc/preload/descriptors.c; the source may need one of these."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -21,7 +21,7 @@ class ExecConfig(ForeignConfig, frozen=True, forbid_unknown_fields=True, tag="ex
 
     command: tuple[Text, ...] = ()
     sock_ports: Annotated[tuple[Port, ...], msgspec.Meta(max_length=MAX_CHOICES)] = ()
-    sock_exclude: Annotated[tuple[Prefix, ...], msgspec.Meta(max_length=MAX_CHOICES)] = ()
+    sock_exclude: Annotated[tuple[Prefix, ...], msgspec.Meta(max_length=MAX_CHOICES - 1)] = ()
 
     def contradictions(self) -> Iterator[str]:
         """Keys that are right each, but not together."""

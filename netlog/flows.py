@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from netlog._native import lib
 
-__all__ = ["FLOW_DTYPE", "FlowArray", "FlowRow", "as_flow_array", "flow_array"]
+__all__ = ["FLOW_DTYPE", "NO_FLOWS", "FlowArray", "FlowRow", "as_flow_array", "flow_array"]
 
 FLOW_DTYPE = np.dtype(
     [
@@ -36,6 +36,8 @@ bits say that an address is missing or of the other family (`NETLOG_NO_SRC` and 
 """
 
 FlowArray: TypeAlias = npt.NDArray[np.void]
+NO_FLOWS: FlowArray = np.zeros(0, FLOW_DTYPE)
+NO_FLOWS.flags.writeable = False
 FlowRow: TypeAlias = tuple[int, str, str, int, int, int, int]
 
 _ROW = struct.Struct("=16s16sHHBBBBQQQQ")  # the fields of FLOW_DTYPE, which has no padding

@@ -133,5 +133,16 @@ class KnownOverlay:
             for network in self._overlay.local_addrs
             if network.prefixlen == network.max_prefixlen
         ]
-        node_id = self._settings.node_id
-        return NodeMap(Node(node_id, addresses=(*hosts, *map(str, self._own))), known.by_address)
+        own = Node(self._settings.node_id, addresses=(*hosts, *map(str, self._own)))
+        # A peer may be called as this node is, by chance or by its own choice: with this node's id
+        # its addresses would count as this node's.
+        others = {at: _not(own, node) for at, node in known.by_address.items()}
+        return NodeMap(own, others)
+
+
+def _not(own: Node, node: Node) -> Node:
+    """A node, with an id that is not this node's."""
+    if node.node_id != own.node_id:
+        return node
+    node_id = f"{node.node_id}#{next(iter(node.addresses), '')}"
+    return Node(node_id, node.name, node.addresses, node.os, node.user, node.tags)

@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from netlog.flows import FlowArray
 from netlog.message import LeftOut
 from netlog.observation import Reading
+from netlog.rows import COUNTS, Rows
 from netlog.sinks.base import SinkCounters
 from netlog.snapshot import REASONS
 
-__all__ = ["COUNTS", "LoggerCounters"]
-
-COUNTS = ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes")
+__all__ = ["LoggerCounters"]
 
 
 @dataclass(slots=True)
@@ -68,24 +64,27 @@ class LoggerCounters:
     sinks: Mapping[str, SinkCounters] = field(default_factory=dict)
 
     def add_reading(self, reading: Reading) -> None:
-        """Add what one poll has read."""
+        """Add what one poll has found, but for its rows."""
         self.polls += 1
         self.late_lanes += reading.late_lanes
         self.device_errors += reading.device_errors
-        self.connections += len(reading.tun)
-        self.endpoints += len(reading.sock)
-        for name in COUNTS:
-            self.tun[name] += int(reading.tun[name].sum(dtype=np.uint64))
-            self.sock[name] += int(reading.sock[name].sum(dtype=np.uint64))
         for reason in REASONS:
             self.unattributed[reason] += reading.tun_unattributed[reason]
             self.sock_unattributed[reason] += reading.sock_unattributed[reason]
 
-    def add_lost(self, rows: FlowArray) -> None:
+    def add_rows(self, tun: Rows, sock: Rows) -> None:
+        """Add the rows of a period, which are gone through unless they were."""
+        self.connections += tun.counted().count
+        self.endpoints += sock.counted().count
+        for name in COUNTS:
+            self.tun[name] += tun.counted().sums[name]
+            self.sock[name] += sock.counted().sums[name]
+
+    def add_lost(self, rows: Rows) -> None:
         """Add rows that no message will show."""
-        for packets, n_bytes in (("tx_packets", "tx_bytes"), ("rx_packets", "rx_bytes")):
-            self.lost_packets += int(rows[packets].sum(dtype=np.uint64))
-            self.lost_bytes += int(rows[n_bytes].sum(dtype=np.uint64))
+        sums = rows.counted().sums
+        self.lost_packets += sums["tx_packets"] + sums["rx_packets"]
+        self.lost_bytes += sums["tx_bytes"] + sums["rx_bytes"]
 
     def add_left_out(self, left_out: LeftOut) -> None:
         """Add what the messages of a period do not show."""

@@ -7,7 +7,7 @@ from netlog._cut import MEMBERS, cut
 from netlog._message import Message, Period
 from netlog._native import lib
 from netlog._roster import DST_NODES, SRC_NODE, Roster, src_node_text
-from netlog._sections import EXIT_MODES, Inside, LeftOut, make_sections
+from netlog._sections import EXIT_MODES, ExitTraffic, Inside, LeftOut, make_sections
 from netlog.classify import (
     DEFAULT_OVERLAY,
     NODE_RULE,
@@ -18,9 +18,10 @@ from netlog.classify import (
     node_map,
     route_map,
 )
-from netlog.flows import FlowArray, as_flow_array
+from netlog.flows import NO_FLOWS, FlowArray, as_flow_array
 from netlog.nodes import MAX_NODE_BYTES, NodeMap, NodeSource, StaticNodes
 from netlog.routes import RouterConfig
+from netlog.rows import Slice
 from netlog.times import Moment, to_ns
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Nodes",
     "build_messages",
     "iter_messages",
+    "messages_of_slices",
     "smallest_max_bytes",
 ]
 
@@ -155,12 +157,46 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     Thread safety: any thread; an iterator belongs to one.
     Source: wgengine/netlog of Tailscale; RFC 3339.
     """
+    tun, sock = as_flow_array(tun, "tun"), as_flow_array(sock, "sock")
+    return messages_of_slices(
+        node_id=node_id,
+        start=start,
+        end=end,
+        tun=((tun, True),),
+        sock=((sock, True),),
+        routes=routes,
+        nodes=nodes,
+        exit_traffic=exit_traffic,
+        overlay=overlay,
+        max_bytes=max_bytes,
+        left_out=left_out,
+    )
+
+
+def messages_of_slices(  # noqa: PLR0913 - as above
+    *,
+    node_id: str,
+    start: Moment,
+    end: Moment,
+    tun: Iterable[Slice],
+    sock: Iterable[Slice],
+    routes: RouterConfig | Iterable[RouterConfig],
+    nodes: Nodes | None = None,
+    exit_traffic: str | None = None,
+    overlay: OverlayRanges = DEFAULT_OVERLAY,
+    max_bytes: int = MAX_BYTES,
+    left_out: LeftOut | None = None,
+) -> Iterator[Message]:
+    """As `iter_messages`, of rows that come some at a time, and are not kept.
+
+    Each slice of the tun, with that of the sock beside it, becomes messages of its own, in which
+    entries are sorted. A connection is in one slice only.
+    """
     known = None if nodes is None else _node_map(nodes)
     mode = exit_traffic or ("aggregate" if known is None else "anonymize")
     if exit_traffic == "" or mode not in EXIT_MODES:
         raise ValueError(f"exit_traffic {exit_traffic!r}: expected one of {', '.join(EXIT_MODES)}")
     period = Period.checked(node_id, start, end)
-    tun, sock = as_flow_array(tun, "tun"), as_flow_array(sock, "sock")
     configs = (routes,) if isinstance(routes, RouterConfig) else tuple(routes)
     if not all(isinstance(config, RouterConfig) for config in configs):
         raise TypeError("routes: expected a RouterConfig or several")
@@ -169,18 +205,32 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
 
     def generate() -> Iterator[Message]:
         rule = SEED_RULE if known is None else NODE_RULE
-        with _open_map(configs, known, overlay) as prefix_map:
-            classified = classify_flows(tun, prefix_map, rule)
-            inside = Inside(classified, prefix_map, by_nodes=known is not None)
-            outside = classify_flows(sock, None)
-            sections = make_sections(inside, outside, mode, left_out or LeftOut())
         src_node = known.self_node if known is not None else None
         roster = Roster(known.table) if known is not None else None
         header = period.header() + src_node_text(src_node)
-        for part in cut(header, sections, max_bytes, roster):
-            yield Message.of_part(period, src_node, part)
+        exits = ExitTraffic(mode)
+        with _open_map(configs, known, overlay) as prefix_map:
+            for tun_rows, sock_rows, last in _side_by_side(tun, sock):
+                classified = classify_flows(tun_rows, prefix_map, rule)
+                inside = Inside(classified, prefix_map, by_nodes=known is not None)
+                outside = classify_flows(sock_rows, None)
+                sections = make_sections(inside, outside, exits, left_out or LeftOut(), last=last)
+                for part in cut(header, sections, max_bytes, roster):
+                    yield Message.of_part(period, src_node, part)
 
     return generate()
+
+
+def _side_by_side(
+    tun: Iterable[Slice], sock: Iterable[Slice]
+) -> Iterator[tuple[FlowArray, FlowArray, bool]]:
+    """Slices of both points; none where one has no more; whether both are the last."""
+    rows, last = [NO_FLOWS, NO_FLOWS], [False, False]
+    slices = [iter(tun), iter(sock)]
+    while not all(last):
+        for at in (0, 1):
+            rows[at], last[at] = (NO_FLOWS, True) if last[at] else next(slices[at])
+        yield rows[0], rows[1], all(last)
 
 
 def _node_map(nodes: Nodes) -> NodeMap | None:

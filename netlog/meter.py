@@ -15,7 +15,8 @@ from netlog.errors import StateError
 from netlog.flows import FLOW_DTYPE, FlowArray
 from netlog.meter_file import check_meter_file, open_meter_file, place_meter_file
 from netlog.period import Period
-from netlog.snapshot import REASONS, Snapshot, Unattributed
+from netlog.rows import SLICE_ROWS, Rows, Slice
+from netlog.snapshot import Retired, Snapshot, Unattributed
 
 __all__ = ["DATAGRAM_DTYPE", "Meter"]
 
@@ -308,6 +309,36 @@ class Meter(MeterHandle):
         with self._polling():
             return self._swap_and_drain(timeout_s)
 
+    def retire(self, timeout_s: float = 0.1) -> Retired:
+        """As `snapshot`, but rows are read when they are gone through, before `clear`.
+
+        So a poll takes memory for some of them at a time, where at most two threads have counted;
+        in a file, one. What more have counted is merged, and takes memory for all.
+
+        Args:
+            timeout_s: as for `snapshot`.
+
+        Raises:
+            StateError: the meter is closed, or the last snapshot was not cleared. So does going
+                through the rows after they were cleared.
+            MeterFileError: the meter's file was damaged, or somebody else polls it. So does going
+                through the rows.
+        """
+        with self._polling():
+            late = self._swap(timeout_s)
+            tun_unattributed, _ = self._begin_drain(lib.NETLOG_TUN)
+            sock_unattributed, _ = self._begin_drain(lib.NETLOG_SOCK)
+            self._undrained, self._drained = None, True
+            epoch = int(lib.netlog_meter_epoch(self._meter)) - 1
+        return Retired(
+            epoch,
+            Rows(lambda: self._slices(lib.NETLOG_TUN, epoch)).with_row(tun_unattributed.as_row()),
+            Rows(lambda: self._slices(lib.NETLOG_SOCK, epoch)).with_row(sock_unattributed.as_row()),
+            tun_unattributed,
+            sock_unattributed,
+            late,
+        )
+
     def clear(self) -> None:
         """Empty the banks of the last snapshot. Without one it does nothing.
 
@@ -368,23 +399,60 @@ class Meter(MeterHandle):
         self._undrained = None
         self._drained = False
 
-    def _swap_and_drain(self, timeout_s: float) -> Snapshot:
+    def _swap(self, timeout_s: float) -> int:
+        """Retire the live banks. Returns how many writers were late."""
         if self._drained:
             raise StateError("meter: the last snapshot was not cleared")
+        # A drain that failed (no memory for the rows) left the banks as they were: this is the
+        # same epoch again.
         if self._undrained is None:
             late = lib.netlog_meter_swap(self._meter, nanoseconds(timeout_s))
             # Busy: a poller that is dead has swapped, and not cleared.
             resumed = late == -errno.EBUSY
             self._undrained = 0 if resumed else check_meter_file(late, self._path)
-        # A drain that failed (no memory for the rows) left the banks as they were: this is the
-        # same epoch again.
-        late = self._undrained
+        return self._undrained
+
+    def _swap_and_drain(self, timeout_s: float) -> Snapshot:
+        late = self._swap(timeout_s)
         epoch = int(lib.netlog_meter_epoch(self._meter)) - 1
         tun, tun_unattributed = self._drain(lib.NETLOG_TUN)
         sock, sock_unattributed = self._drain(lib.NETLOG_SOCK)
         self._undrained = None
         self._drained = True
         return Snapshot(epoch, tun, sock, tun_unattributed, sock_unattributed, late)
+
+    def _begin_drain(self, point: int) -> tuple[Unattributed, bool]:
+        """What is unattributed, and whether rows can be drained some at a time."""
+        counts = ffi.new("struct netlog_unattributed *")
+        rc = lib.netlog_meter_drain_begin(self._meter, point, counts)
+        if rc != -errno.ENOTSUP:
+            check_meter_file(rc, self._path)
+        return Unattributed.of(counts), rc == 0
+
+    def _slices(self, point: int, epoch: int) -> Iterator[Slice]:
+        """Go through the retired rows of an epoch."""
+        flows = np.empty(SLICE_ROWS, FLOW_DTYPE)
+        pointer = ffi.cast("struct netlog_flow *", ffi.from_buffer(flows))
+        with self._polling():
+            self._check_retired(epoch)
+            _, possible = self._begin_drain(point)
+            merged = None if possible else self._drain(point)[0]
+        if merged is not None:
+            yield from Rows.of(merged)
+            return
+        drained = SLICE_ROWS
+        while drained == SLICE_ROWS:
+            with self._polling():
+                self._check_retired(epoch)
+                drained = check_meter_file(
+                    lib.netlog_meter_drain_next(self._meter, point, pointer, SLICE_ROWS),
+                    self._path,
+                )
+            yield flows[:drained], drained < SLICE_ROWS
+
+    def _check_retired(self, epoch: int) -> None:
+        if not self._drained or int(lib.netlog_meter_epoch(self._meter)) - 1 != epoch:
+            raise StateError("meter: these rows were cleared")
 
     def _drain(self, point: int) -> tuple[FlowArray, Unattributed]:
         rows = lib.netlog_meter_retired_rows(self._meter, point)
@@ -394,13 +462,4 @@ class Meter(MeterHandle):
         drained = check_meter_file(
             lib.netlog_meter_drain(self._meter, point, pointer, rows, counts), self._path
         )
-        by_reason = {
-            name: (
-                counts.packets[number][lib.NETLOG_TX],
-                counts.bytes[number][lib.NETLOG_TX],
-                counts.packets[number][lib.NETLOG_RX],
-                counts.bytes[number][lib.NETLOG_RX],
-            )
-            for number, name in enumerate(REASONS)
-        }
-        return flows[:drained], Unattributed(by_reason)
+        return flows[:drained], Unattributed.of(counts)

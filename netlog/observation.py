@@ -6,15 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from netlog.devices import Device
 from netlog.errors import StateError
-from netlog.flows import FLOW_DTYPE, FlowArray
+from netlog.flows import FLOW_DTYPE, NO_FLOWS, FlowArray
 from netlog.meter import Meter
 from netlog.period import Period, PeriodClock
+from netlog.rows import Rows
 from netlog.sinks.base import PeriodId
-from netlog.snapshot import REASONS, Snapshot, Unattributed
+from netlog.snapshot import REASONS, Retired, Unattributed
 
 __all__ = ["Observation", "Reading"]
 
@@ -29,7 +28,9 @@ SEVERAL_METERS_SLICE_S = 0.05
 
 @dataclass(slots=True)
 class Reading:
-    """What both observation points counted in one period; rows include the unattributed one.
+    """What both observation points counted in one period.
+
+    Rows include the unattributed one, and are there until they are cleared.
 
     Attributes:
         id: names the counts for ever, if they come from one meter.
@@ -38,8 +39,8 @@ class Reading:
         clear: empties what was read; to be called once the messages are safe.
     """
 
-    tun: FlowArray
-    sock: FlowArray
+    tun: Rows
+    sock: Rows
     id: PeriodId
     period: Period | None = None
     tun_unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
@@ -129,25 +130,25 @@ class Observation:
         Returns:
             The rows; call its `clear` once they are safe.
         """
-        snapshots = {meter: meter.snapshot(QUIESCE_TIMEOUT_S) for meter in self._meters}
+        snapshots = {meter: meter.retire(QUIESCE_TIMEOUT_S) for meter in self._meters}
         reading = self._reading(snapshots)
         reading.late_lanes = sum(snapshot.late_lanes for snapshot in snapshots.values())
         reading.clear = self._clear
         if (snapshot := self._snapshot_of(self._tun, snapshots)) is not None:
-            reading.tun = snapshot.tun_rows()
+            reading.tun = snapshot.tun
             reading.tun_unattributed = _packets(snapshot.tun_unattributed)
         else:
-            reading.tun = self._extract_own(self._tun, reading)
+            reading.tun = Rows.of(self._extract_own(self._tun, reading))
         if (snapshot := self._snapshot_of(self._sock, snapshots)) is not None:
-            reading.sock = snapshot.sock_rows()
+            reading.sock = snapshot.sock
             reading.sock_unattributed = _packets(snapshot.sock_unattributed)
         else:
-            reading.sock = self._extract_own(self._sock, reading)
+            reading.sock = Rows.of(self._extract_own(self._sock, reading))
         return reading
 
-    def _reading(self, snapshots: dict[Meter, Snapshot]) -> Reading:
+    def _reading(self, snapshots: dict[Meter, Retired]) -> Reading:
         """An empty one, with what names it."""
-        none = np.zeros(0, FLOW_DTYPE)
+        none = Rows.of(NO_FLOWS)
         self._extractions += 1
         if (meter := self._only_meter) is None:
             return Reading(none, none, PeriodId(self._own_id, self._extractions))
@@ -163,22 +164,22 @@ class Observation:
             meter.clear()
 
     @staticmethod
-    def _snapshot_of(device: Device | None, snapshots: dict[Meter, Snapshot]) -> Snapshot | None:
+    def _snapshot_of(device: Device | None, snapshots: dict[Meter, Retired]) -> Retired | None:
         meter = getattr(device, "meter", None)
         return snapshots.get(meter) if isinstance(meter, Meter) else None
 
     @staticmethod
     def _extract_own(device: Device | None, reading: Reading) -> FlowArray:
         if device is None:
-            return np.zeros(0, FLOW_DTYPE)
+            return NO_FLOWS
         try:
             rows = device.extract_statistics()
         except Exception:  # noqa: BLE001 - a user's own code; the other device's counts still leave
             _log.exception("a device's statistics could not be extracted")
             reading.device_errors += 1
-            return np.zeros(0, FLOW_DTYPE)
+            return NO_FLOWS
         if rows.dtype != FLOW_DTYPE:
             _log.error("a device's statistics are no array of FLOW_DTYPE")
             reading.device_errors += 1
-            return np.zeros(0, FLOW_DTYPE)
+            return NO_FLOWS
         return rows

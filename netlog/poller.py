@@ -12,10 +12,11 @@ from netlog.durable import DurableDelivery, MessageFault
 from netlog.errors import MeterFileError, StateError
 from netlog.in_force import InForce, PeriodConfig
 from netlog.logger_counters import LoggerCounters
-from netlog.message import LeftOut, Message, iter_messages
+from netlog.message import LeftOut, Message, messages_of_slices
 from netlog.observation import Observation, Reading
 from netlog.period import Period
 from netlog.physical import fill_sources
+from netlog.rows import Slice
 from netlog.sinks.base import DurableSink, Reports
 
 __all__ = ["Poller", "Settings"]
@@ -47,6 +48,12 @@ class _Drained:
     period: Period
     config: PeriodConfig
     stored: bool = False
+    counted: bool = False
+
+    def sock(self) -> Iterator[Slice]:
+        """The rows of the sock, with the peers behind their endpoints."""
+        for rows, last in self.reading.sock:
+            yield fill_sources(rows, self.config.peers), last
 
 
 class Poller:
@@ -121,10 +128,12 @@ class Poller:
         held = self._held
         if held is None or held.stored or self._observation.inherits:
             return
+        self._count(held)
         held.reading.clear()
         rest = self._observation.extract()
-        rest.clear()
         self._counters.add_reading(rest)
+        self._counters.add_rows(rest.tun, rest.sock)
+        rest.clear()
         for rows in (held.reading.tun, held.reading.sock, rest.tun, rest.sock):
             self._counters.add_lost(rows)
         _log.error("no sink took the last messages: %d packets", self._counters.lost_packets)
@@ -173,12 +182,19 @@ class Poller:
         if not drained.stored:
             drained.stored = self._store(drained)
             self._account_delivery()
+        self._count(drained)
         if not drained.stored:
             self._counters.held_polls += 1
             return False
         drained.reading.clear()
         self._held = None
         return True
+
+    def _count(self, drained: _Drained) -> None:
+        """Add the rows of a period to the counters, once; mostly its messages went through them."""
+        if not drained.counted:
+            self._counters.add_rows(drained.reading.tun, drained.reading.sock)
+            drained.counted = True
 
     def _store(self, drained: _Drained) -> bool:
         made = 0
@@ -195,7 +211,10 @@ class Poller:
 
         try:
             stored = self._delivery.store(drained.reading.id, messages())
-        except MessageFault:
+        except MessageFault as fault:
+            if isinstance(fault.__cause__, MeterFileError | MemoryError):
+                # The rows could not be read, perhaps this time only: they are still there.
+                raise fault.__cause__ from None
             # A fault of ours must not end the metering either.
             self._counters.failed_periods += 1
             _log.exception("a period's messages could not be made")
@@ -207,12 +226,12 @@ class Poller:
         return stored
 
     def _messages(self, drained: _Drained, left_out: LeftOut) -> Iterator[Message]:
-        return iter_messages(
+        return messages_of_slices(
             node_id=self._settings.node_id,
             start=drained.period.start_ns,
             end=drained.period.end_ns,
             tun=drained.reading.tun,
-            sock=fill_sources(drained.reading.sock, drained.config.peers),
+            sock=drained.sock(),
             routes=drained.config.routes,
             nodes=drained.config.nodes,
             exit_traffic=self._settings.exit_traffic,

@@ -1,13 +1,15 @@
 """What a meter counted in one epoch, at both observation points."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from netlog._native import lib
 from netlog.flows import FLOW_DTYPE, FlowArray
+from netlog.rows import Rows
 
-__all__ = ["NOTHING", "REASONS", "Snapshot", "Unattributed"]
+__all__ = ["NOTHING", "REASONS", "Retired", "Snapshot", "Unattributed"]
 
 REASONS = ("malformed", "not_ip", "table_full")
 """Why a packet was counted without a connection, in the order of csrc/netlog.h."""
@@ -57,6 +59,21 @@ class Unattributed:
         """Bytes of both directions."""
         return self.tx_bytes + self.rx_bytes
 
+    @classmethod
+    def of(cls, counts: Any) -> "Unattributed":  # noqa: ANN401 - a struct of the core
+        """What a `struct netlog_unattributed` says."""
+        return cls(
+            {
+                name: (
+                    counts.packets[number][lib.NETLOG_TX],
+                    counts.bytes[number][lib.NETLOG_TX],
+                    counts.packets[number][lib.NETLOG_RX],
+                    counts.bytes[number][lib.NETLOG_RX],
+                )
+                for number, name in enumerate(REASONS)
+            }
+        )
+
     def as_row(self) -> FlowArray:
         """The counts as a connection without addresses: FLOW_DTYPE, shape (1,), or (0,) if none."""
         if not self.packets:
@@ -103,3 +120,18 @@ class Snapshot:
 def _with_unattributed(rows: FlowArray, unattributed: Unattributed) -> FlowArray:
     # Only if there is something to append: the rows may be millions.
     return np.concatenate((rows, unattributed.as_row())) if unattributed.packets else rows
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What a meter counted in one epoch, still in its banks; members as of `Snapshot`.
+
+    Rows include one without addresses for what is unattributed.
+    """
+
+    epoch: int
+    tun: Rows
+    sock: Rows
+    tun_unattributed: Unattributed
+    sock_unattributed: Unattributed
+    late_lanes: int

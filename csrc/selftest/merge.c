@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of merge: several tables, with their indexes lent, kept back, or spoilt. */
+/* Selftest of merge and drain: several tables, with their indexes lent, kept back, or spoilt. */
+#include <errno.h>
+
 #include "../count.h"
+#include "../drain.h"
 #include "../merge.h"
 #include "../table.h"
 #include "check.h"
@@ -30,6 +33,8 @@ struct tables {
 	struct netlog_table tables[MOST_TABLES];
 	uint64_t packets[NUMBERS]; /* of all tables, by connection */
 	uint64_t bytes[NUMBERS];
+	uint64_t kept_packets[NUMBERS]; /* as they were before they were compared */
+	uint64_t kept_bytes[NUMBERS];
 };
 
 static void open_table(struct netlog_table *table, struct netlog_table_header *header,
@@ -99,6 +104,71 @@ static void compare(struct tables *tables, const struct netlog_flow *flows, size
 		CHECK_ROW(row, tables->packets[number] == 0 && tables->bytes[number] == 0);
 }
 
+/* All rows that a drain has left, in pieces of random sizes. */
+static size_t drain_rest(struct netlog_drain *drain, struct netlog_flow *flows, size_t rows,
+			 uint64_t *random)
+{
+	size_t drained = 0, n;
+
+	do {
+		size_t capacity = 1 + (size_t)(next_random(random) % 5000);
+
+		n = netlog_drain_next(drain, flows + drained,
+				      capacity < rows - drained ? capacity : rows - drained + 1);
+		drained += n;
+		CHECK(drained <= rows);
+	} while (n);
+	return drained;
+}
+
+/* What can be drained in pieces has the rows that merging gives; also if it is begun anew. */
+static void run_drain(struct tables *tables, const struct netlog_merge_source *sources, uint32_t n,
+		      struct netlog_flow *flows, size_t records, int row, uint64_t *random)
+{
+	bool lent = sources[0].index;
+	struct netlog_drain drain = {0};
+	int rc = netlog_drain_begin(&drain, sources, n, &tables->secret);
+
+	CHECK_ROW(row, rc == (n > 2 || (n == 2 && !lent) ? -ENOTSUP : 0));
+	if (rc)
+		return;
+	(void)netlog_drain_next(&drain, flows, records / 3 + 1);
+	netlog_drain_end(&drain);
+	CHECK_ROW(row, !netlog_drain_begin(&drain, sources, n, &tables->secret));
+	size_t rows = drain_rest(&drain, flows, records, random);
+
+	netlog_drain_end(&drain);
+	netlog_drain_end(&drain);
+	memcpy(tables->packets, tables->kept_packets, sizeof(tables->packets));
+	memcpy(tables->bytes, tables->kept_bytes, sizeof(tables->bytes));
+	compare(tables, flows, rows, row % 10 != SPOILT, row);
+}
+
+/* A connection that a table has twice: where that is said it is for merge; where it is not, the
+ * other table's record is added once. */
+static void run_twice(struct tables *tables, struct netlog_merge_source *sources)
+{
+	struct netlog_record *both = (struct netlog_record *)sources[0].records;
+	struct netlog_drain drain;
+	struct netlog_flow flows[4];
+	uint64_t packets = 0;
+
+	sources[0].count = sources[1].count = 2;
+	both[1] = both[0];
+	for (size_t i = 0; i < 2; i++)
+		packets += 2 * both[0].packets[i] + sources[1].records[0].packets[i] +
+			   sources[1].records[1].packets[i];
+	CHECK(!netlog_drain_begin(&drain, sources, 2, &tables->secret));
+	size_t n = netlog_drain_next(&drain, flows, 4);
+
+	for (size_t i = 0; i < n; i++)
+		packets -= flows[i].tx_packets + flows[i].rx_packets;
+	CHECK(packets == 0);
+	netlog_drain_end(&drain);
+	sources[1].split = true;
+	CHECK(netlog_drain_begin(&drain, sources, 2, &tables->secret) == -ENOTSUP);
+}
+
 static void run(struct tables *tables, size_t which, enum lending lending, uint64_t *random)
 {
 	struct netlog_merge_source sources[MOST_TABLES];
@@ -122,13 +192,18 @@ static void run(struct tables *tables, size_t which, enum lending lending, uint6
 		};
 		records += sources[i].count;
 	}
-	struct netlog_flow *flows = calloc(records, sizeof(*flows));
+	struct netlog_flow *flows = calloc(records + 1, sizeof(*flows));
 
 	CHECK_ROW(row, flows != NULL);
+	memcpy(tables->kept_packets, tables->packets, sizeof(tables->packets));
+	memcpy(tables->kept_bytes, tables->bytes, sizeof(tables->bytes));
 	ssize_t rows = netlog_merge(sources, n, &tables->secret, flows);
 
 	CHECK_ROW(row, rows >= 0 && (size_t)rows <= records);
 	compare(tables, flows, (size_t)rows, lending != SPOILT, row);
+	run_drain(tables, sources, n, flows, records, row, random);
+	if (n == 2 && lending == LENT && cases[which].range == 10)
+		run_twice(tables, sources);
 	free(flows);
 	for (uint32_t i = 0; i < n; i++) {
 		free(tables->tables[i].index.slots);

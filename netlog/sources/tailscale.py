@@ -6,11 +6,11 @@ Source: ipn/ipnstate and ipn/localapi of Tailscale.
 """
 
 import contextlib
+import dataclasses
 import ipaddress
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -59,6 +59,7 @@ _NAMES = {
     "regions": "Regions",
     "region_id": "RegionID",
     "region_code": "RegionCode",
+    "offered": "AdvertiseRoutes",
 }
 
 
@@ -103,6 +104,10 @@ class _DerpMap(_Told, frozen=True, gc=False):
     regions: dict[str, _Region | None] | None = None
 
 
+class _Preferences(_Told, frozen=True, gc=False):
+    offered: tuple[str, ...] | None = None
+
+
 class _Traits(NamedTuple):
     """What a node is, wherever it is."""
 
@@ -144,6 +149,7 @@ class _Known(NamedTuple):
 
 _status = msgspec.json.Decoder(_Status)
 _derp_map = msgspec.json.Decoder(_DerpMap | None)
+_preferences = msgspec.json.Decoder(_Preferences | None)
 
 
 class TailscaleSource:
@@ -167,7 +173,7 @@ class TailscaleSource:
         self._traits: tuple[_Traits, ...] = ()  # of the own node and of each peer
         self._known: list[_Known] = []  # what was made of them
         self._of_nodes = Overlay()  # likewise: all but the peers
-        self._status = _Status()
+        self._told: tuple[_Status, tuple[str, ...]] = (_Status(), ())
         self._overlay = Overlay()
 
     def snapshot(self) -> Overlay:
@@ -180,22 +186,25 @@ class TailscaleSource:
         """
         deadline_s = time.monotonic() + TIMEOUT_S
         status: _Status = self._ask(_status, "status", deadline_s)
-        if status == self._status:
+        offered = self._offered(deadline_s)
+        if (status, offered) == self._told:
             return self._overlay
         own = status.self_node
         if own is None or not own.id or not own.addresses:
             raise ValueError(f"{self._socket}: tailscaled is not in a network")
         peers = [peer for peer in (status.peers or {}).values() if peer is not None and peer.id]
         self._learn_regions(peers, deadline_s)
+        # A headscale does not always tell a node which of the routes that it offers are approved.
+        own = msgspec.structs.replace(own, primary_routes=(*(own.primary_routes or ()), *offered))
         try:
             self._learn_nodes((own, *peers), status.users or {})
-            overlay = replace(self._of_nodes, peers=tuple(self._peers(peers)))
+            overlay = dataclasses.replace(self._of_nodes, peers=tuple(self._peers(peers)))
         except ValueError:
             # Not chained: the text of the cause has what came.
             raise ValueError(f"{self._socket}: status: not as expected") from None
         if overlay != self._overlay:
             self._overlay = overlay
-        self._status = status
+        self._told = (status, offered)
         return self._overlay
 
     # -- inside -----------------------------------------------------------------------------------
@@ -207,6 +216,13 @@ class TailscaleSource:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             kind = type(error).__name__
             raise ValueError(f"{self._socket}: {page}: not as expected: {kind}") from None
+
+    def _offered(self, deadline_s: float) -> tuple[str, ...]:
+        """The prefixes that the own node offers to route."""
+        found: _Preferences | None = None
+        with contextlib.suppress(ValueError):  # an old tailscaled may not let everybody in
+            found = self._ask(_preferences, "prefs", deadline_s)
+        return (found.offered if found is not None else None) or ()
 
     def _learn_regions(self, peers: Iterable[_PeerStatus], deadline_s: float) -> None:
         """Find the number of each region that a peer is relayed by; the status has its code."""

@@ -16,7 +16,7 @@ from netlog.sources.base import Overlay
 from netlog.sources.wireguard_netlink import ask_kernel
 from netlog.sources.wireguard_peers import KEY_BYTES, Told, overlay_of
 
-__all__ = ["SOCKET_FOLDER", "WireGuardSource", "parse_answer"]
+__all__ = ["SOCKET_FOLDER", "WireGuardSource", "parse_peers"]
 
 SOCKET_FOLDER = Path("/var/run/wireguard")
 TIMEOUT_S = 0.5
@@ -56,7 +56,8 @@ class WireGuardSource:
         self._interface = interface
         self._names = dict(names)
         self._path = folder / f"{interface}.sock"
-        self._last = Overlay()
+        self._told: list[Told] = []
+        self._last = overlay_of(self._told, self._names)
 
     def snapshot(self) -> Overlay:
         """What is so now; the same object as long as nothing has changed.
@@ -66,17 +67,15 @@ class WireGuardSource:
                 does not come in half a second.
             ValueError: what came is no answer; the text shows nothing of it.
         """
-        told = self._over_socket() if self._path.exists() else self._over_netlink()
-        if told != self._last:
-            self._last = told
+        told = parse_peers(self._ask()) if self._path.exists() else self._over_netlink()
+        if told != self._told:
+            self._last = overlay_of(told, self._names)
+            self._told = told
         return self._last
 
-    def _over_socket(self) -> Overlay:
-        return parse_answer(self._ask(), self._names)
-
-    def _over_netlink(self) -> Overlay:
+    def _over_netlink(self) -> list[Told]:
         try:
-            return overlay_of(ask_kernel(self._interface, TIMEOUT_S), self._names)
+            return ask_kernel(self._interface, TIMEOUT_S)
         except OSError as error:
             if error.errno in NOT_THERE:
                 raise FileNotFoundError(
@@ -110,15 +109,14 @@ class WireGuardSource:
         return b"".join(pieces)
 
 
-def parse_answer(answer: bytes, names: Mapping[str, str] = NO_NAMES) -> Overlay:
+def parse_peers(answer: bytes) -> list[Told]:
     """Read the answer to `get=1`.
 
     Args:
         answer: lines of `key=value`, with a blank line at the end.
-        names: of peers, by public key in base64.
 
     Returns:
-        The peers that have an endpoint, and the allowed IPs and nodes of all.
+        The peers of the interface.
 
     Raises:
         ValueError: it is none, or one that tells of a failure; the text shows no value.
@@ -138,7 +136,7 @@ def parse_answer(answer: bytes, names: Mapping[str, str] = NO_NAMES) -> Overlay:
             raise ValueError(f"line {number}: {key}: not as expected") from None
     if result != 0:
         raise ValueError("no answer" if result is None else f"the interface says errno {result}")
-    return overlay_of(told, names)
+    return told
 
 
 def _take(told: list[Told], key: str, value: str) -> None:

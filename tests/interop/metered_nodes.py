@@ -11,7 +11,7 @@ from typing import Any
 from namespace import LinkCounters, Namespace, wait_for
 from runs import Running
 from tailnet import HOST, PORT, TUN, Tailnet, Tailscaled, switch_off, tailnet
-from transfers import Transferred, transfer
+from transfers import Counted, Transfer
 from watches import counts, watching
 
 BULK_BYTES = 8 << 20
@@ -72,8 +72,8 @@ class Seen:
 
     laptop: Metered
     gate: Metered
-    virtual: list[Transferred]
-    subnet: list[Transferred]
+    virtual: list[Counted]
+    subnet: list[Counted]
     overlay: dict[str, str]
 
 
@@ -178,13 +178,14 @@ def run(folder: Path, environment: dict[str, str], *, segments: bool) -> Seen:
         ping(one, net.gate.overlay(6))
         ping(one, HOST)
         ping(net.host, overlay["laptop"])
-        virtual = [
-            transfer(one, two, overlay["gate"], BULK_BYTES),
-            transfer(two, one, overlay["laptop"], BULK_BYTES),
+        transfers = [
+            Transfer(one, two, overlay["gate"], 6000),
+            Transfer(two, one, overlay["laptop"], 6000),
+            Transfer(one, net.host, HOST, 6000),
+            Transfer(net.host, one, overlay["laptop"], 6001),
         ]
-        subnet = [
-            transfer(one, net.host, HOST, BULK_BYTES),
-            transfer(net.host, one, overlay["laptop"], BULK_BYTES, port=6001),
-        ]
+        for each in transfers:
+            each.move(BULK_BYTES)
         end(net, (laptop, gate))
-    return Seen(laptop, gate, virtual, subnet, overlay)
+        counted = [each.end() for each in transfers]
+    return Seen(laptop, gate, counted[:2], counted[2:], overlay)

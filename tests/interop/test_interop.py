@@ -190,6 +190,7 @@ def test_a_tailscaled_that_is_away_is_said_and_its_last_answer_holds(tmp_path: P
             wait_for(lambda: counts(running, f"tun {TUN}", 2), "it is tapped again")
             for node in (net.laptop, net.gate):
                 wait_for(node.knows_peers, "it is back")
+            wait_for(lambda: gate in one.ip("route show table all"), "there is a route again")
             ping(one, gate)
             relayed = TailscaleSource(net.laptop.socket).snapshot()
             wait_for(lambda: "can be had again" in running.said, "the watch has asked")

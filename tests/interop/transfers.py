@@ -10,14 +10,13 @@ from namespace import Namespace, wait_for
 PIECE_BYTES = 1 << 16
 WINDOW_BYTES = 1 << 18
 """Below what any queue on the way has room for: nothing is lost."""
-CLOSED = 7
-SEGMENTS = struct.Struct("=B135xI")
-"""Where `struct tcp_info` of linux/tcp.h has tcpi_state and tcpi_segs_out."""
+SEGMENTS = struct.Struct("=24xI108xI")
+"""Where `struct tcp_info` of linux/tcp.h has tcpi_unacked and tcpi_segs_out."""
 
 
 @dataclass(frozen=True)
-class Transferred:
-    """A connection that has ended, as the kernel counted it.
+class Counted:
+    """A connection as the kernel counted it.
 
     Attributes:
         port: of the client.
@@ -30,29 +29,39 @@ class Transferred:
     down: int
 
 
-def transfer(
-    client: Namespace, server: Namespace, address: str, n_bytes: int, port: int = 6000
-) -> Transferred:
-    """Send so many bytes from client to server, and have as many come back."""
-    listener = _socket(server)
-    with listener:
-        listener.bind((address, port))
-        listener.listen()
-        sender = _socket(client)
-        sender.connect((address, port))
-        receiver, _ = listener.accept()
-    with sender, receiver:
-        receiver.settimeout(60)
-        own_port = sender.getsockname()[1]
-        answering = threading.Thread(target=_answer, args=(receiver, n_bytes))
+class Transfer:
+    """A connection over which bytes went there and back; open, and at rest.
+
+    It is not closed while it is metered: some of a connection's last segments come from no socket.
+    """
+
+    def __init__(self, client: Namespace, server: Namespace, address: str, port: int) -> None:
+        with _socket(server) as listener:
+            listener.bind((address, port))
+            listener.listen()
+            self._sender = _socket(client)
+            self._sender.connect((address, port))
+            self._receiver, _ = listener.accept()
+        self._receiver.settimeout(60)
+
+    def move(self, n_bytes: int) -> None:
+        """Send so many bytes from client to server, and have as many come back."""
+        answering = threading.Thread(target=_answer, args=(self._receiver, n_bytes))
         answering.start()
-        _send(sender, n_bytes)
-        _receive(sender, n_bytes)
+        _send(self._sender, n_bytes)
+        _receive(self._sender, n_bytes)
         answering.join(60)
-        # The last word is the client's: the server has heard it.
-        wait_for(lambda: _said(receiver)[0] == CLOSED, "both ends know")
-        # The first word of the server comes from no socket yet.
-        return Transferred(own_port, _said(sender)[1], _said(receiver)[1] + 1)
+        wait_for(lambda: not self._unacknowledged(), "all is acknowledged")
+
+    def end(self) -> Counted:
+        """Close both ends, and say what the kernel counted until now."""
+        with self._sender, self._receiver:
+            # The first segment of the server comes from no socket yet.
+            down = _said(self._receiver)[1] + 1
+            return Counted(self._sender.getsockname()[1], _said(self._sender)[1], down)
+
+    def _unacknowledged(self) -> int:
+        return _said(self._sender)[0] + _said(self._receiver)[0]
 
 
 def _socket(namespace: Namespace) -> socket.socket:
@@ -72,18 +81,18 @@ def _answer(receiver: socket.socket, n_bytes: int) -> None:
 def _send(sender: socket.socket, n_bytes: int) -> None:
     for _ in range(n_bytes // PIECE_BYTES):
         sender.sendall(bytes(PIECE_BYTES))
-    sender.shutdown(socket.SHUT_WR)
 
 
 def _receive(receiver: socket.socket, n_bytes: int) -> None:
     left = n_bytes
-    while data := receiver.recv(PIECE_BYTES):
+    while left:
+        data = receiver.recv(PIECE_BYTES)
+        assert data
         left -= len(data)
-    assert not left
 
 
 def _said(asked: socket.socket) -> tuple[int, int]:
-    state, segments = SEGMENTS.unpack(
+    unacknowledged, segments = SEGMENTS.unpack(
         asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS.size)
     )
-    return state, segments
+    return unacknowledged, segments

@@ -92,13 +92,14 @@ def fastd(folder: Path) -> Commands:
 
 
 def tinc(folder: Path) -> Commands:
-    """A tinc in router mode."""
+    """A tinc in router mode; the right one connects, so TCP is under another port at the left."""
     for me in (1, 2):
         home = folder / f"tinc{me}"
         (home / "hosts").mkdir(parents=True)
         (home / "tinc.conf").write_text(
-            f"Name = end{me}\nInterface = tun0\nConnectTo = end{3 - me}\n"
+            f"Name = end{me}\nInterface = tun0\n"
             f"BindToAddress = 192.0.2.{me}\nAddressFamily = ipv4\n"
+            + ("ConnectTo = end1\n" if me == 2 else "")
         )
         (home / "hosts" / f"end{me}").write_text(
             f"Address = 192.0.2.{me}\nSubnet = 100.64.0.{me}/32\n"

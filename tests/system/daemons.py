@@ -199,6 +199,17 @@ def udp(namespace: Namespace) -> tuple[int, int]:
     return found["UdpOutDatagrams"], found["UdpInDatagrams"]
 
 
+def remotes(end: Metered) -> dict[str, tuple[int, int]]:
+    """Packets, tx and rx, by the remote endpoint that its messages name."""
+    found: dict[str, tuple[int, int]] = {}
+    for message in end.messages:
+        for entry in message.get("physicalTraffic", ()):
+            sent, received = found.get(entry["dst"], (0, 0))
+            sent, received = sent + entry.get("txPkts", 0), received + entry.get("rxPkts", 0)
+            found[entry["dst"]] = sent, received
+    return found
+
+
 def check(
     a: Metered, b: Metered, *, header_bytes: int = 0, streams: int = 0, physical: bool = True
 ) -> None:

@@ -22,6 +22,7 @@ from namespace import Namespace, connect, wait_for
 SUBNETS = {"alice": "192.0.2", "bob": "198.51.100"}
 OVERLAY = {"alice": "100.64.0.2", "bob": "100.64.0.3"}
 PORT = 1194
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 BEHIND = "10.9.2"
 """The network behind alice."""
 
@@ -54,16 +55,19 @@ class Client:
 
 def certificates(folder: Path) -> None:
     """A CA, and what it signed for the server and both clients."""
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     own = ("-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt")
-    openssl("req", "-x509", *key, "-subj", "/CN=ca", *own)
-    signer = ("-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key", "-CAcreateserial")
+    openssl("req", "-x509", *KEY, "-days", "2", "-subj", "/CN=ca", *own)
     for name in ("server", *OVERLAY):
-        at = f"{folder}/{name}"
-        openssl(
-            "req", *key[:-2], "-subj", f"/CN={name}", "-keyout", f"{at}.key", "-out", f"{at}.csr"
-        )
-        openssl("x509", "-req", "-in", f"{at}.csr", *signer, "-days", "2", "-out", f"{at}.crt")
+        certify(folder, name, name)
+
+
+def certify(folder: Path, file: str, name: str) -> None:
+    """A key in a file, and a certificate with a common name, by the CA."""
+    at = f"{folder}/{file}"
+    subject = ("-utf8", "-subj", f"/CN={name}")
+    openssl("req", *KEY, *subject, "-keyout", f"{at}.key", "-out", f"{at}.csr")
+    signer = ("-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key", "-CAcreateserial")
+    openssl("x509", "-req", "-in", f"{at}.csr", *signer, "-days", "2", "-out", f"{at}.crt")
 
 
 def server(folder: Path, *options: str, proto: str = "udp") -> tuple[str, ...]:

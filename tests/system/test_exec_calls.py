@@ -66,7 +66,8 @@ def test_descriptors_come_and_go(meter: Meter) -> None:
         """
         tun = Tun()
         for copy in (os.dup(tun.fd), os.dup2(tun.fd, 200),
-                     os.dup2(tun.fd, 201, inheritable=False), fcntl.fcntl(tun.fd, fcntl.F_DUPFD, 300),
+                     os.dup2(tun.fd, 201, inheritable=False),
+                     fcntl.fcntl(tun.fd, fcntl.F_DUPFD, 300),
                      fcntl.fcntl(tun.fd, fcntl.F_DUPFD_CLOEXEC, 400)):
             os.write(copy, packet(10))
             os.close(copy)
@@ -127,6 +128,37 @@ def test_forks(meter: Meter) -> None:
         """,
     )
     assert tun == (0, 0, 4, 4 * 28 + 100)
+
+
+def test_a_fork_that_nobody_is_told_of(meter: Meter) -> None:
+    """One that runs no handlers does not count into its parent's lane: here there is no other."""
+    tun, _ = ran(
+        meter,
+        """
+        tun = Tun()
+        tun.write(packet(10))
+        barrier = threading.Barrier(3)
+        def hold():
+            tun.write(packet(20))
+            barrier.wait(); barrier.wait()
+        threads = [threading.Thread(target=hold) for _ in range(2)]
+        for thread in threads: thread.start()
+        barrier.wait()
+        data = packet(10)
+        # The interpreter's lock stays with this thread, as the others are not in the child.
+        libc = ctypes.PyDLL(None)
+        child = libc._Fork()
+        if not child:
+            libc.write(tun.fd, data, len(data))
+            libc._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        tun.write(packet(10))
+        barrier.wait()
+        for thread in threads: thread.join()
+        """,
+    )
+    assert tun == (0, 0, 5, 3 * 38 + 2 * 48)
+    assert read_aside(meter).laneless_packets == 1
 
 
 def test_daemons_go_on_counting(meter: Meter) -> None:

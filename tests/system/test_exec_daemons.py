@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from daemon_configs import PATH, fastd, n2n, openvpn, socat, tinc, vtun
-from daemons import check, metered, tunnel, underlay
+from daemons import BULK_BYTES, check, metered, remotes, tunnel, udp, underlay
 from namespace import Namespace, wait_for
 
 pytestmark = pytest.mark.root
+
+SUPERNODE = "192.0.2.1:7777"
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -54,7 +56,7 @@ def test_openvpn_tcp(tmp_path: Path) -> None:
         check(a, b, physical=False)
         assert a.sock()[1] == b.sock()[3]
         assert a.sock()[3] == b.sock()[1]
-        assert a.sock()[3] > 100000
+        assert a.sock()[1] > BULK_BYTES
 
 
 @needs("openvpn")
@@ -79,6 +81,8 @@ def test_tinc(tmp_path: Path) -> None:
     """A tinc, with UDP and TCP, and a header before each packet."""
     with tunnel(tmp_path, *tinc(tmp_path)) as (a, b):
         check(a, b, physical=False)
+        # Of the right one both are under one endpoint.
+        assert remotes(a)["192.0.2.2:655"] == udp(a.namespace)
 
 
 @needs("vtund")
@@ -102,6 +106,11 @@ def listens(namespace: Namespace, port: int) -> bool:
     )
 
 
+def totals(by_remote: dict[str, tuple[int, int]]) -> tuple[int, int]:
+    """Packets, tx and rx."""
+    return sum(sent for sent, _ in by_remote.values()), sum(got for _, got in by_remote.values())
+
+
 @needs("edge")
 def test_n2n(tmp_path: Path) -> None:
     """An n2n, whose packets are Ethernet frames: what is not IP is counted without a connection."""
@@ -114,6 +123,13 @@ def test_n2n(tmp_path: Path) -> None:
             with metered(one, tmp_path / "a", left) as a, metered(two, tmp_path / "b", right) as b:
                 a.await_answer(b)
                 check(a, b, header_bytes=14, physical=False)
+                at_left, at_right = remotes(a), remotes(b)
+                sent, received = udp(one)
+                assert totals(at_right) == udp(two)
+                # The supernode is there, too: what it sends the edges receive.
+                sent -= at_left[SUPERNODE][1] + at_right[SUPERNODE][1]
+                received -= at_left[SUPERNODE][0] + at_right[SUPERNODE][0]
+                assert totals(at_left) == (sent, received)
         finally:
             supernode.kill()
             supernode.wait()

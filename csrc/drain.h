@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* drain: the records of one or two tables -> one row a connection, some at a time.
+ *
+ * So the memory of a poll does not grow with the connections: merge.h needs all rows at once. A
+ * gateway counts a connection's tx on one thread and its rx on another; more tables than two, or
+ * one with several records for a connection, are merged.
+ *
+ * The smaller table comes first. The second one's record of the same connection is found by its
+ * index, added, and noted as taken; what was not taken follows. As in merge.h nothing in a lent
+ * index is believed, and a spoilt one can make a connection come twice, with the sums right.
+ *
+ * Threads: the poller. Ownership: the tables are lent until the end.
+ */
+#ifndef NETLOG_DRAIN_H
+#define NETLOG_DRAIN_H
+
+#include "merge.h"
+
+struct netlog_drain {
+	struct netlog_merge_source sources[2]; /* those with records */
+	size_t n;
+	size_t source, at; /* the next record */
+	uint64_t *taken;   /* a bit for each record of the second one; NULL: there is none */
+	const struct netlog_secret *secret;
+};
+
+/* Returns 0; -ENOTSUP: these are to be merged; -ENOMEM. Then there is nothing to end. */
+int netlog_drain_begin(struct netlog_drain *drain, const struct netlog_merge_source *sources,
+		       size_t n, const struct netlog_secret *secret);
+
+/* Writes up to capacity rows. Returns how many; 0: there are no more. */
+size_t netlog_drain_next(struct netlog_drain *drain, struct netlog_flow *flows, size_t capacity);
+
+/* Ending twice is fine, and so is one that is all zero. */
+void netlog_drain_end(struct netlog_drain *drain);
+
+#endif
