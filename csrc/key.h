@@ -26,7 +26,7 @@ static_assert(sizeof(struct netlog_key) == sizeof(struct netlog_connection), "th
  * own, and the two are multiplied; products are added up. For any two connections that an attacker
  * picks without the secret, the 64-bit sums are equal with probability 2^-32 at the most, which is
  * proven. One more such product makes 32 bits of it. All of it is 32-bit lanes, so that eight
- * packets are hashed at once (count_block.h) in as many instructions as two took one by one. */
+ * packets are hashed at once (count_block.h) in as many instructions as three took one by one. */
 struct netlog_secret {
 	uint64_t words[6];
 };
