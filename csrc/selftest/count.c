@@ -52,15 +52,18 @@ struct mix {
 	uint32_t damaged; /* one packet in so many is not as it should be; 0: none is */
 };
 
-static uint32_t make(uint8_t bytes[UDP6_BYTES], const struct mix *mix, uint64_t random)
+/* A packet of some connection, on its way out or back. */
+static uint32_t make(uint8_t bytes[UDP6_BYTES], const struct mix *mix, uint64_t random, bool back)
 {
 	uint32_t flow = (uint32_t)random % mix->flows;
 	bool six = mix->version == 6 || (mix->version == 0 && random >> 40 & 1);
+	uint32_t ends[2] = {flow, 9};
+	uint16_t ports[2] = {(uint16_t)flow, 53};
 
 	if (six)
-		make_udp6(bytes, flow, 9, (uint16_t)flow, 53);
+		make_udp6(bytes, ends[back], ends[!back], ports[back], ports[!back]);
 	else
-		make_udp4(bytes, flow, 9, (uint16_t)flow, 53);
+		make_udp4(bytes, ends[back], ends[!back], ports[back], ports[!back]);
 	if (flow & 1)
 		bytes[six ? 6 : 9] = 6;
 	return six ? UDP6_BYTES : UDP4_BYTES;
@@ -101,8 +104,9 @@ static struct netlog_packet make_packet(const struct mix *mix, uint64_t *state)
 {
 	uint8_t bytes[UDP6_BYTES + 8] = {0};
 	uint64_t random = next_random(state);
-	uint32_t length = make(bytes, mix, random) + (random >> 44 & 7 ? 0 : 8);
-	struct netlog_packet packet = packet_of(bytes, length, (int)(random >> 48 & 1));
+	int direction = random >> 48 & 1;
+	uint32_t length = make(bytes, mix, random, direction) + (random >> 44 & 7 ? 0 : 8);
+	struct netlog_packet packet = packet_of(bytes, length, direction);
 
 	packet.reserved = (uint8_t)random;
 	if (mix->damaged && next_random(state) % mix->damaged == 0)
@@ -142,14 +146,14 @@ static void compare(const struct counted *one, const struct counted *other, uint
 	free(b);
 }
 
-/* Lets all packet counters run out soon; when, the connection says. */
-static void age(struct counted *counted)
+/* Lets all packet counters of one direction run out soon; when, the connection says. */
+static void age(struct counted *counted, uint64_t direction)
 {
 	for (uint64_t i = 0; i < counted->header.count; i++) {
 		struct netlog_record *record = &counted->table.records[i];
 		uint32_t left = (record->connection.src[15] + 3u) % 8;
 
-		record->packets[NETLOG_TX] = record->packets[NETLOG_RX] = UINT32_MAX - left;
+		record->packets[direction] = UINT32_MAX - left;
 	}
 }
 
@@ -175,8 +179,8 @@ static void check(netlog_count_packets_fn *count_packets, const struct mix *mix,
 			free((void *)(uintptr_t)packets[i].data);
 		if (round == rounds / 2) {
 			compare(&by_level, &one_by_one, (long long)seed);
-			age(&by_level);
-			age(&one_by_one);
+			age(&by_level, seed % 2);
+			age(&one_by_one, seed % 2);
 		}
 	}
 	CHECK_ROW(seed, by_level.header.count < CAPACITY);
@@ -197,7 +201,8 @@ static void check_level(netlog_count_packets_fn *count_packets)
 		{MANY_FLOWS, 4, 0}, {MANY_FLOWS / 3, 0, 20}, {MANY_FLOWS, 6, 20}};
 
 	for (size_t i = 0; i < sizeof(mixes) / sizeof(mixes[0]); i++)
-		check(count_packets, &mixes[i], 400 / SLOWER, i);
+		for (int direction = 0; direction < 2; direction++)
+			check(count_packets, &mixes[i], 400 / SLOWER, 2 * i + (size_t)direction);
 	for (size_t i = 0; i < sizeof(many) / sizeof(many[0]); i++)
 		check(count_packets, &many[i], 4000 / SLOWER, 100 + i);
 }
