@@ -14,10 +14,10 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench instructions lint clean needs needs-tun needs-ip needs-go
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 build: needs $(VENV)/.built ## the package, in .venv
 
@@ -71,8 +71,14 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
 		-k "not selftest and not leaks and not readme and not killed and not test_exec"
 
-bench: needs $(VENV)/.built $(VENV)/.bench ## measure, and print one table
+bench: needs $(VENV)/.built $(VENV)/.bench ## measure, print one table, keep bench/results/bench.json
 	$(BIN)/python -m bench
+
+bench-curve: needs $(VENV)/.built $(VENV)/.bench ## measure what the curves show, by connections
+	$(BIN)/python -m bench --curve
+
+bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements into docs/figures
+	$(BIN)/python -m bench.report
 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
@@ -81,7 +87,7 @@ lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p netlog -m netlog_command
-	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
 
 clean: ## what was built, and .venv

@@ -85,6 +85,24 @@ BENCH_API int bench_stall(struct bench_stall *stall);
 /* Batches that each find nothing of memory in a cache. */
 BENCH_API void bench_refill(struct bench_stall *stall, const void *memory, size_t bytes);
 
+/* A counter in the kernel, while it is open: IPv4 packets that an interface of the caller's network
+ * namespace receives, from the IP header on. */
+struct bench_bpf {
+	int map;
+	int link;
+};
+
+/* 0 or -errno. */
+BENCH_API int bench_bpf_open(struct bench_bpf *counter, uint32_t interface, uint32_t entries);
+BENCH_API void bench_bpf_close(struct bench_bpf *counter);
+/* Packets of all connections, or -errno. */
+BENCH_API int64_t bench_bpf_packets(const struct bench_bpf *counter);
+
+/* The floor of system calls: a write of each slot from the ring's first on, or a read of each
+ * packet. CPU ns, or -errno. */
+BENCH_API int64_t bench_write_each(int fd, const uint8_t *ring, size_t packets);
+BENCH_API int64_t bench_read_each(int fd, size_t packets);
+
 BENCH_API uint64_t bench_cpu_ns(void);
 BENCH_API uint64_t bench_wall_ns(void);
 

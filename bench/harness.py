@@ -70,6 +70,19 @@ class Row:
         )
 
 
+def curve(benchmark: Any, name: str, x: int, measured: str, beside: str) -> None:  # noqa: ANN401
+    """Say that a row is a point of curves.
+
+    Args:
+        benchmark: pytest-benchmark's fixture.
+        name: of the figure.
+        x: where the point lies: connections.
+        measured: the curve that the measured value belongs to; empty: none.
+        beside: that of the value beside it.
+    """
+    benchmark.extra_info["curve"] = {"figure": name, "x": x, "measured": measured, "beside": beside}
+
+
 def tool(name: str) -> str:
     """The path of a program.
 

@@ -19,10 +19,11 @@ RESULTS = BENCH / "results"
 
 # Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
 # whose sources are compiled to programs of their own.
-METER = ("count*.c", "meter*.c", "poll.c", "table.c", "merge.c", "drain.c", "packet.c")
+METER = ("count*.c", "meter*.c", "poll.c", "retired.c", "table.c", "merge.c", "drain.c", "packet.c")
 SOURCES = [
     *sorted(BENCH.glob("*.c")),
     *(path for part in METER for path in sorted(CSRC.glob(part))),
+    CSRC / "span.c",
 ]
 HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
 

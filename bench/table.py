@@ -1,37 +1,21 @@
 """One table of what a run of the benches measured, as Markdown, with the machine named."""
 
-import json
-import os
-import platform
-from pathlib import Path
+import re
+from collections import Counter
 from typing import Any
 
 COLUMNS = ("what", "measured", "beside it", "ratio", "budget", "")
 
 
-def _cpu_model() -> str:
-    """As the kernel names it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
-def _caches() -> str:
-    """Sizes of the caches of the first processor: level 1 data, 2 and 3."""
-    sizes = [
-        (index / "size").read_text().strip()
-        for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
-        if (index / "type").read_text().strip() != "Instruction"
-    ]
-    return "/".join(sizes) or "unknown"
-
-
-def machine() -> str:
-    """The line that says what was measured on."""
+def setting(document: dict[str, Any]) -> str:
+    """The line that says what was measured on, and what else the machine did."""
+    machine, versions, load = document["machine"], document["versions"], document["load"]
     return (
-        f"{_cpu_model()}, {os.cpu_count()} cores, caches {_caches()}; "
-        f"Linux {platform.release()}; Python {platform.python_version()}"
+        f"{machine['cpu']}{' (virtual)' if machine['virtual'] else ''}, {machine['cores']} cores, "
+        f"caches {machine['caches']}; {machine['kernel']}; {versions['compiler']}, "
+        f"Python {versions['python']}; {document['date'][:10]}; load average {load['median']:g} "
+        f"(others: {load['other_cores']:g} of {machine['cores']} cores); "
+        f"`{document['command']}`, seed {document['seed']}"
     )
 
 
@@ -54,19 +38,29 @@ def _cells(info: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def markdown(results: Path) -> str:
-    """The table of a pytest-benchmark JSON file.
+def _absent(document: dict[str, Any]) -> list[str]:
+    """A line for each reason why benches have no row."""
+    reasons = Counter(
+        (missing["what"], re.sub(r"^Skipped: ", "", missing["why"]))
+        for missing in document["without"]
+    )
+    return [
+        f"{count} {'bench' if count == 1 else 'benches'} {what}: {why}"
+        for (what, why), count in reasons.items()
+    ]
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table of a run.
 
     Args:
-        results: the file that `--benchmark-json` wrote.
+        document: what bench.run.run() returned, or its JSON.
 
     Returns:
-        The machine's line, the table, and the number of rows that missed their budget.
+        The machine's line, the table, the number of rows that missed their budget, and which
+        benches have no row, and why.
     """
-    run = json.loads(results.read_text())
-    infos = [entry["extra_info"] for entry in run["benchmarks"] if "row" in entry["extra_info"]]
-    if not infos:
-        return "Nothing was measured."
+    infos = document["rows"]
     rows = [COLUMNS, *(_cells(info) for info in infos)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = [
@@ -76,13 +70,9 @@ def markdown(results: Path) -> str:
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     budgeted = [info for info in infos if info["ok"] is not None]
     missed = sum(not info["ok"] for info in budgeted)
-    seed, command = infos[0]["seed"], infos[0]["command"]
+    table = lines if infos else ["Nothing was measured."]
+    verdict = f"{len(budgeted) - missed} of {len(budgeted)} budgets kept, {missed} missed."
+    absent = _absent(document)
     return "\n".join(
-        [
-            f"{machine()}; {run['datetime'][:10]}; `{command}`, seed {seed}",
-            "",
-            *lines,
-            "",
-            f"{len(budgeted) - missed} of {len(budgeted)} budgets kept, {missed} missed.",
-        ]
+        [setting(document), "", *table, "", verdict, *([""] if absent else []), *absent]
     )

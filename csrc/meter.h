@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* meter: how a process holds a meter: the mapped region, and a writer's view of each lane.
  *
- * Shared by meter.c (lanes and writers), poll.c (the poller) and meter_file.c (a region in a file).
- * What stands here is private to the process; what several processes share lies in the region.
+ * Shared by meter.c (lanes and writers), poll.c and retired.c (the poller) and meter_file.c (a
+ * region in a file). What stands here is private to the process; what several processes share lies
+ * in the region.
  */
 #ifndef NETLOG_METER_H
 #define NETLOG_METER_H
@@ -51,6 +52,13 @@ struct netlog_meter {
 /* What this process counts from now on may rely on the poller's barriers, where it asks for them.
  * To be called before a lane is acquired, and again in each fork. */
 void netlog_meter_rely(struct netlog_meter *meter);
+
+/* Whether it is known which lanes of the retired bank are quiet. */
+bool netlog_meter_settled(const struct netlog_meter *meter);
+
+/* The retired table of a lane, if the poller may touch it; else NULL. */
+struct netlog_table *netlog_meter_retired_table(const struct netlog_meter *meter, uint32_t number,
+						int point);
 
 bool netlog_meter_valid_options(const struct netlog_meter_options *options);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* poll: the poller's half of the meter: swap, settle, drain, clear.
+/* poll: the poller's half of the meter: swap, settle, clear; retired.c drains.
  *
  * How far it has come stands in the region (struct netlog_progress), so that whoever polls after it
  * can go on from there: a bank is retired, settled (which lanes of it are quiet), drained by
@@ -64,7 +64,7 @@ bool netlog_meter_retired(const struct netlog_meter *meter)
 	return load_relaxed(&progress_of(meter)->cleared) != load_relaxed(&meter->region->epoch);
 }
 
-static bool is_settled(const struct netlog_meter *meter)
+bool netlog_meter_settled(const struct netlog_meter *meter)
 {
 	return load_relaxed(&progress_of(meter)->settled) == load_relaxed(&meter->region->epoch);
 }
@@ -128,7 +128,7 @@ int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
 	if (rc)
 		return rc;
 	if (netlog_meter_retired(meter))
-		return is_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
+		return netlog_meter_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
 	/* The one store. It also orders the clearing of the bank that becomes live (done by this
 	 * thread) before the first count into it: pairs with the loads in lane.h. */
 	store_seq_cst(&meter->region->epoch, load_relaxed(&meter->region->epoch) + 1);
@@ -160,159 +160,15 @@ void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *p
 	store_release(&progress->dated, epoch);
 }
 
-/* The retired table of a lane, if the poller may touch it. */
-static struct netlog_table *retired_table(const struct netlog_meter *meter, uint32_t number,
-					  int point)
+struct netlog_table *netlog_meter_retired_table(const struct netlog_meter *meter, uint32_t number,
+						int point)
 {
 	uint64_t epoch = load_relaxed(&meter->region->epoch);
 
-	if (!netlog_meter_retired(meter) || !is_settled(meter) || !lane_settled(meter, number))
+	if (!netlog_meter_retired(meter) || !netlog_meter_settled(meter) ||
+	    !lane_settled(meter, number))
 		return NULL;
 	return &meter->lanes[number].tables[(epoch + 1) % NETLOG_BANKS][point];
-}
-
-/* A count is another thread's word, perhaps another process's: never more than there is room. */
-static size_t table_count(const struct netlog_table *table)
-{
-	uint64_t count = table->header->count;
-
-	return count < table->capacity ? (size_t)count : table->capacity;
-}
-
-size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point)
-{
-	size_t rows = 0;
-
-	for (uint32_t number = 0; number < meter->lane_count; number++) {
-		const struct netlog_table *table = retired_table(meter, number, point);
-
-		if (table)
-			rows += table_count(table);
-	}
-	return rows;
-}
-
-static void add_unattributed(struct netlog_unattributed *sum,
-			     const struct netlog_unattributed *counts)
-{
-	for (int reason = 0; reason < NETLOG_REASONS; reason++) {
-		for (int direction = 0; direction < 2; direction++) {
-			sum->packets[reason][direction] += counts->packets[reason][direction];
-			sum->bytes[reason][direction] += counts->bytes[reason][direction];
-		}
-	}
-}
-
-/* What a retired bank has of it. */
-static void add_laneless(const struct netlog_meter *meter, int point,
-			 struct netlog_unattributed *sum)
-{
-	uint64_t epoch = load_relaxed(&meter->region->epoch);
-	const struct netlog_laneless *until = progress_of(meter)->laneless_until;
-	const struct netlog_laneless *now = &until[epoch % 2], *before = &until[(epoch + 1) % 2];
-
-	if (!netlog_meter_retired(meter) || !is_settled(meter))
-		return;
-	for (int direction = 0; direction < 2; direction++) {
-		sum->packets[NETLOG_TABLE_FULL][direction] +=
-			now->packets[point][direction] - before->packets[point][direction];
-		sum->bytes[NETLOG_TABLE_FULL][direction] +=
-			now->bytes[point][direction] - before->bytes[point][direction];
-	}
-}
-
-/* What a table of a file may hold: whoever else maps it could have written anything. */
-static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
-{
-	uint8_t flags = point == NETLOG_TUN ? 0 : NETLOG_NO_SRC;
-	bool good = true;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct netlog_connection *connection = &flows[i].connection;
-
-		good &= (connection->version == 4 || connection->version == 6) &&
-			connection->flags == flags && connection->reserved == 0;
-	}
-	return good;
-}
-
-/* The retired tables of a point, and what has no connection there. Returns how many tables, and in
- * *rows of how many records. */
-static size_t retired_sources(const struct netlog_meter *meter, int point,
-			      struct netlog_merge_source *sources, size_t *rows,
-			      struct netlog_unattributed *unattributed)
-{
-	size_t n = 0;
-
-	*rows = 0;
-	memset(unattributed, 0, sizeof(*unattributed));
-	for (uint32_t number = 0; number < meter->lane_count; number++) {
-		const struct netlog_table *table = retired_table(meter, number, point);
-
-		if (!table)
-			continue;
-		sources[n].records = table->records;
-		sources[n].count = table_count(table);
-		sources[n].split = table->header->split;
-		sources[n].index = meter->fd < 0 ? &table->index : NULL;
-		*rows += sources[n].count;
-		n++;
-		add_unattributed(unattributed, &table->header->unattributed);
-	}
-	add_laneless(meter, point, unattributed);
-	return n;
-}
-
-ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_flow *flows,
-			   size_t capacity, struct netlog_unattributed *unattributed)
-{
-	struct netlog_merge_source sources[NETLOG_MAX_LANES];
-	size_t rows;
-	int rc = netlog_file_check(meter);
-
-	if (rc)
-		return rc;
-	size_t n = retired_sources(meter, point, sources, &rows, unattributed);
-
-	if (rows > capacity)
-		return -ENOSPC;
-	ssize_t written = netlog_merge(sources, n, &meter->secret, flows);
-
-	if (written > 0 && meter->fd >= 0 && !well_formed(flows, (size_t)written, point))
-		return -EBADMSG;
-	return written;
-}
-
-int netlog_meter_drain_begin(struct netlog_meter *meter, int point,
-			     struct netlog_unattributed *unattributed)
-{
-	struct netlog_merge_source sources[NETLOG_MAX_LANES];
-	size_t rows;
-	int rc = netlog_file_check(meter);
-
-	if (rc)
-		return rc;
-	size_t n = retired_sources(meter, point, sources, &rows, unattributed);
-
-	netlog_drain_end(&meter->drains[point]);
-	meter->drained_epoch[point] = load_relaxed(&meter->region->epoch);
-	return netlog_drain_begin(&meter->drains[point], sources, n, &meter->secret);
-}
-
-ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point, struct netlog_flow *flows,
-				size_t capacity)
-{
-	int rc = netlog_file_check(meter);
-
-	if (rc)
-		return rc;
-	/* What was cleared is another epoch's by now. */
-	if (!netlog_meter_retired(meter) ||
-	    meter->drained_epoch[point] != load_relaxed(&meter->region->epoch))
-		return -EINVAL;
-	size_t written = netlog_drain_next(&meter->drains[point], flows, capacity);
-
-	return meter->fd >= 0 && !well_formed(flows, written, point) ? -EBADMSG : (ssize_t)written;
 }
 
 int netlog_meter_clear(struct netlog_meter *meter)
@@ -320,14 +176,15 @@ int netlog_meter_clear(struct netlog_meter *meter)
 	struct netlog_progress *progress = progress_of(meter);
 	int rc = netlog_file_check(meter);
 
-	if (rc || !netlog_meter_retired(meter) || !is_settled(meter))
+	if (rc || !netlog_meter_retired(meter) || !netlog_meter_settled(meter))
 		return rc;
 	/* From here on the bank is not drained again: what is left of it has no meaning. Clearing a
 	 * table twice is as good as once. */
 	store_release(&progress->stored, load_relaxed(&meter->region->epoch));
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		for (int point = 0; point < NETLOG_POINTS; point++) {
-			struct netlog_table *table = retired_table(meter, number, point);
+			struct netlog_table *table =
+				netlog_meter_retired_table(meter, number, point);
 
 			if (table)
 				netlog_table_clear(table);

@@ -45,7 +45,17 @@ def headers() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in CSRC.rglob("*.h"))
 
 
-PRELOAD_CORE = ("meter", "meter_file", "poll", "merge", "drain", "table", "packet", "frame")
+PRELOAD_CORE = (
+    "meter",
+    "meter_file",
+    "poll",
+    "retired",
+    "merge",
+    "drain",
+    "table",
+    "packet",
+    "frame",
+)
 # A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
 # must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
 PRELOAD_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]

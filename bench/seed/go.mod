@@ -10,3 +10,7 @@ require (
 	golang.org/x/exp v0.0.0-20220722155223-a9213eeb770e // indirect
 	golang.org/x/sys v0.3.1-0.20221220025402-2204b6615fb8 // indirect
 )
+
+require goring v0.0.0
+
+replace goring => ../goring

@@ -1,0 +1,80 @@
+"""Over 1 000 swaps under load no writer's stall differs by more than one batch's refill.
+
+The same writer with a poller beside it that swaps, drains and clears, and without one, in turns
+until there were so many swaps. The histograms of all batches that nobody else interrupted are in
+the JSON, and `python -m bench.report` draws them. The row is the difference that the poller makes
+to the 99.9th percentile, as more than one batch in a thousand is the first after a swap: beyond it
+are interrupts, which come with and without a poller.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.bench_count import SIZES
+from bench.bench_swap import REFILLS, Stall, region_of
+from bench.harness import Budget, Row
+from bench.native import ffi, lib
+from bench.packets import SEED, Memory, Meter, Ring
+
+SWAPS = 1000
+BATCHES = 400_000
+MAX_TURNS = 20
+LONGEST = 0.999
+
+# Four to an octave, from 64 ns to 67 ms.
+EDGES = 64 * 2 ** (np.arange(81) / 4)
+
+
+def histogram(times: NDArray[np.uint32]) -> list[int]:
+    """Batches by their time, in the bins between EDGES; what is beyond is in the last one."""
+    counts: list[int] = np.histogram(np.clip(times, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
+    return counts
+
+
+@pytest.mark.parametrize("size", ["1 k", "64 k"])
+def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
+    """With and without a poller."""
+    connections = SIZES[size]
+    flow_bytes = 2 * connections * ffi.sizeof("struct netlog_flow")
+    beside: list[NDArray[np.uint32]] = []
+    alone: list[NDArray[np.uint32]] = []
+    swaps, turns = 0, 0
+    with Ring(connections) as ring, Meter(2 * connections) as meter, Memory(flow_bytes) as flows:
+        meter.warm(ring)
+        ring.fill_uniform(SEED)
+        swapped, quiet = Stall(meter, ring, BATCHES, flows), Stall(meter, ring, BATCHES, None)
+        while swaps < SWAPS and turns < MAX_TURNS:
+            assert lib.bench_stall(quiet.c) == 0
+            assert lib.bench_stall(swapped.c) == 0
+            swaps += len(swapped.undisturbed(lib.BENCH_FIRST_OF_EPOCH))
+            turns += 1
+            for stall, kept in ((swapped, beside), (quiet, alone)):
+                kept.append(stall.batch_ns[stall.marks & lib.BENCH_PREEMPTED == 0].copy())
+        assert swaps >= SWAPS // 2
+        refilled = Stall(meter, ring, REFILLS, None)
+        begin, n_bytes = region_of(meter)
+        lib.bench_refill(refilled.c, ffi.cast("void *", begin), n_bytes)
+    polled, unpolled = np.concatenate(beside), np.concatenate(alone)
+    one_batch = float(np.quantile(refilled.undisturbed(), 0.99))
+    longest = float(np.quantile(polled, LONGEST) - np.quantile(unpolled, LONGEST))
+    benchmark.pedantic(lambda: None, rounds=1)  # it has been measured
+    benchmark.extra_info["histogram"] = {
+        "size": size,
+        "swaps": swaps,
+        "edges_ns": EDGES.tolist(),
+        "one_batch_refilled_ns": one_batch,
+        "with the poller": histogram(polled),
+        "without": histogram(unpolled),
+    }
+    Row(
+        f"stall over {swaps} swaps, {size}, what a poller adds at the 99.9th percentile",
+        longest,
+        "ns",
+        one_batch,
+        "refilled batch",
+        longest / one_batch,
+        Budget("<=", 1.0),
+    ).save(benchmark)
