@@ -359,8 +359,32 @@ NETLOG_INLINE struct netlog_record *pass_match_add(struct netlog_table *table,
 	return last;
 }
 
-void COUNT_PACKETS(struct netlog_table *table, const struct netlog_packet *packets, size_t n,
-		   struct netlog_record **last)
+/* A packet by itself: there is nothing to wait for together with it. */
+NETLOG_INLINE struct netlog_record *count_single(struct netlog_table *table,
+						 const struct netlog_packet *packet,
+						 struct netlog_record *last)
+{
+	struct netlog_increment increment;
+	struct netlog_key key;
+	int version = 4;
+
+	if (unlikely(!packet_decode_plain4(packet, &key))) {
+		version = 6;
+		if (unlikely(!packet_decode_plain6(packet, &key))) {
+			(void)netlog_count_packet(table, packet);
+			return last;
+		}
+	}
+	if (last && last_equals(&key, version, &last->connection) &&
+	    add(last, packet->direction & 1, packet->length))
+		return last;
+	packet_put_increment(&increment, packet);
+	return netlog_table_add(table, &key, key_hash(&key, table->secret), &increment);
+}
+
+static NETLOG_NOINLINE void count_many(struct netlog_table *table,
+				       const struct netlog_packet *packets, size_t n,
+				       struct netlog_record **last)
 {
 	struct pass pass;
 
@@ -380,4 +404,13 @@ void COUNT_PACKETS(struct netlog_table *table, const struct netlog_packet *packe
 		packets += part;
 		n -= part;
 	}
+}
+
+void COUNT_PACKETS(struct netlog_table *table, const struct netlog_packet *packets, size_t n,
+		   struct netlog_record **last)
+{
+	if (n == 1)
+		*last = count_single(table, packets, *last);
+	else
+		count_many(table, packets, n, last);
 }
