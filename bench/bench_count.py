@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import netlog
 from bench.harness import Budget, Row, Turns, tool_or_skip
 from bench.instructions import CONNECTIONS, count_instructions
 from bench.native import ffi, lib
-from bench.packets import HOT_SLOTS, SEED, Meter, Ring, counting, flooring, lines_for
+from bench.packets import HOT_SLOTS, RING_SLOTS, SEED, Meter, Ring, counting, flooring, lines_for
 
 SIZES = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16, "1 M": 1 << 20, "4 M": 1 << 22}
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
@@ -116,6 +117,60 @@ def test_all_new(benchmark: Any, size: str) -> None:  # noqa: ANN401
             timed(lib.bench_floor, flooring(ring, lines)),
             prepare,
         ).row(f"count, {size} all new, IPv4", "floor")
+        assert meter.rows() == connections
+
+
+def collisions(ring: Ring, wanted: int) -> NDArray[np.uint32]:
+    """Connections that all fall into one bucket of a table for so many, by a key that is guessed.
+
+    The same hash as csrc/key.h, over all connections of the ring.
+    """
+    ring.fill(np.arange(ring.slots))
+    slots = np.frombuffer(ffi.buffer(ring.data, ring.n_bytes), np.uint8)
+    words = slots.view(">u4").reshape(ring.slots, -1)
+    protos = slots.reshape(ring.slots, -1)[:, 9].astype(np.uint32)
+    ports = words[:, 5] << 16 | words[:, 5] >> 16
+    secret = np.random.default_rng(SEED).integers(0, 1 << 32, 6, np.uint32)
+
+    def product(low: NDArray[Any], high: NDArray[Any], keys: NDArray[Any]) -> NDArray[Any]:
+        lower, upper = (low.astype(np.uint32) + keys[0]), (high.astype(np.uint32) + keys[1])
+        return lower.astype(np.uint64) * upper.astype(np.uint64)
+
+    addresses = (words[:, at].astype(np.uint32).byteswap() for at in (3, 4))
+    total = product(*addresses, secret[:2]) + product(ports, protos << 8 | 4, secret[2:4])
+    folded = product(total & 0xFFFFFFFF, total >> np.uint64(32), secret[4:])
+    bucket = (folded ^ folded >> np.uint64(32)) & np.uint64(wanted // 8 - 1)
+    return np.flatnonzero(bucket == 0)[:wanted].astype(np.uint32)
+
+
+def test_guessed_key(benchmark: Any) -> None:  # noqa: ANN401
+    """Who picks connections that collide under a key which is not the meter's gains nothing."""
+    connections = SIZES["1 k"]
+    with (
+        Ring(RING_SLOTS) as picked,
+        Ring(connections) as uniform,
+        Meter(connections) as meter,
+        Meter(connections) as other,
+    ):
+        chosen = collisions(picked, connections)
+        assert len(chosen) == connections
+        other.warm(uniform)
+        picked.fill(chosen)
+        lib.bench_count(counting(picked, meter.lanes[0]))
+        random = np.random.default_rng(SEED)
+
+        def prepare(number: int) -> None:
+            uniform.fill_uniform(SEED + number)
+            picked.fill(random.choice(chosen, picked.slots))
+            uniform.chill()
+            picked.chill()
+
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(picked, meter.lanes[0])),
+            timed(lib.bench_count, counting(uniform, other.lanes[0])),
+            prepare,
+        ).row("count, 1 k picked to collide by a guessed key", "uniform")
         assert meter.rows() == connections
 
 

@@ -7,7 +7,8 @@
 
 void bench_count(struct bench_pass *pass)
 {
-	struct netlog_packet batch[BENCH_BATCH] = {0};
+	/* What is the same for all packets is written once, as a data plane does that reuses it. */
+	struct netlog_packet batch[BENCH_BATCH] = {{.direction = NETLOG_TX}};
 	struct netlog_lane *lane = pass->lane;
 	size_t mask = pass->slots - 1;
 	uint64_t wall = bench_wall_ns();
@@ -17,11 +18,8 @@ void bench_count(struct bench_pass *pass)
 		for (size_t j = 0; j < BENCH_BATCH; j++) {
 			const uint8_t *slot = pass->ring + ((i + j) & mask) * BENCH_SLOT_BYTES;
 
-			batch[j] = (struct netlog_packet){
-				.data = slot,
-				.length = BENCH_SLOT_BYTES,
-				.direction = NETLOG_TX,
-			};
+			batch[j].data = slot;
+			batch[j].length = BENCH_SLOT_BYTES;
 		}
 		netlog_lane_enter(lane);
 		netlog_lane_count_packets(lane, batch, BENCH_BATCH);

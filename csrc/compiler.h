@@ -14,5 +14,7 @@
 
 #define prefetch(address)       __builtin_prefetch((address), 0, 3)
 #define prefetch_write(address) __builtin_prefetch((address), 1, 3)
+/* Into the second-level cache: for lines that come from far away, and are many. */
+#define prefetch_far(address) __builtin_prefetch((address), 0, 2)
 
 #endif

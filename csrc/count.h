@@ -6,8 +6,9 @@
  * The last two are one where the table fits into the second-level cache.
  *
  * The loop over packets stands in count_packets.h and is compiled once for each level of the
- * instruction set (count_base.c, count_avx2.c, count_avx512.c: tags are matched in one instruction
- * where the machine can); the best one is chosen when a meter opens.
+ * instruction set (count_base.c, count_avx2.c, count_avx512.c: from AVX2 on eight headers are
+ * decoded and hashed at once, and AVX-512 matches the tags of a bucket in one instruction); the
+ * best one is chosen when a meter opens.
  *
  * Threads: the lane's owner, inside its bracket.
  */

@@ -22,6 +22,8 @@
 #include <immintrin.h>
 #endif
 
+#include "compiler.h"
+
 #define NETLOG_BUCKET_SLOTS 16u
 #define NETLOG_MAX_PROBES   8u
 
@@ -102,6 +104,29 @@ static inline uint32_t index_candidates(const struct netlog_index *index, const 
 					uint32_t tag)
 {
 	return bucket_match(bucket, tag, ~index->position_mask);
+}
+
+/* The first slot that, cut to mask, equals value, which is not 0; 0: there is none. */
+static inline uint32_t bucket_first(const uint32_t *bucket, uint32_t value, uint32_t mask)
+{
+#if defined(__AVX2__) && !defined(__AVX512F__)
+	const __m256i *lines = (const __m256i *)bucket;
+	__m256i values = _mm256_set1_epi32((int)value), masks = _mm256_set1_epi32((int)mask);
+	__m256i a = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines), masks), values);
+	__m256i b =
+		_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines + 1), masks), values);
+	/* Two bits a slot, so twice the number of the first bit is the slot's offset in bytes. */
+	uint32_t bits = (uint32_t)_mm256_movemask_epi8(
+		_mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8));
+
+	if (unlikely(!bits))
+		return 0;
+	return *(const uint32_t *)((const uint8_t *)bucket + 2 * (size_t)__builtin_ctz(bits));
+#else
+	uint32_t bits = bucket_match(bucket, value, mask);
+
+	return bits ? bucket[__builtin_ctz(bits)] : 0;
+#endif
 }
 
 /* The number of filled slots; they are the first ones. */
