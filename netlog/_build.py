@@ -63,7 +63,7 @@ PRELOAD_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *W
 PRELOAD_FLAGS += ["-DNETLOG_API=", "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
 # A hook goes through five files, and is to cost less than 15 ns; what it makes of an address stays
 # in registers.
-PRELOAD_FLAGS += ["-flto", "-fno-tree-slp-vectorize"]
+PRELOAD_FLAGS += ["-flto=auto", "-fno-tree-slp-vectorize"]
 
 
 def preload_sources() -> list[str]:
