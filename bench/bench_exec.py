@@ -50,6 +50,9 @@ OPENVPN_BUDGET = Budget(">=", 0.98)
 OPENVPN_RUNS = 5
 SECONDS = 5
 LIMIT_S = 20.0
+NO_PACKET = 3
+"""Status of calls.c where nothing came: an interface drops packets for a while when it is new."""
+TRIES = 20
 
 
 class Calls:
@@ -75,10 +78,16 @@ class Calls:
         return int(found[1]) / (COUNTED_BLOCKS * CALLS_A_BLOCK)
 
     def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        with self._namespace.entered():
-            return subprocess.run(
-                command, env=self._environment, check=True, capture_output=True, text=True
-            )
+        for _ in range(TRIES):
+            with self._namespace.entered():
+                done = subprocess.run(
+                    command, env=self._environment, check=False, capture_output=True, text=True
+                )
+            if done.returncode != NO_PACKET:
+                break
+            time.sleep(0.1)
+        done.check_returncode()
+        return done
 
 
 def _tests(name: str) -> Any:  # noqa: ANN401 - a module
@@ -168,21 +177,21 @@ def _answers(end: Any) -> bool:  # noqa: ANN401
 
 def _megabits(ends: tuple[Any, Any], iperf: str) -> float:
     """What one TCP connection through the tunnel moves in a second."""
-    server = ends[1].popen(iperf, "-s", "-1", stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
+    command = (iperf, "-c", "100.64.0.2", "-t", str(SECONDS), "-O", "1", "-J")
+    for _ in range(TRIES):
+        server = ends[1].popen(iperf, "-s", "-1", stdout=subprocess.DEVNULL)
+        try:
+            time.sleep(0.2)  # until it listens; a client that comes before is another try
             with ends[0].entered():
-                command = (iperf, "-c", "100.64.0.2", "-t", str(SECONDS), "-O", "1", "-J")
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                return (
-                    float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e6
-                )
-            time.sleep(0.05)
-        raise AssertionError(done.stdout[-2000:])
-    finally:
-        server.kill()
-        server.wait()
+        finally:
+            server.kill()
+            server.wait()
+        # It says so in its status, or not, when the other end hung up before the sums.
+        sums = json.loads(done.stdout or "{}").get("end", {}).get("sum_received")
+        if done.returncode == 0 and sums:
+            return float(sums["bits_per_second"]) / 1e6
+    raise AssertionError(done.stdout[-2000:])
 
 
 def test_openvpn(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
