@@ -58,8 +58,8 @@ sanitize: needs ## the C tests with AddressSanitizer and UBSan, then with Thread
 	$(MAKE) -s -C csrc/selftest tsan
 
 # On a copy, so that the core that is built here stays as it is. What a sanitizer itself allocates
-# is no leak of ours, and memory that it keeps back is none of a poll; and it finds fault with the programs that the system tests call. What is killed
-# line by line is Python, and takes its time here.
+# is no leak of ours, what it keeps back is no memory of a poll, and it finds fault with the programs
+# that the system tests call. What is killed line by line is Python, and takes its time here.
 SANITIZED := build/sanitized
 
 test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with AddressSanitizer and UBSan
