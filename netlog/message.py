@@ -21,7 +21,7 @@ from netlog.classify import (
 from netlog.flows import NO_FLOWS, FlowArray, as_flow_array
 from netlog.nodes import MAX_NODE_BYTES, NodeMap, NodeSource, StaticNodes
 from netlog.routes import RouterConfig
-from netlog.rows import Slice
+from netlog.rows import Rows, Slice
 from netlog.times import Moment, to_ns
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "Nodes",
     "build_messages",
     "iter_messages",
-    "messages_of_slices",
     "smallest_max_bytes",
 ]
 
@@ -113,8 +112,8 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     node_id: str,
     start: Moment,
     end: Moment,
-    tun: FlowArray | None,
-    sock: FlowArray | None,
+    tun: FlowArray | Rows | None,
+    sock: FlowArray | Rows | None,
     routes: RouterConfig | Iterable[RouterConfig],
     nodes: Nodes | None = None,
     exit_traffic: str | None = None,
@@ -129,7 +128,8 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
         start: the period's first nanosecond: nanoseconds since the epoch, RFC 3339 text, or a
             datetime that knows its zone.
         end: its last one.
-        tun: the connections inside the tunnel, FLOW_DTYPE, shape (n,), each once. None: none.
+        tun: the connections inside the tunnel, FLOW_DTYPE, shape (n,), each once. None: none. Of
+            `Rows` each slice becomes messages of its own, in which entries are sorted.
         sock: the datagrams that carried it, likewise, with the peers' addresses filled in.
         routes: what the router was told; if that changed in the period, all of it.
         nodes: who has which address. Then connections are classified by `NODE_RULE`, each message
@@ -157,41 +157,6 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     Thread safety: any thread; an iterator belongs to one.
     Source: wgengine/netlog of Tailscale; RFC 3339.
     """
-    tun, sock = as_flow_array(tun, "tun"), as_flow_array(sock, "sock")
-    return messages_of_slices(
-        node_id=node_id,
-        start=start,
-        end=end,
-        tun=((tun, True),),
-        sock=((sock, True),),
-        routes=routes,
-        nodes=nodes,
-        exit_traffic=exit_traffic,
-        overlay=overlay,
-        max_bytes=max_bytes,
-        left_out=left_out,
-    )
-
-
-def messages_of_slices(  # noqa: PLR0913 - as above
-    *,
-    node_id: str,
-    start: Moment,
-    end: Moment,
-    tun: Iterable[Slice],
-    sock: Iterable[Slice],
-    routes: RouterConfig | Iterable[RouterConfig],
-    nodes: Nodes | None = None,
-    exit_traffic: str | None = None,
-    overlay: OverlayRanges = DEFAULT_OVERLAY,
-    max_bytes: int = MAX_BYTES,
-    left_out: LeftOut | None = None,
-) -> Iterator[Message]:
-    """As `iter_messages`, of rows that come some at a time, and are not kept.
-
-    Each slice of the tun, with that of the sock beside it, becomes messages of its own, in which
-    entries are sorted. A connection is in one slice only.
-    """
     known = None if nodes is None else _node_map(nodes)
     mode = exit_traffic or ("aggregate" if known is None else "anonymize")
     if exit_traffic == "" or mode not in EXIT_MODES:
@@ -202,6 +167,7 @@ def messages_of_slices(  # noqa: PLR0913 - as above
         raise TypeError("routes: expected a RouterConfig or several")
     if max_bytes < 1:
         raise ValueError(f"max_bytes {max_bytes}: expected at least 1")
+    slices = _slices(tun, "tun"), _slices(sock, "sock")
 
     def generate() -> Iterator[Message]:
         rule = SEED_RULE if known is None else NODE_RULE
@@ -210,7 +176,7 @@ def messages_of_slices(  # noqa: PLR0913 - as above
         header = period.header() + src_node_text(src_node)
         exits = ExitTraffic(mode)
         with _open_map(configs, known, overlay) as prefix_map:
-            for tun_rows, sock_rows, last in _side_by_side(tun, sock):
+            for tun_rows, sock_rows, last in _side_by_side(*slices):
                 classified = classify_flows(tun_rows, prefix_map, rule)
                 inside = Inside(classified, prefix_map, by_nodes=known is not None)
                 outside = classify_flows(sock_rows, None)
@@ -219,6 +185,11 @@ def messages_of_slices(  # noqa: PLR0913 - as above
                     yield Message.of_part(period, src_node, part)
 
     return generate()
+
+
+def _slices(rows: FlowArray | Rows | None, name: str) -> Iterable[Slice]:
+    """An array is one slice, whatever its length: all of it is sorted."""
+    return rows if isinstance(rows, Rows) else ((as_flow_array(rows, name), True),)
 
 
 def _side_by_side(

@@ -12,11 +12,11 @@ from netlog.durable import DurableDelivery, MessageFault
 from netlog.errors import MeterFileError, StateError
 from netlog.in_force import InForce, PeriodConfig
 from netlog.logger_counters import LoggerCounters
-from netlog.message import LeftOut, Message, messages_of_slices
+from netlog.message import LeftOut, Message, iter_messages
 from netlog.observation import Observation, Reading
 from netlog.period import Period
 from netlog.physical import fill_sources
-from netlog.rows import Slice
+from netlog.rows import Rows, Slice
 from netlog.sinks.base import DurableSink, Reports
 
 __all__ = ["Poller", "Settings"]
@@ -226,12 +226,12 @@ class Poller:
         return stored
 
     def _messages(self, drained: _Drained, left_out: LeftOut) -> Iterator[Message]:
-        return messages_of_slices(
+        return iter_messages(
             node_id=self._settings.node_id,
             start=drained.period.start_ns,
             end=drained.period.end_ns,
             tun=drained.reading.tun,
-            sock=drained.sock(),
+            sock=Rows(drained.sock),
             routes=drained.config.routes,
             nodes=drained.config.nodes,
             exit_traffic=self._settings.exit_traffic,
