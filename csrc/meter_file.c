@@ -56,7 +56,7 @@ static void repair_lane(struct netlog_lane *lane)
 		for (int point = 0; point < NETLOG_POINTS; point++)
 			lane->header->tables[bank][point].split = 1;
 	}
-	/* release: as netlog_lane_leave(), which the owner did not come to; pairs with
+	/* release: as lane_leave_as_full(), which the owner did not come to; pairs with
 	 * is_quiesced(). The second pairs with own() of meter.c: the next owner sees the lane as it
 	 * is now. */
 	store_release(&lane->header->bracket, bracket + bracket % 2);

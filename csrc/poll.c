@@ -32,14 +32,16 @@ static uint64_t now_ns(void)
 
 static bool is_quiesced(const struct netlog_lane *lane, uint64_t inside)
 {
-	/* acquire: pairs with the store_release in netlog_lane_leave(). */
+	/* acquire: pairs with the stores that end a bracket, lane_leave_as_full() and
+	 * lane_count_last(). */
 	return load_acquire(&lane->header->bracket) != inside;
 }
 
 /* Waits until the bracket that was open at the swap is closed; false if it still is at deadline. */
 static bool wait_quiesced(const struct netlog_lane *lane, uint64_t deadline_ns)
 {
-	/* seq_cst: the poller's half of the handshake, after the store to the epoch. */
+	/* seq_cst: the poller's half of the handshake, after the store to the epoch; pairs with the
+	 * stores that begin a bracket, lane_enter() and lane_count_last(). */
 	uint64_t bracket = load_seq_cst(&lane->header->bracket);
 
 	if (bracket % 2 == 0)
@@ -179,7 +181,7 @@ int netlog_meter_clear(struct netlog_meter *meter)
 	if (rc || !netlog_meter_retired(meter) || !netlog_meter_settled(meter))
 		return rc;
 	/* From here on the bank is not drained again: what is left of it has no meaning. Clearing a
-	 * table twice is as good as once. */
+	 * table twice is as good as once. release: pairs with taking the poller's lock. */
 	store_release(&progress->stored, load_relaxed(&meter->region->epoch));
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		for (int point = 0; point < NETLOG_POINTS; point++) {
