@@ -10,13 +10,12 @@ import importlib
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -24,6 +23,7 @@ import pytest
 
 from bench.harness import Budget, Row, Turns, tool_or_skip
 from bench.native import BENCH
+from bench.windows import Windows, alternate, save
 
 ROUNDS = 5
 STREAM_S = 2
@@ -166,18 +166,9 @@ def test_peers(benchmark: Any, tmp_path: FilePath, name: str, program: str) -> N
     ).save(benchmark)
 
 
-@dataclass
-class Windows:
-    """What was seen in the windows of one kind."""
-
-    rates: list[float] = field(default_factory=list)
-    costs_ns: list[float] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def windows() -> tuple[Windows, Windows]:
     """The same stream, metering on and off in turns."""
-    metered, plain = Windows(), Windows()
     with path(offload=True) as fast, ExitStack() as stack:
         seconds = WINDOWS * 2 * (WINDOW_S + SETTLE_S) + 2
         client = fast.left.namespace.popen(*fast.client(seconds), stdout=subprocess.DEVNULL)
@@ -185,45 +176,18 @@ def windows() -> tuple[Windows, Windows]:
         stack.callback(client.kill)
         while fast.window()[0] < FLOWING_GBITS:
             pass
-        for number in range(WINDOWS):
-            kinds = [(True, metered), (False, plain)]
-            for enabled, kind in kinds if number % 2 else reversed(kinds):
-                fast.meter(enabled=enabled)
-                time.sleep(SETTLE_S)
-                rate, cost_ns = fast.window()
-                kind.rates.append(rate)
-                kind.costs_ns.append(cost_ns)
-    return metered, plain
+        return alternate(fast, WINDOWS, SETTLE_S)
 
 
 def test_metering(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
     """What arrives."""
     metered, plain = windows
-    benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured
-    benchmark.extra_info.update(rounds=metered.rates, beside_rounds=plain.rates)
-    measured, beside = statistics.median(metered.rates), statistics.median(plain.rates)
-    Row(
-        "relay with offloads, one TCP stream",
-        measured,
-        "Gbit/s",
-        beside,
-        "metering off",
-        measured / beside,
-        Budget(">=", 0.98),
-    ).save(benchmark)
+    name = "relay with offloads, one TCP stream"
+    save(benchmark, name, "Gbit/s", metered.rates, plain.rates, Budget(">=", 0.98))
 
 
 def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
     """CPU time of both relays a packet, which other users of the machine disturb less."""
     metered, plain = windows
-    benchmark.pedantic(lambda: None, rounds=1)
-    benchmark.extra_info.update(rounds=metered.costs_ns, beside_rounds=plain.costs_ns)
-    measured, beside = statistics.median(metered.costs_ns), statistics.median(plain.costs_ns)
-    Row(
-        "relay with offloads, CPU time a packet, both ends",
-        measured,
-        "ns",
-        beside,
-        "metering off",
-        measured / beside,
-    ).save(benchmark)
+    name = "relay with offloads, CPU time a packet, both ends"
+    save(benchmark, name, "ns", metered.costs_ns, plain.costs_ns)

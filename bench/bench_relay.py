@@ -6,18 +6,18 @@ that the second gateway wrote to its TUN. The topology is that of the system tes
 """
 
 import importlib
-import statistics
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from bench.harness import Budget, Row
+from bench.harness import Budget
 from bench.native import BENCH, build_program
+from bench.windows import Windows, alternate, save
 
 # Many short windows: what else happens on the machine lasts longer than one and so hits both kinds.
 ROUNDS = 61
@@ -74,27 +74,11 @@ def blasted() -> Iterator[Path]:
         yield Path((left, right), relays)
 
 
-@dataclass
-class Windows:
-    """What was seen in the windows of one kind."""
-
-    rates: list[float] = field(default_factory=list)
-    costs_ns: list[float] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def windows() -> tuple[Windows, Windows]:
     """Metering on and off in turns, on the same running relays."""
-    metered, plain = Windows(), Windows()
     with blasted() as path:
-        for number in range(ROUNDS):
-            kinds = [(True, metered), (False, plain)]
-            for enabled, kind in kinds if number % 2 else reversed(kinds):
-                path.meter(enabled=enabled)
-                time.sleep(SETTLE_S)
-                rate, cost_ns = path.window()
-                kind.rates.append(rate)
-                kind.costs_ns.append(cost_ns)
+        metered, plain = alternate(path, ROUNDS, SETTLE_S)
         # Both ends did meter while they were told to.
         for gateway in path.gateways:
             snapshot = gateway.meter.snapshot()
@@ -106,31 +90,12 @@ def windows() -> tuple[Windows, Windows]:
 def test_throughput(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
     """Packets a second."""
     metered, plain = windows
-    benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured
-    benchmark.extra_info.update(rounds=metered.rates, beside_rounds=plain.rates)
-    measured, beside = statistics.median(metered.rates), statistics.median(plain.rates)
-    Row(
-        f"relay, {PAYLOAD_BYTES} B, {FLOWS} flows, packets a second",
-        measured / 1000,
-        "k/s",
-        beside / 1000,
-        "metering off",
-        measured / beside,
-        Budget(">=", 0.98),
-    ).save(benchmark)
+    name = f"relay, {PAYLOAD_BYTES} B, {FLOWS} flows, packets a second"
+    save(benchmark, name, "k/s", metered.rates, plain.rates, Budget(">=", 0.98), scale=1000)
 
 
 def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
     """CPU time of both relays a packet, which other users of the machine disturb less."""
     metered, plain = windows
-    benchmark.pedantic(lambda: None, rounds=1)
-    benchmark.extra_info.update(rounds=metered.costs_ns, beside_rounds=plain.costs_ns)
-    measured, beside = statistics.median(metered.costs_ns), statistics.median(plain.costs_ns)
-    Row(
-        "relay, CPU time a packet, both ends",
-        measured,
-        "ns",
-        beside,
-        "metering off",
-        measured / beside,
-    ).save(benchmark)
+    name = "relay, CPU time a packet, both ends"
+    save(benchmark, name, "ns", metered.costs_ns, plain.costs_ns)
