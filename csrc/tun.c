@@ -307,10 +307,13 @@ int netlog_tun_write(const struct netlog_tun *tun, struct netlog_lane *lane,
 {
 	int rc = 0;
 
-	for (uint32_t first = 0; first < batch->n && !rc; first += NETLOG_BATCH) {
+	for (uint32_t first = 0; first < batch->n; first += NETLOG_BATCH) {
 		struct netlog_batch part = batch_from(batch, first);
 
-		rc = write_part(tun, lane, &part, outcome);
+		if (rc)
+			batch_refuse(&part, -rc, outcome);
+		else
+			rc = write_part(tun, lane, &part, outcome);
 	}
 	return rc;
 }

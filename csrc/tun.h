@@ -79,7 +79,8 @@ int netlog_tun_write_supers_entered(const struct netlog_tun *tun, struct netlog_
 				    struct netlog_coalescer *coalescer,
 				    struct netlog_outcome *outcome);
 
-/* The same with enter and leave around each NETLOG_BATCH packets, if statistics are enabled. */
+/* The same with enter and leave around each NETLOG_BATCH packets, if statistics are enabled. What
+ * is left when the descriptor is gone is refused. */
 int netlog_tun_read(const struct netlog_tun *tun, struct netlog_lane *lane,
 		    const struct netlog_batch *batch);
 int netlog_tun_write(const struct netlog_tun *tun, struct netlog_lane *lane,
