@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from netlog._counted import CountedDevice
 from netlog._native import ffi, lib
+from netlog._vnet_header import vnet_header_of
 from netlog.batch import PacketBatch
 from netlog.errors import DeviceError
 from netlog.flows import FlowArray
@@ -121,31 +122,44 @@ class TunDevice(CountedDevice):
             raise
 
     @classmethod
-    def from_fd(cls, fd: int, *, meter: Meter | None = None) -> Self:
+    def from_fd(cls, fd: int, *, meter: Meter | None = None, offload: bool = False) -> Self:
         """Use the descriptor of a TUN that somebody else made.
 
         The device works on a duplicate: `fd` stays the caller's to close. Both share O_NONBLOCK,
         which is set.
 
         Args:
-            fd: attached with IFF_TUN and IFF_NO_PI, without IFF_VNET_HDR. IFF_NO_PI can be checked
-                only with CAP_NET_ADMIN and from within the interface's network namespace; where it
-                is missing elsewhere, all packets count as unattributed.
+            fd: attached with IFF_TUN and IFF_NO_PI. IFF_NO_PI can be checked only with
+                CAP_NET_ADMIN and from within the interface's network namespace; where it is missing
+                elsewhere, all packets count as unattributed. With IFF_VNET_HDR whatever the kernel
+                hands over is taken, as `open` has it with offloads; the header's length and byte
+                order must stay as they are now (TUNSETVNETHDRSZ, TUNSETVNETLE, TUNSETVNETBE).
             meter: as for `open`.
+            offload: with IFF_VNET_HDR, set the interface's offloads as `open` does, and write
+                super-packets too. Otherwise they stay as they are, which can not be read: then
+                `offloads` is empty, and packets are written one by one.
 
         Raises:
-            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with
-                IFF_VNET_HDR).
+            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with a
+                virtio header of more than 64 bytes).
             DeviceError: `fd` is not open (EBADF).
         """
-        name = _identify(fd)
+        name, flags = _identify(fd)
+        header = vnet_header_of(fd) if flags & IFF_VNET_HDR else None
         own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         try:
             os.set_blocking(own, False)
-            return cls(own, name, meter)
+            if header is None:
+                return cls(own, name, meter)
+            offloads = _set_offloads(own, name, wanted=True) if offload else frozenset()
+            device = cls(own, name, meter, offloads)
         except BaseException:
             os.close(own)
             raise
+        handle = device.handle
+        handle.header_more, handle.swapped = header.more_bytes, header.swapped
+        handle.ecn = True
+        return device
 
     @property
     def name(self) -> str:
@@ -284,7 +298,7 @@ def _set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
     return frozenset()
 
 
-def _identify(fd: int) -> str:
+def _identify(fd: int) -> tuple[str, int]:
     try:
         answer = fcntl.ioctl(fd, lib.TUNGETIFF, bytes(IFREQ_FLAGS.size))
     except OSError as error:
@@ -295,12 +309,11 @@ def _identify(fd: int) -> str:
     name = _name_in(answer)
     for wrong, what in (
         (not flags & IFF_TUN, "is a TAP; expected IFF_TUN"),
-        (flags & IFF_VNET_HDR, "has IFF_VNET_HDR, which is not supported"),
         (_has_packet_information(fd, name), "has packet information; expected IFF_NO_PI"),
     ):
         if wrong:
             raise ValueError(f"fd {fd} ({name}) {what}")
-    return name
+    return name, flags
 
 
 def _has_packet_information(fd: int, name: str) -> bool:
