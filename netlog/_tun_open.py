@@ -27,6 +27,7 @@ __all__ = [
     "name_in",
     "open_tun",
     "refusal",
+    "set_offloads",
 ]
 
 _log = logging.getLogger("netlog")
@@ -122,7 +123,7 @@ def open_tun(
         _log.info("%s: has %d of the %d queues that were asked for", given, len(fds), count)
     if mtu is not None:
         _set_mtu(given, mtu)
-    return OpenedTun(given, fds, _set_offloads(first, given, wanted=vnet))
+    return OpenedTun(given, fds, set_offloads(first, given, wanted=vnet))
 
 
 def _attach_first_of_several(fd: int, name: str, flags: int) -> str | None:
@@ -183,7 +184,7 @@ def _features(fd: int) -> int:
     return int(flags)
 
 
-def _set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
+def set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
     """Ask for every offload that the kernel has, and say what it has not; or for none."""
     if not wanted:
         # Whoever had a persistent interface before may have left them set.

@@ -137,18 +137,24 @@ class SockDevice(CountedDevice):
             return made
 
     @classmethod
-    def from_socket(cls, sock: socket.socket, *, meter: Meter | None = None) -> Self:
+    def from_socket(
+        cls, sock: socket.socket, *, meter: Meter | None = None, offload: bool = False
+    ) -> Self:
         """Use a UDP socket that somebody else made.
 
         The device works on a duplicate: `sock` stays the caller's to close, and its options and
         buffers as they are. It may be connected.
 
         Args:
-            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP, without UDP_GRO and UDP_SEGMENT.
+            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP. With UDP_GRO, which must stay as it is now,
+                datagrams that come as one count and are handed over one by one. Without
+                UDP_SEGMENT: the kernel would cut up every datagram.
             meter: as for `bind`.
+            offload: let a relay send several datagrams as one, as far as the kernel has
+                UDP_SEGMENT. That is asked for with each call: no option is set.
 
         Raises:
-            ValueError: the socket is of another kind.
+            ValueError: the socket is of another kind, or has UDP_SEGMENT set.
             DeviceError: the socket is closed (EBADF).
         """
         if sock.fileno() < 0:
@@ -156,11 +162,15 @@ class SockDevice(CountedDevice):
         protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
         if sock.family not in {socket.AF_INET, socket.AF_INET6} or protocol != socket.IPPROTO_UDP:
             raise ValueError(f"expected a UDP socket over IPv4 or IPv6, got {sock!r}")
-        for option, name in ((UDP_SEGMENT, "UDP_SEGMENT"), (UDP_GRO, "UDP_GRO")):
-            if sock.getsockopt(socket.IPPROTO_UDP, option):
-                raise ValueError(f"{sock!r} has {name} set, which is not supported")
+        gro, segment_bytes = _option(sock, UDP_GRO), _option(sock, UDP_SEGMENT)
+        if segment_bytes:
+            raise ValueError(
+                f"{sock!r} has UDP_SEGMENT set: every datagram would be cut into pieces of "
+                f"{segment_bytes} bytes; set it to 0"
+            )
+        has = {"gro": bool(gro), "segment": offload and segment_bytes is not None}
         with contextlib.closing(sock.dup()) as own:
-            return cls(own, meter)
+            return cls(own, meter, frozenset(name for name, there in has.items() if there))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -300,6 +310,14 @@ def _bind(
     )
     sock.bind(name)
     return sock
+
+
+def _option(sock: socket.socket, option: int) -> int | None:
+    """A socket option's value, or None where the kernel does not have it."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_UDP, option)
+    except OSError:
+        return None
 
 
 def _offloads_of(sock: socket.socket) -> frozenset[str]:

@@ -17,7 +17,9 @@ from netlog._tun_open import (
     name_in,
     open_tun,
     refusal,
+    set_offloads,
 )
+from netlog._vnet_header import VnetHeader, vnet_header_of
 from netlog.batch import PacketBatch
 from netlog.errors import DeviceError
 from netlog.flows import FlowArray
@@ -133,37 +135,59 @@ class TunDevice(CountedDevice):
             return made
 
     @classmethod
-    def from_fd(cls, fd: int, *, meter: Meter | None = None) -> Self:
+    def from_fd(cls, fd: int, *, meter: Meter | None = None, offload: bool = False) -> Self:
         """Use the descriptor of a TUN that somebody else made.
 
         The device works on a duplicate: `fd` stays the caller's to close. Both share O_NONBLOCK,
         which is set.
 
         Args:
-            fd: attached with IFF_TUN and IFF_NO_PI, without IFF_VNET_HDR. IFF_NO_PI can be checked
-                only with CAP_NET_ADMIN and from within the interface's network namespace; where it
-                is missing elsewhere, all packets count as unattributed.
+            fd: attached with IFF_TUN and IFF_NO_PI. IFF_NO_PI can be checked only with
+                CAP_NET_ADMIN and from within the interface's network namespace; where it is missing
+                elsewhere, all packets count as unattributed. With IFF_VNET_HDR whatever the kernel
+                hands over is taken, as `open` has it with offloads; the header's length and byte
+                order must stay as they are now (TUNSETVNETHDRSZ, TUNSETVNETLE, TUNSETVNETBE).
             meter: as for `open`.
+            offload: with IFF_VNET_HDR, set the interface's offloads as `open` does, and write
+                super-packets too. Otherwise they stay as they are, which can not be read: then
+                `offloads` is empty, and packets are written one by one.
 
         Raises:
-            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with
-                IFF_VNET_HDR).
+            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with a
+                virtio header of more than 64 bytes).
             DeviceError: `fd` is not open (EBADF).
         """
-        name = _identify(fd)
-        return cls._duplicate(fd, name, meter)
+        name, flags = _identify(fd)
+        if not flags & IFF_VNET_HDR:
+            return cls._duplicate(fd, name, meter)
+        # Whoever attached it may also have let the kernel leave the ECN bits to its reader.
+        offloads = set_offloads(fd, name, wanted=True) if offload else frozenset()
+        return cls._duplicate(fd, name, meter, offloads, ecn=True)
 
     @classmethod
     def _duplicate(
-        cls, fd: int, name: str, meter: Meter | None, offloads: frozenset[str] | None = None
+        cls,
+        fd: int,
+        name: str,
+        meter: Meter | None,
+        offloads: frozenset[str] | None = None,
+        *,
+        ecn: bool = False,
     ) -> Self:
+        """A device of a descriptor's duplicate; with virtio headers if `offloads` is not None."""
+        # Also of an interface of ours: one that is persistent keeps what somebody set before.
+        header = VnetHeader(0, swapped=False) if offloads is None else vnet_header_of(fd)
         own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         try:
             os.set_blocking(own, False)
-            return cls(own, name, meter, offloads)
+            device = cls(own, name, meter, offloads)
         except BaseException:
             os.close(own)
             raise
+        handle = device.handle
+        handle.header_more, handle.swapped = header.more_bytes, header.swapped
+        handle.ecn = ecn
+        return device
 
     @property
     def name(self) -> str:
@@ -242,7 +266,7 @@ class TunDevice(CountedDevice):
         return self.meter.snapshot().tun_rows()
 
 
-def _identify(fd: int) -> str:
+def _identify(fd: int) -> tuple[str, int]:
     try:
         answer = fcntl.ioctl(fd, lib.TUNGETIFF, bytes(IFREQ_FLAGS.size))
     except OSError as error:
@@ -253,12 +277,11 @@ def _identify(fd: int) -> str:
     name = name_in(answer)
     for wrong, what in (
         (not flags & IFF_TUN, "is a TAP; expected IFF_TUN"),
-        (flags & IFF_VNET_HDR, "has IFF_VNET_HDR, which is not supported"),
         (_has_packet_information(fd, name), "has packet information; expected IFF_NO_PI"),
     ):
         if wrong:
             raise ValueError(f"fd {fd} ({name}) {what}")
-    return name
+    return name, flags
 
 
 def _has_packet_information(fd: int, name: str) -> bool:
