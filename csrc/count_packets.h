@@ -145,7 +145,10 @@ static void decode_each(struct netlog_table *table, const struct netlog_packet *
 	for (size_t i = 0; i < n; i++) {
 		struct netlog_key key;
 
-		if (likely(packet_decode_plain4(&packets[i], &key)))
+		/* A super-packet is never plain. */
+		if (packets[i].gso_size)
+			(void)netlog_count_packet(table, &packets[i]);
+		else if (likely(packet_decode_plain4(&packets[i], &key)))
 			prepare(table, &packets[i], &key, 4, last, &pass->four);
 		else if (likely(packet_decode_plain6(&packets[i], &key)))
 			prepare(table, &packets[i], &key, 6, last, &pass->six);
