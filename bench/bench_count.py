@@ -1,7 +1,7 @@
-"""Counting a packet in batches costs at most twice the floor, 2.5 times for IPv6.
+"""Counting a packet in batches costs at most twice the floor, 2.3 times for IPv6, at every size.
 
-Beyond 64 k connections 2.5 and 3 times. The floor is bench/floor.c. The rows without a budget show
-what lies beside the budgeted ones: other traffic, a ring that is in the cache, the way over Python.
+The floor is bench/floor.c. The rows without a budget show what lies beside the budgeted ones: other
+traffic, a ring that is in the cache, the way over Python.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,11 @@ from bench.packets import HOT_SLOTS, RING_SLOTS, SEED, Meter, Ring, counting, fl
 SIZES = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16, "1 M": 1 << 20, "4 M": 1 << 22}
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
-# Up to 64 k connections, and beyond.
-LIMITS = {4: (2.0, 2.5), 6: (2.5, 3.0)}
+# The issue's, by version, at every size.
+LIMITS = {4: Budget("<=", 2.0), 6: Budget("<=", 2.3)}
 
 # Packets of a hot ring are counted so often, for a pass to be long enough to time.
 HOT_PACKETS = 1 << 18
-
-
-def budget_of(version: int, connections: int) -> Budget:
-    """The issue's limit for this size."""
-    return Budget("<=", LIMITS[version][connections > SIZES["64 k"]])
 
 
 def timed(function: Any, turn: Any) -> Callable[[], float]:  # noqa: ANN401 - cffi
@@ -63,7 +58,7 @@ def test_uniform(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN4
             timed(lib.bench_count, counting(ring, meter.lanes[0])),
             timed(lib.bench_floor, flooring(ring, lines)),
             prepare,
-        ).row(f"count, {size}, IPv{version}", "floor", budget_of(version, connections))
+        ).row(f"count, {size}, IPv{version}", "floor", LIMITS[version])
         assert meter.rows() == connections
 
 
