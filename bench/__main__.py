@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from bench.native import RESULTS
+from bench import RESULTS
 from bench.run import files_of, run
 from bench.table import markdown
 

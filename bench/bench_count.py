@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 import netlog
+from bench import SEED
 from bench.harness import Budget, Row, Turns, tool_or_skip
 from bench.instructions import CONNECTIONS, count_instructions
 from bench.native import ffi, lib
-from bench.packets import HOT_SLOTS, RING_SLOTS, SEED, Meter, Ring, counting, flooring, lines_for
+from bench.packets import HOT_SLOTS, RING_SLOTS, Meter, Ring, counting, flooring, lines_for
 
 SIZES = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16, "1 M": 1 << 20, "4 M": 1 << 22}
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])

@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 
 import netlog
+from bench import BENCH
+from bench.compiling import build_program
 from bench.harness import Budget, Row, Turns, tool_or_skip
-from bench.native import BENCH, build_program
 from netlog.preload import library_path, preload_environment
 
 KINDS = {

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
+from bench import BENCH
 from bench.harness import Budget, Row, Turns, tool_or_skip
-from bench.native import BENCH
 from bench.windows import Windows, alternate, save
 
 ROUNDS = 5

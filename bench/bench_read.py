@@ -23,9 +23,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench import BENCH, SEED
 from bench.harness import Budget, Turns, tool_or_skip
-from bench.native import BENCH
-from bench.packets import SEED
 
 PACKETS = 5_000_000
 FEW_PACKETS = 500_000

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from bench import BENCH
+from bench.compiling import build_program
 from bench.harness import Budget
-from bench.native import BENCH, build_program
 from bench.windows import Windows, alternate, save
 
 # Many short windows: what else happens on the machine lasts longer than one and so hits both kinds.

@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
+from bench import BENCH
 from bench.harness import Budget, Turns, tool_or_skip
-from bench.native import BENCH
 
 PACKETS = 300_000
 PER_SECOND = 100_000

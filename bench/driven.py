@@ -15,9 +15,10 @@ from typing import Any, Self
 
 import pytest
 
+from bench import BENCH, RESULTS, SEED
 from bench.harness import Budget, Turns, tool_or_skip
-from bench.native import BENCH, RESULTS, lib
-from bench.packets import SEED, Meter, Ring, counting
+from bench.native import lib
+from bench.packets import Meter, Ring, counting
 
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.packets import SEED
+from bench import SEED
 
 ROUNDS = 11
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bench.native import BENCH, compiler_name
+from bench import BENCH
+from bench.compiling import compiler_name
 
 SAMPLE_S = 5.0
 PACKAGES = (

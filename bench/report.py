@@ -16,7 +16,7 @@ import matplotlib as mpl
 mpl.use("svg")
 import matplotlib.pyplot as plt  # after the choice of how to draw
 
-from bench.native import BENCH, RESULTS
+from bench import BENCH, RESULTS
 
 FIGURES = BENCH.parent / "docs" / "figures"
 TITLES = {

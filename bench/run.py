@@ -17,10 +17,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from bench import BENCH, SEED
 from bench.harness import COMMAND
 from bench.machine import Load, describe, versions
-from bench.native import BENCH
-from bench.packets import SEED
 
 SCHEMA = 1
 BOUND_S = {"bench": 1200.0, "curve": 1800.0}
