@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import SEED
+from bench.peers import tool, tool_or_skip
 
 __all__ = [
     "COMMAND",
