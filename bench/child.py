@@ -33,12 +33,14 @@ Told = Callable[[dict[str, Any]], None]
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End a file that still runs, which may first take away what it has made."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_S)
+    try:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_S)
+    finally:  # also where it is interrupted once more
         process.kill()
-    process.wait()
+        process.wait()
 
 
 def _read(pipe: int, deadline_s: float, told: Told) -> str:
