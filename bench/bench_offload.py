@@ -125,9 +125,14 @@ def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
         for side, command in zip(sides, commands, strict=True):
             if "net" in command:  # vtun's client, which ends where it finds nobody
                 await_listener(sides[0], VTUN_PORT)
-            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            quiet |= {"stderr": subprocess.DEVNULL, "start_new_session": True}
-            process = side.popen(*command, **quiet, env={**os.environ, "PATH": configs.PATH})
+            said = stack.enter_context((folder / "said").open("ab"))
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+            process = side.popen(
+                *command,
+                **quiet,
+                start_new_session=True,
+                env={**os.environ, "PATH": configs.PATH},
+            )
             stack.callback(process.wait)
             # Its session: some have left children behind.
             stack.callback(os.killpg, process.pid, signal.SIGKILL)
@@ -135,7 +140,8 @@ def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
         deadline_s = time.monotonic() + STARTED_S
         while left.popen(*PING, stdout=subprocess.DEVNULL).wait():
             if time.monotonic() > deadline_s:
-                pytest.skip(f"{name} does not pass packets")
+                last = (folder / "said").read_text(errors="replace").strip().splitlines()[-1:]
+                pytest.fail(f"{name} passes no packets; it says: {last}")
         serve(stack, right)
 
         def gigabits() -> float:

@@ -20,6 +20,7 @@ from bench import BENCH, RESULTS, SEED
 from bench.harness import Budget, Turns, tool_or_skip
 from bench.native import lib
 from bench.packets import Meter, Ring, counting
+from bench.peers import skip
 
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120
@@ -75,7 +76,7 @@ def table_program(
     def ask(what: str) -> list[str]:
         said = subprocess.run([config, what, package], capture_output=True, text=True, check=False)
         if said.returncode:
-            pytest.skip(f"{package} is not installed, or not for developers")
+            skip(package)
         return said.stdout.split()
 
     flags, linked = ask("--cflags"), list(libraries) or ask("--libs")
