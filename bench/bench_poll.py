@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import BENCH
 from bench.bench_memory import resident_bytes
 from bench.harness import Budget, Row
-from bench.native import BENCH
 from netlog import FileSink, Logger, Meter, MeterDevice, Node, RouterConfig, StaticNodes
 from netlog._native import ffi, lib
 from netlog.message import MAX_BYTES, Message
