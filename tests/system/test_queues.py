@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gateways import (
+    PORT,
     Gateway,
     have_crossed,
     kernel_totals,
@@ -16,10 +17,13 @@ from gateways import (
     pair,
     relay_threads,
     taken,
+    totals,
 )
+from meter_twin import connections
 from namespace import Namespace, wait_for
-from test_relay_offload import crossed, everything, see_every_segment
+from test_relay_offload import everything, fit_into_lan0
 from test_run import both, kernel, summed
+from wire import captured
 
 from netlog import DeviceError, Logger, Meter, PacketBatch, Relay, SockDevice, TunDevice
 from netlog._native import lib
@@ -189,19 +193,21 @@ def test_two_queues_relay_exactly() -> None:
 
 
 def test_two_queues_with_offloads_count_the_wires_packets() -> None:
-    """With super-packets on both queues, packets and bytes are those of the wire's segments."""
+    """With super-packets on both queues, each connection has what crosses the link."""
     with pair(offload=True, queues=2) as (a, b):
-        for side in (a, b):
-            side.namespace.ip("link set tun0 mtu 1420")
-        see_every_segment(a, b)
-        before = [side.namespace.counters("lan0") for side in (a, b)]
-        with a.relay() as left, b.relay() as right:
+        fit_into_lan0(a, b)
+        with (
+            captured(a.namespace, b.namespace, PORT) as captures,
+            a.relay() as left,
+            b.relay() as right,
+        ):
             flood(a, b)
             everything(a, b)
             wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
-        for side, was in zip((a, b), before, strict=True):
-            wire = crossed(side.namespace.counters("lan0"), was)
-            assert taken(side.meter) == (wire, wire)
+        for side, capture in zip((a, b), captures, strict=True):
+            snapshot = side.meter.snapshot(timeout_s=20)
+            assert connections(snapshot.tun_rows()) == capture.twin.flows
+            assert totals(snapshot.sock_rows()) == tuple(capture.totals)
 
 
 def test_an_interface_that_goes_ends_all_threads() -> None:
