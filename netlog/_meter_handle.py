@@ -4,6 +4,7 @@ import contextlib
 import errno
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from netlog._closing import Closing
@@ -77,8 +78,8 @@ class MeterHandle(Closing):
     @property
     def id(self) -> bytes:
         """16 random bytes, the meter's own. With the number of an epoch they name its counts."""
-        self._check_open()
-        return bytes(ffi.buffer(lib.netlog_meter_id(self._meter), 16))
+        with self._used():
+            return bytes(ffi.buffer(lib.netlog_meter_id(self._meter), 16))
 
     @property
     def path(self) -> str | None:
@@ -88,20 +89,20 @@ class MeterHandle(Closing):
     @property
     def max_flows(self) -> int:
         """Connections per lane and bank at the TUN."""
-        self._check_open()
-        return int(lib.netlog_meter_options_of(self._meter).max_flows)
+        with self._used():
+            return int(lib.netlog_meter_options_of(self._meter).max_flows)
 
     @property
     def max_lanes(self) -> int:
         """Threads that may count at the same time."""
-        self._check_open()
-        return int(lib.netlog_meter_options_of(self._meter).max_lanes)
+        with self._used():
+            return int(lib.netlog_meter_options_of(self._meter).max_lanes)
 
     @property
     def region_bytes(self) -> int:
         """Bytes of address space that the meter holds, touched or not."""
-        self._check_open()
-        return int(lib.netlog_meter_region_bytes(self._meter))
+        with self._used():
+            return int(lib.netlog_meter_region_bytes(self._meter))
 
     @property
     def closed(self) -> bool:
@@ -151,6 +152,14 @@ class MeterHandle(Closing):
             if self._meter is not None:
                 lib.netlog_meter_wake(self._meter)
 
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        """Keep the meter from being closed meanwhile; for what takes no other lock."""
+        with self._lanes_lock:
+            self._check_open()
+            yield
+
     def _check_open(self) -> None:
+        """The caller has a lock that `close` takes, or the meter could go right after this."""
         if self._meter is None:
             raise StateError("meter is closed")

@@ -99,15 +99,15 @@ class MeterPoll(MeterHandle):
     @property
     def retired(self) -> bool:
         """Whether counts were retired and not cleared: by a snapshot, or by a dead poller."""
-        self._check_open()
-        return bool(lib.netlog_meter_retired(self._meter))
+        with self._used():
+            return bool(lib.netlog_meter_retired(self._meter))
 
     @property
     def period(self) -> tuple[Period, bool]:
         """The last period that a poller dated, and whether the retired counts are of that one."""
-        self._check_open()
         period = ffi.new("struct netlog_period *")
-        current = bool(lib.netlog_meter_period(self._meter, period))
+        with self._used():
+            current = bool(lib.netlog_meter_period(self._meter, period))
         return Period(period.start_ns, period.end_ns, period.ended_ns), current
 
     def date(self, period: Period) -> None:
