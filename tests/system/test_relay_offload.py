@@ -23,8 +23,8 @@ from namespace import Namespace, wait_for
 from test_relay_traffic import exchange, stream
 from wire import captured
 
-import netlog.tun
 from netlog import Meter, PacketBatch, Relay, TunDevice
+from netlog._tun_open import OFFLOADS
 
 pytestmark = pytest.mark.root
 
@@ -227,8 +227,9 @@ def test_what_the_kernel_has_not(
 ) -> None:
     """Each part that the kernel refuses is said, and the rest is used."""
     caplog.set_level("INFO", "netlog")
-    newest, *rest = netlog.tun.OFFLOADS
-    monkeypatch.setattr("netlog.tun.OFFLOADS", ((newest[0] | UNKNOWN_OFFLOAD, newest[1]), *rest))
+    (flags, names), *rest = OFFLOADS
+    unknown = ((flags | UNKNOWN_OFFLOAD, names), *rest)
+    monkeypatch.setattr("netlog._tun_open.OFFLOADS", unknown)
     monkeypatch.setattr("netlog.sock.UDP_GRO", UNKNOWN_OPTION)
     with pair(offload=True) as (a, b):
         assert a.tun.offloads == {"checksum", "tso"}
@@ -245,7 +246,7 @@ def test_a_kernel_without_any(
 ) -> None:
     """Where there is no virtio header the relay goes packet by packet, and says so."""
     caplog.set_level("INFO", "netlog")
-    monkeypatch.setattr("netlog.tun.IFF_VNET_HDR", UNKNOWN_FLAG)
+    monkeypatch.setattr("netlog._tun_open.IFF_VNET_HDR", UNKNOWN_FLAG)
     for name in ("UDP_GRO", "UDP_SEGMENT"):
         monkeypatch.setattr(f"netlog.sock.{name}", UNKNOWN_OPTION)
     with pair(offload=True) as (a, b):
