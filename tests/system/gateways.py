@@ -22,6 +22,7 @@ from namespace import LinkCounters, Namespace, connect, wait_for
 from netlog import Meter, Peer, Relay, SockDevice, TunDevice
 
 PORT = 5820
+TIME_WAIT, LISTEN = "06", "0A"  # of /proc/net/tcp; net/tcp_states.h
 
 Totals = tuple[int, int, int, int]
 """tx packets, tx bytes, rx packets, rx bytes."""
@@ -127,6 +128,17 @@ def have_crossed(a: Relay, b: Relay) -> bool:
     """Whether all that one relay sent has come out of the other, both ways."""
     left, right = a.counters(), b.counters()
     return (left.tx, right.tx) == (right.rx, left.rx)
+
+
+def tcp_is_over(*sides: Gateway) -> bool:
+    """Whether no connection of TCP has anything to say any more: its last acknowledgement came."""
+    for side in sides:
+        with side.namespace.entered():
+            for name in ("tcp", "tcp6"):
+                rows = Path("/proc/thread-self/net", name).read_text().splitlines()[1:]
+                if any(row.split()[3] not in {TIME_WAIT, LISTEN} for row in rows):
+                    return False
+    return True
 
 
 def is_up(namespace: Namespace, interface: str) -> bool:

@@ -16,6 +16,8 @@ from namespace import LinkCounters, Namespace
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-W", "error", "-m", "netlog", "run")
 
+IPV4_UDP_BYTES = 20 + 8
+
 CONFIG = """
 poll_period_s = 0.2
 exit_traffic = "log"
@@ -48,12 +50,21 @@ def without_offload(config: str) -> str:
 
 @dataclass
 class Running:
-    """A `netlog run` and what it has said."""
+    """A `netlog run` and what it has said.
+
+    `joined`: datagrams that the test knows to have gone into the TUN as one with another.
+    """
 
     process: subprocess.Popen[bytes]
     namespace: Namespace
     folder: Path
     messages: list[dict[str, Any]] = field(default_factory=list)
+    joined: int = 0
+
+    @property
+    def offload(self) -> bool:
+        """Whether it takes super-packets."""
+        return "offload = false" not in (self.folder / "gateway.toml").read_text()
 
     @property
     def said(self) -> str:
@@ -134,6 +145,13 @@ def summed(messages: list[dict[str, Any]], *classes: str) -> tuple[int, int, int
 def kernel(counters: LinkCounters) -> tuple[int, int, int, int]:
     """The same of the kernel."""
     return counters.tx_packets, counters.tx_bytes, counters.rx_packets, counters.rx_bytes
+
+
+def crossed(running: Running) -> tuple[int, int, int, int]:
+    """What crossed the TUN: the kernel's counters, and the headers of `joined` datagrams."""
+    tx_packets, tx_bytes, *rx = kernel(running.counters())
+    joined = running.joined
+    return tx_packets + joined, tx_bytes + joined * IPV4_UDP_BYTES, rx[0], rx[1]
 
 
 def lines(running: Running, name: str) -> int:

@@ -16,6 +16,7 @@ from gateways import (
     kernel_totals,
     pair,
     taken,
+    tcp_is_over,
     totals,
 )
 from meter_twin import connections
@@ -87,6 +88,7 @@ def test_counts_are_the_wires(outer: Literal[4, 6], offload: bool) -> None:  # n
             b.relay() as right,
         ):
             everything(a, b)
+            wait_for(lambda: tcp_is_over(a, b), "the last acknowledgement came")
             wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
         for side, capture in zip((a, b), captures, strict=True):
             snapshot = side.meter.snapshot(timeout_s=20)

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gateways import joined
@@ -25,9 +27,14 @@ from runs import (
     summed,
     without_offload,
 )
+from wire import captured
+
+from netlog.endpoints import join_endpoint
 
 pytestmark = pytest.mark.root
 
+UDP_SEGMENT = 103
+BURST_BYTES, STREAM_BYTES = 40_000, 2_000_000
 WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
 
 
@@ -89,6 +96,73 @@ def test_all_traffic_is_in_the_messages(
         sent, received = summed(a.messages, "physical"), summed(b.messages, "physical")
         assert sent == (*received[2:], *received[:2])
         assert {message["nodeId"] for message in a.messages} == {"node-1"}
+
+
+def pour(a: Running, b: Running, one: str, two: str) -> None:
+    """Send a stream from behind a to behind b, and datagrams that are handed over as one."""
+    family = socket.AF_INET6 if ":" in two else socket.AF_INET
+    with b.namespace.entered():
+        listener = socket.create_server((two, 0), family=family)
+        other = socket.socket(family, socket.SOCK_DGRAM)
+    with a.namespace.entered():
+        user = socket.socket(family, socket.SOCK_DGRAM)
+        sender = socket.socket(family)
+    with listener, other, user, sender:
+        for each, address in ((user, one), (other, two)):
+            each.bind((address, 0))
+            each.settimeout(20)
+        user.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+        user.sendto(bytes(BURST_BYTES), other.getsockname())
+        assert sum(len(other.recv(2000)) for _ in range(BURST_BYTES // 1000)) == BURST_BYTES
+        sender.connect(listener.getsockname()[:2])
+        receiver = listener.accept()[0]
+        thread = threading.Thread(target=sender.sendall, args=(bytes(STREAM_BYTES),))
+        thread.start()
+        with receiver:
+            receiver.settimeout(20)
+            left = STREAM_BYTES
+            while left:
+                left -= len(receiver.recv(1 << 16))
+            thread.join()
+
+
+def by_connection(running: Running) -> dict[tuple[int, str, str], tuple[int, int, int, int]]:
+    """The sums of what its messages have between overlay nodes."""
+    entries: dict[tuple[int, str, str], list[dict[str, Any]]] = {}
+    for message in running.messages:
+        for entry in message.get("virtualTraffic", ()):
+            key = entry["proto"], entry["src"], entry["dst"]
+            entries.setdefault(key, []).append({"virtualTraffic": [entry]})
+    return {key: summed(found, "virtual") for key, found in entries.items()}
+
+
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+def test_each_connection_is_in_the_messages(tmp_path: Path, offload: bool) -> None:  # noqa: FBT001 - pytest
+    """In bulk: the sum of all messages is what a capture of the link has, by connection."""
+    with both(tmp_path, offload=offload) as (a, b):
+        looks: list[Any] = []
+
+        def rests() -> bool:
+            looks.append([kernel(running.counters()) for running in (a, b)])
+            return len(looks) > 10 and all(look == looks[-1] for look in looks[-10:])
+
+        with captured(a.namespace, b.namespace, 41641) as captures:
+            pour(a, b, "100.64.0.1", "100.64.0.2")
+            pour(b, a, "fd7a:115c:a1e0::2", "fd7a:115c:a1e0::1")
+            wait_for(rests, "the last acknowledgement has crossed")
+        for running, capture in zip((a, b), captures, strict=True):
+            reads = running.counters().tx_packets
+            assert running.stop() == 0
+            assert summed(running.messages, "physical") == tuple(capture.totals)
+            assert by_connection(running) == {
+                (
+                    key.proto,
+                    join_endpoint(str(key.src), key.src_port),
+                    join_endpoint(str(key.dst), key.dst_port),
+                ): counts
+                for key, counts in capture.twin.flows.items()
+            }
+            assert not offload or capture.totals[0] > 2 * reads, "no super-packets were read"
 
 
 def test_a_gateway_says_what_it_does_and_did(tmp_path: Path) -> None:

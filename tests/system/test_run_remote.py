@@ -16,12 +16,15 @@ import pytest
 from gateways import joined
 from namespace import Namespace, wait_for
 from receiver import Receiver, receiver
-from runs import CONFIG, Running, kernel, relays, started, summed, without_offload
+from runs import CONFIG, Running, crossed, relays, started, summed, without_offload
+from wire import see_every_segment
 
 from netlog.fmt.source import unpack
 
 pytestmark = pytest.mark.root
 
+both_ways = pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
+UDP_SEGMENT = 103
 ON_TMPFS = str(Path(__file__).with_name("on_tmpfs.py"))
 PRIVATE_ID = "a8" + "5c" * 30 + "7f"
 TOKEN = "0f4b2c66-secret-token"  # noqa: S105 - of nothing
@@ -70,17 +73,37 @@ def running(
         yield a
 
 
+@contextlib.contextmanager
+def underlay() -> Iterator[Namespace]:
+    """Where the gateway is: its link counts every datagram, and nothing else."""
+    with joined() as (left, right):
+        see_every_segment(left, right)
+        yield left
+
+
+def config_of(*, offload: bool) -> str:
+    """A gateway, to which sinks are to be added."""
+    config = CONFIG.format(me=1, peer=2)
+    return config if offload else without_offload(config)
+
+
 def send(a: Running, count: int) -> None:
-    """Send datagrams into the tunnel, and wait until all are counted there and sent on."""
-    before, sent = a.counters().tx_packets, a.namespace.snmp()["UdpOutDatagrams"]
+    """Send datagrams into the tunnel, and wait until all are counted there and sent on.
+
+    Half of them as one, which is what they are for a gateway with offloads.
+    """
+    before, sent = a.counters().tx_packets, a.namespace.counters("lan0").tx_packets
     with a.namespace.entered():
         user = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with user:
         for port in range(1, count + 1):
             user.sendto(b"x", ("100.64.0.2", port))
-    wait_for(lambda: a.counters().tx_packets == before + count, "all is read")
-    # Once by the user, once by the relay, which has counted it by then.
-    wait_for(lambda: a.namespace.snmp()["UdpOutDatagrams"] >= sent + 2 * count, "all is sent on")
+        user.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        user.sendto(b"x" * count, ("100.64.0.2", 1))
+    reads = count + (1 if a.offload else count)
+    a.joined += 2 * count - reads
+    wait_for(lambda: a.counters().tx_packets == before + reads, "all is read")
+    wait_for(lambda: a.namespace.counters("lan0").tx_packets >= sent + 2 * count, "all is sent on")
 
 
 def received(server: Receiver, target: str = "/") -> list[dict[str, Any]]:
@@ -108,9 +131,13 @@ def entries(text: str) -> Iterator[dict[str, Any]]:
         at += text[at : at + 1] == "\n"
 
 
+@both_ways
 @pytest.mark.parametrize("kind", SINKS)
 def test_what_a_receiver_missed_comes_with_the_next_run(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    kind: str,
+    offload: bool,  # noqa: FBT001 - pytest
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Away for the rest of a run, it gets all of it from the spool; no secret is ever said."""
     monkeypatch.setenv("LOG_TOKEN", TOKEN)
@@ -119,16 +146,16 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
     for name, text in (("private-id", PRIVATE_ID), ("copy-id", COPY_ID)):
         (folder / name).write_text(f"{text}\n")
         (folder / name).chmod(0o600)
-    with joined() as (left, _), contextlib.ExitStack() as stack:
+    with underlay() as left, contextlib.ExitStack() as stack:
         with left.entered():
             server = stack.enter_context(receiver(tmp_path, "gone"))
         sink = SINKS[kind].format(port=server.port)
-        config = without_offload(CONFIG.format(me=1, peer=2)) + f"[[sinks]]\n{sink}"
+        config = config_of(offload=offload) + f"[[sinks]]\n{sink}"
         with running(left, folder, config) as a:
             send(a, 20)
             wait_for(lambda: len(server.requests()) == 1, "it came, and was not answered")
             send(a, 20)
-            first = kernel(a.counters())
+            first = crossed(a)
             assert a.stop() == 0
         assert " messages stay in the spool, for the next run" in a.said
         assert "; spool: " in a.said
@@ -138,7 +165,7 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
         server.come_back()
         with running(left, folder, config) as a:
             send(a, 20)
-            second = kernel(a.counters())
+            second = crossed(a)
             both = tuple(map(sum, zip(first, second, strict=True)))
             wait_for(lambda: summed(received(server), *CLASSES) == both, "all has come")
             assert a.stop() == 0
@@ -149,15 +176,16 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
     assert not any(secret in said for secret in (PRIVATE_ID, COPY_ID, TOKEN))
 
 
-def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path) -> None:
+@both_ways
+def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path, offload: bool) -> None:  # noqa: FBT001 - pytest
     """The other sink has everything; this one is told what it missed, and goes on by itself."""
     folder, outside = tmp_path / "a", tmp_path / "small"
     folder.mkdir()
     outside.mkdir()
-    with joined() as (left, _), contextlib.ExitStack() as stack:
+    with underlay() as left, contextlib.ExitStack() as stack:
         with left.entered():
             server = stack.enter_context(receiver(tmp_path))
-        config = without_offload(CONFIG.format(me=1, peer=2))
+        config = config_of(offload=offload)
         for path, spool in (("a", str(outside / "spool")), ("b", "spool")):
             config += f"""
                 [[sinks]]
@@ -174,7 +202,7 @@ def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path) -> None:
             wait_for(lambda: (send(a, 20), "/a: failed, will try again" in a.said)[1], "it fails")
             filler.unlink()
             wait_for(lambda: (send(a, 1), "/a: works again" in a.said)[1], "it works")
-            counted = kernel(a.counters())
+            counted = crossed(a)
             wait_for(lambda: summed(received(server, "/b"), *CLASSES) == counted, "one has all")
             packets = sum_of(received(server, "/b"))
             wait_for(lambda: sum_of(received(server, "/a")) == packets, "the other knows of all")
@@ -184,15 +212,16 @@ def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path) -> None:
     assert f"/a: {written} messages written, {loss['messages']} dropped" in a.said
 
 
-def test_a_full_disk_below_the_only_sink_loses_nothing(tmp_path: Path) -> None:
+@both_ways
+def test_a_full_disk_below_the_only_sink_loses_nothing(tmp_path: Path, offload: bool) -> None:  # noqa: FBT001 - pytest
     """The counts stay in the meter until there is room again."""
     folder, outside = tmp_path / "a", tmp_path / "small"
     folder.mkdir()
     outside.mkdir()
-    with joined() as (left, _), contextlib.ExitStack() as stack:
+    with underlay() as left, contextlib.ExitStack() as stack:
         with left.entered():
             server = stack.enter_context(receiver(tmp_path))
-        config = without_offload(CONFIG.format(me=1, peer=2))
+        config = config_of(offload=offload)
         config += f"""
             [[sinks]]
             type = "http-json"
@@ -206,7 +235,7 @@ def test_a_full_disk_below_the_only_sink_loses_nothing(tmp_path: Path) -> None:
             wait_for(lambda: (send(a, 20), said in a.said)[1], "it fails")
             send(a, 20)
             filler.unlink()
-            counted = kernel(a.counters())
+            counted = crossed(a)
             wait_for(lambda: summed(received(server), *CLASSES) == counted, "all has come")
             assert a.stop() == 0
     assert not any("dropped" in message for message in received(server))
@@ -227,15 +256,16 @@ def sum_of(messages: list[dict[str, Any]]) -> int:
     return lost + sum(summed(messages, *CLASSES, "physical")[::2])
 
 
-def test_a_file_with_a_meter_gets_each_message_once(tmp_path: Path) -> None:
+@both_ways
+def test_a_file_with_a_meter_gets_each_message_once(tmp_path: Path, offload: bool) -> None:  # noqa: FBT001 - pytest
     """Killed again and again, and its file renamed under it: the sum is what the kernel counted."""
     folder = tmp_path / "a"
     folder.mkdir()
     meter, path = tmp_path / "run" / "meter", folder / "flows.jsonl"
-    config = f'meter = "{meter}"\n' + without_offload(CONFIG.format(me=1, peer=2))
+    config = f'meter = "{meter}"\n' + config_of(offload=offload)
     config += '[[sinks]]\ntype = "file"\npath = "flows.jsonl"\n'
     total = (0, 0, 0, 0)
-    with joined() as (left, _):
+    with underlay() as left:
         for number in range(4):
             with running(left, folder, config) as a:
                 send(a, 50)
@@ -244,7 +274,7 @@ def test_a_file_with_a_meter_gets_each_message_once(tmp_path: Path) -> None:
                     a.process.send_signal(signal.SIGHUP)
                     send(a, 50)
                     wait_for(path.exists, "there is a new file")
-                counted = kernel(a.counters())
+                counted = crossed(a)
                 total = tuple(map(sum, zip(total, counted, strict=True)))  # type: ignore[assignment]
                 if number < 3:
                     os.kill(a.process.pid, signal.SIGKILL)

@@ -13,12 +13,9 @@ import threading
 from collections.abc import Iterator
 
 from meter_twin import MeterTwin
-from namespace import LinkCounters, Namespace
+from namespace import Namespace
 
-__all__ = ["Capture", "captured", "crossed", "see_every_segment"]
-
-OUTER_BYTES = 14 + 20 + 8
-"""Ethernet, IPv4 and UDP around each packet."""
+__all__ = ["Capture", "captured", "see_every_segment"]
 
 ETH_P_ALL, PACKET_OUTGOING, SOL_PACKET, PACKET_STATISTICS = 3, 4, 263, 6
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
@@ -39,17 +36,6 @@ def see_every_segment(left: Namespace, right: Namespace, *, silent: bool = True)
         side.ip("link set dev lan0 gso_max_segs 1")
     for side in (left, right) if silent else ():
         side.sysctl("net/ipv6/conf/lan0/disable_ipv6", 1)
-
-
-def crossed(after: LinkCounters, before: LinkCounters) -> tuple[int, int, int, int]:
-    """Return packets and bytes inside the datagrams over IPv4 that a link counted: tx, rx."""
-    tx, rx = after.tx_packets - before.tx_packets, after.rx_packets - before.rx_packets
-    return (
-        tx,
-        after.tx_bytes - before.tx_bytes - tx * OUTER_BYTES,
-        rx,
-        after.rx_bytes - before.rx_bytes - rx * OUTER_BYTES,
-    )
 
 
 class Capture:
