@@ -71,11 +71,13 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
 		-k "not selftest and not leaks and not readme and not killed and not test_exec and not test_stress_poll"
 
+# BENCH="count relay" runs some of it, BENCH=--help says what else there is. A missed budget fails
+# nothing; a bench that failed does, and says where it wrote why.
 bench: needs $(VENV)/.built $(VENV)/.bench ## measure, print one table, keep bench/results/bench.json
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH)
 
 bench-curve: needs $(VENV)/.built $(VENV)/.bench ## measure what the curves show, by connections
-	$(BIN)/python -m bench --curve
+	$(BIN)/python -m bench --curve $(BENCH)
 
 bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements into docs/figures
 	$(BIN)/python -m bench.report

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import SEED
 from bench.harness import Budget, Row, Turns
 from bench.native import lib as bench_lib
-from bench.packets import SEED, Memory
+from bench.packets import Memory
 from netlog import FLOW_DTYPE, RouterConfig
 from netlog._native import check, ffi, lib
 from netlog.classify import Traffic, classify_flows, route_map

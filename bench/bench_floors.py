@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from bench import SEED
 from bench.bench_count import SIZES, timed
 from bench.harness import Turns
 from bench.live import ADDRESS, NAME, PEER, PORT, Live, datagrams, live_tun
 from bench.native import lib
-from bench.packets import SEED, Memory, Meter, Ring, counting
+from bench.packets import Memory, Meter, Ring, counting
 from netlog import PacketBatch
 
 PACKETS = 4096

@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
+from bench import BENCH
 from bench.bench_count import timed
 from bench.harness import Budget, Row, tool_or_skip
 from bench.live import NAME, Live, datagrams, live_tun
-from bench.native import BENCH, ffi, lib
+from bench.native import ffi, lib
 from bench.packets import Meter, Ring, counting
 
 CONNECTIONS = 4096

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bench import SEED
 from bench.harness import Budget, Turns
 from bench.native import lib as bench_lib
-from bench.packets import SEED
 from netlog import FLOW_DTYPE, Node, RouterConfig, StaticNodes
 from netlog.flows import FlowArray
 from netlog.message import MAX_BYTES, iter_messages

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench import SEED
 from bench.bench_count import SIZES
 from bench.bench_swap import REFILLS, Stall, region_of
 from bench.harness import Budget, Row
 from bench.native import ffi, lib
-from bench.packets import SEED, Memory, Meter, Ring
+from bench.packets import Memory, Meter, Ring
 
 SWAPS = 1000
 BATCHES = 400_000

@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 import netlog
+from bench import SEED
 from bench.bench_count import SIZES
 from bench.harness import Budget, Row, Turns
 from bench.native import ffi, lib
-from bench.packets import SEED, Memory, Meter, Ring, counting
+from bench.packets import Memory, Meter, Ring, counting
 
 BATCHES = 1_000_000
 REFILLS = 2_000

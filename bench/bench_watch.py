@@ -23,14 +23,14 @@ from typing import Any
 
 import pytest
 
+from bench import BENCH
 from bench.harness import Budget, Turns, tool_or_skip
-from bench.native import BENCH
 
 PACKETS = 300_000
 PER_SECOND = 100_000
 FLOWS = 4096
 PAYLOAD_BYTES = 200
-ROUNDS = 3
+ROUNDS = 2
 LIMIT_S = 20.0
 IFF_TAP_NO_PI = 0x1002
 PMACCTD = """

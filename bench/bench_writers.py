@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench import SEED
 from bench.bench_count import SIZES
 from bench.harness import Budget, Turns
 from bench.native import lib
-from bench.packets import SEED, Meter, Ring, counting, flooring, lines_for
+from bench.packets import Meter, Ring, counting, flooring, lines_for
 
 
 def scaling(

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.bench_count import VERSIONS, timed
+from bench.bench_count import VERSIONS, beside_floor
 from bench.driven import compare, go_program
-from bench.harness import Turns, curve
-from bench.native import lib
-from bench.packets import SEED, Meter, Ring, counting, flooring, lines_for
+from bench.harness import curve
+from bench.packets import Ring
 
 CONNECTIONS = {
     "1 k": 1 << 10,
@@ -34,23 +33,7 @@ def test_count(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
     """A point of the meter's curve and one of the floor's."""
     connections = CONNECTIONS[size]
     curve(benchmark, "count", connections, f"netlog, IPv{version}", f"floor, IPv{version}")
-    with (
-        Ring(connections, version) as ring,
-        lines_for(connections) as lines,
-        Meter(connections) as meter,
-    ):
-        meter.warm(ring)
-
-        def prepare(number: int) -> None:
-            ring.fill_uniform(SEED + number)
-            ring.chill()
-
-        Turns(
-            benchmark,
-            timed(lib.bench_count, counting(ring, meter.lanes[0])),
-            timed(lib.bench_floor, flooring(ring, lines)),
-            prepare,
-        ).row(f"count, {size}, IPv{version}", "floor", rounds=9)
+    beside_floor(benchmark, f"count, {size}, IPv{version}", connections, version, rounds=9)
 
 
 @VERSIONS

@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
+from bench import BENCH, RESULTS, SEED
 from bench.harness import Budget, Turns, tool_or_skip
-from bench.native import BENCH, RESULTS, lib
-from bench.packets import SEED, Meter, Ring, counting
+from bench.native import lib
+from bench.packets import Meter, Ring, counting
+from bench.peers import skip
 
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120
@@ -73,7 +76,7 @@ def table_program(
     def ask(what: str) -> list[str]:
         said = subprocess.run([config, what, package], capture_output=True, text=True, check=False)
         if said.returncode:
-            pytest.skip(f"{package} is not installed, or not for developers")
+            skip(package)
         return said.stdout.split()
 
     flags, linked = ask("--cflags"), list(libraries) or ask("--libs")
@@ -107,10 +110,10 @@ class Driven:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def count(self, seed: int) -> dict[str, Any]:
-        """Make and count the ring of this seed: its checksum, packets, and CPU ns."""
+    def count(self, ring: int | str) -> dict[str, Any]:
+        """Make and count the ring of this seed, or `new FIRST`: its checksum, packets, CPU ns."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{seed}\n")
+        self._process.stdin.write(f"{ring}\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -179,4 +182,59 @@ def compare(  # noqa: PLR0913 - a row has so many
             name, beside_name, budget, inverse=True, rounds=rounds
         )
         ring.fill_uniform(SEED)
+        assert ring.checksum() == checksums[0]
+
+
+def compare_all_new(  # noqa: PLR0913 - a row has so many
+    benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
+    program: Path,
+    ring: Ring,
+    *,
+    name: str,
+    beside_name: str,
+    budget: Budget | None,
+    rounds: int = 5,
+) -> None:
+    """One row of connections that are all new: each comes once, to tables that were emptied.
+
+    A round is a ring of connections that no round before has had, in periods of as many as the ring
+    says. Emptying is timed on neither side, nor is draining; what a table needs to grow again is.
+
+    Args:
+        benchmark: pytest-benchmark's fixture.
+        program: the other's.
+        ring: its slots are a multiple of its connections.
+        name: of the row.
+        beside_name: the other's.
+        budget: on the ratio, theirs over ours.
+        rounds: how many.
+    """
+    periods = ring.slots // ring.connections
+    with Driven.running(program, ring, 1) as driven, Meter(ring.connections) as meter:
+        meter.warm(ring)
+        checksums: list[str] = []
+        parts = [counting(ring, meter.lanes[0]) for _ in range(periods)]
+        for number, part in enumerate(parts):
+            part.ring = ring.data + number * ring.connections * int(lib.BENCH_SLOT_BYTES)
+            part.slots = part.packets = ring.connections
+
+        def theirs() -> float:
+            answer = driven.count(f"new {len(checksums) * ring.slots}")
+            checksums.append(answer["checksum"])
+            return float(answer["ns"] / answer["packets"])
+
+        def measured() -> float:
+            for part in parts:
+                meter.swap()
+                lib.bench_count(part)
+            return float(sum(part.cpu_ns for part in parts) / ring.slots)
+
+        def fill(number: int) -> None:
+            ring.fill(np.arange(number * ring.slots, (number + 1) * ring.slots))
+
+        Turns(benchmark, measured, theirs, fill).row(
+            name, beside_name, budget, inverse=True, rounds=rounds
+        )
+        assert meter.rows() == ring.connections
+        fill(0)
         assert ring.checksum() == checksums[0]

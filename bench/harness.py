@@ -4,22 +4,61 @@ The machine has other users, and what they do to a round they do to its neighbou
 of medians from one run means something where a time alone does not.
 """
 
+import math
 import os
-import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
+from bench import SEED
+from bench.peers import tool, tool_or_skip
 
-from bench.packets import SEED
+__all__ = [
+    "COMMAND",
+    "QUICK",
+    "ROUNDS",
+    "Budget",
+    "Row",
+    "Turns",
+    "curve",
+    "interval",
+    "rounds_of",
+    "tool",
+    "tool_or_skip",
+]
 
 ROUNDS = 11
+QUICK_ROUNDS = 2
+SIDES = ("rounds", "beside_rounds")
 
 # Where `python -m bench` leaves its own command line for the JSON.
 COMMAND = "NETLOG_BENCH_COMMAND"
+
+QUICK = "NETLOG_BENCH_QUICK"
+"""Set where a run only tries whether everything works: two rounds of whatever has more."""
+
+
+def rounds_of(rounds: int) -> int:
+    """How often to measure what should be measured so often."""
+    return min(rounds, QUICK_ROUNDS) if os.environ.get(QUICK) else rounds
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where the median lies, with 95 % confidence, whatever the distribution.
+
+    Args:
+        values: at least one. Of fewer than six no such interval is known: it is all of them.
+
+    Returns:
+        Two of the values: the order statistics that enclose the median by the binomial's normal
+        approximation.
+    """
+    ordered = sorted(values)
+    beyond = max(0, math.floor((len(ordered) - 1.96 * math.sqrt(len(ordered))) / 2))
+    beyond = max(0, beyond - 1) if len(ordered) >= 6 else 0
+    return ordered[beyond], ordered[len(ordered) - 1 - beyond]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +122,6 @@ def curve(benchmark: Any, name: str, x: int, measured: str, beside: str) -> None
     benchmark.extra_info["curve"] = {"figure": name, "x": x, "measured": measured, "beside": beside}
 
 
-def tool(name: str) -> str:
-    """The path of a program.
-
-    Raises:
-        FileNotFoundError: it is not installed.
-    """
-    path = shutil.which(name)
-    if path is None:
-        raise FileNotFoundError(2, "it is not installed", name)
-    return path
-
-
-def tool_or_skip(name: str) -> str:
-    """The path of a program, or skip the bench."""
-    try:
-        return tool(name)
-    except FileNotFoundError:
-        pytest.skip(f"{name} is not installed")
-
-
 @dataclass(slots=True)
 class Turns:
     """A measured thing and what stands beside it, taken in turns."""
@@ -130,11 +149,9 @@ class Turns:
         def target() -> None:
             measured.append(self.measured())
 
-        self.benchmark.pedantic(target, setup=turn, rounds=rounds, iterations=1)
+        self.benchmark.pedantic(target, setup=turn, rounds=rounds_of(rounds), iterations=1)
         # Also every round, so that somebody who doubts the medians can look.
         self.benchmark.extra_info.update(rounds=measured, beside_rounds=beside)
-        quiet = [statistics.quantiles(times, n=4)[0] for times in (measured, beside)]
-        self.benchmark.extra_info["ratio_of_first_quartiles"] = quiet[0] / quiet[1]
         return statistics.median(measured), statistics.median(beside)
 
     def row(
@@ -150,6 +167,11 @@ class Turns:
         """Run the rounds and save the row; the ratio is measured / beside, or its inverse."""
         measured, beside = self.medians(rounds)
         ratio = beside / measured if inverse else measured / beside
+        info = self.benchmark.extra_info
+        pairs = [ours / theirs for ours, theirs in zip(*(info[of] for of in SIDES), strict=True)]
+        info["ratio_interval"] = interval([1 / pair for pair in pairs] if inverse else pairs)
+        quiet = [statistics.quantiles(info[of], n=4)[0] for of in SIDES]
+        info["ratio_of_first_quartiles"] = (quiet[1] / quiet[0]) if inverse else quiet[0] / quiet[1]
         row = Row(name, measured, unit, beside, beside_name, ratio, budget)
         row.save(self.benchmark)
         return row

@@ -11,8 +11,9 @@ import json
 import subprocess
 import sys
 
+from bench import BENCH
+from bench.compiling import build_program, compiler_name
 from bench.harness import tool
-from bench.native import BENCH, build_program, compiler_name
 
 __all__ = ["CONNECTIONS", "count_instructions", "measured"]
 

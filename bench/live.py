@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.native import BENCH, lib
+from bench import BENCH
+from bench.native import lib
 from bench.packets import Ring
 from netlog import TunDevice
 

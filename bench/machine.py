@@ -10,11 +10,13 @@ import statistics
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bench.native import BENCH, compiler_name
+from bench import BENCH
+from bench.compiling import compiler_name
 
 SAMPLE_S = 5.0
 PACKAGES = (
@@ -22,6 +24,30 @@ PACKAGES = (
     *("openvpn", "socat", "fastd", "vtun", "wireguard-go", "iperf3", "valgrind", "libc6"),
 )
 """Debian's, whose versions are noted where they are installed."""
+
+
+CPU = "/sys/devices/system/cpu"
+SETTINGS = {
+    "turbo": (f"{CPU}/cpufreq/boost", f"{CPU}/intel_pstate/no_turbo"),
+    "governor": (f"{CPU}/cpu0/cpufreq/scaling_governor",),
+    "hyperthreads": (f"{CPU}/smt/active",),
+    "huge_pages": ("/sys/kernel/mm/transparent_hugepage/enabled",),
+}
+"""Where the kernel says how fast a processor may run, and what else makes figures differ."""
+
+
+def _setting(*paths: str) -> str:
+    """What the first of these files that is there says; a virtual machine often has none."""
+    for path in paths:
+        try:
+            said = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if path.endswith("no_turbo"):
+            said = {"0": "1", "1": "0"}.get(said, said)
+        chosen = re.search(r"\[(\w+)\]", said)
+        return chosen[1] if chosen else {"0": "off", "1": "on"}.get(said, said)
+    return "unknown"
 
 
 def _cpu_model() -> str:
@@ -51,6 +77,7 @@ def describe() -> dict[str, Any]:
         "memory_gib": round(pages / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()}",
         "virtual": "hypervisor" in Path("/proc/cpuinfo").read_text(),
+        **{name: _setting(*paths) for name, paths in SETTINGS.items()},
     }
 
 
@@ -85,17 +112,44 @@ def versions() -> dict[str, str]:
     return {name: version for name, version in found.items() if version}
 
 
-def _busy_s() -> float:
-    """CPU seconds that all cores have spent on something, since the machine started."""
-    user, nice, system, _idle, _wait, *rest = map(
-        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    )
-    return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
+def _ticks() -> list[int]:
+    """The machine's time by what it went to, as /proc/stat has it, since it started."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
 
 
-def _own_s() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+def steal_s() -> float:
+    """CPU seconds that the host of a virtual machine gave to others, of all cores."""
+    return _ticks()[7] / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What all cores have spent until a moment, in CPU seconds: stolen is part of busy."""
+
+    moment_s: float
+    busy_s: float
+    own_s: float
+    stolen_s: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """Until now; own is what this process has used, and those that it has waited for."""
+        user, nice, system, _idle, _wait, *rest = _ticks()
+        busy = (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        own = sum(usage.ru_utime + usage.ru_stime for usage in used)
+        return cls(time.monotonic(), busy, own, steal_s())
+
+    def cores_since(self, then: "Usage") -> dict[str, float]:
+        """Seconds since then, and how many cores were used meanwhile, on average, and by whom."""
+        elapsed_s = max(self.moment_s - then.moment_s, 0.001)
+        own_s = self.own_s - then.own_s
+        return {
+            "seconds": round(elapsed_s, 1),
+            "own_cores": round(own_s / elapsed_s, 2),
+            "other_cores": round(max(0.0, self.busy_s - then.busy_s - own_s) / elapsed_s, 2),
+            "steal_cores": round((self.stolen_s - then.stolen_s) / elapsed_s, 2),
+        }
 
 
 class Load:
@@ -104,10 +158,9 @@ class Load:
     def __init__(self) -> None:
         """Begin at once."""
         self._samples = [os.getloadavg()[0]]
-        self._begun = (time.monotonic(), _busy_s(), _own_s())
+        self._begun = Usage.now()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._summary: dict[str, float] = {}
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_S):
@@ -124,22 +177,15 @@ class Load:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Stop, and sum up."""
+        """Stop."""
         self._over.set()
         self._thread.join()
-        elapsed_s, busy_s, own_s = (
-            now - then
-            for now, then in zip((time.monotonic(), _busy_s(), _own_s()), self._begun, strict=True)
-        )
-        self._summary = {
+
+    def summary(self) -> dict[str, float]:
+        """The JSON's member `load`, until now."""
+        return {
             "before": round(self._samples[0], 2),
             "median": round(statistics.median(self._samples), 2),
             "max": round(max(self._samples), 2),
-            "seconds": round(elapsed_s, 1),
-            "own_cores": round(own_s / elapsed_s, 2),
-            "other_cores": round(max(0.0, busy_s - own_s) / elapsed_s, 2),
+            **Usage.now().cores_since(self._begun),
         }
-
-    def summary(self) -> dict[str, float]:
-        """The JSON's member `load`, once it is over."""
-        return self._summary

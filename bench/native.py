@@ -1,59 +1,22 @@
 """The C half of the benches: bench/*.c with the core, compiled as setup.py compiles the core."""
 
-import hashlib
 import importlib.util
-import platform
 import shutil
-import subprocess
 import sys
-import sysconfig
-from pathlib import Path
 from typing import Any
 
 from cffi import FFI
 
+from bench import BENCH, RESULTS
+from bench.compiling import SOURCES, build_program, digest
 from netlog._build import CSRC, compile_flags
 
-BENCH = Path(__file__).resolve().parent
-RESULTS = BENCH / "results"
-
-# Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
-# whose sources are compiled to programs of their own.
-METER = ("count*.c", "meter*.c", "poll.c", "retired.c", "table.c", "merge.c", "drain.c", "packet.c")
-SOURCES = [
-    *sorted(BENCH.glob("*.c")),
-    *(path for part in METER for path in sorted(CSRC.glob(part))),
-    CSRC / "span.c",
-]
-HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
-
-
-def compiler_name() -> str:
-    """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
-    asked = "__clang_major__ __GNUC__"
-    shown = subprocess.run(
-        [*_compiler(), "-E", "-P", "-"], input=asked, check=True, capture_output=True, text=True
-    )
-    clang, gcc = shown.stdout.split()[-2:]
-    name = f"clang {clang}" if clang.isdecimal() else f"gcc {gcc}"
-    return f"{name} {platform.machine()}"
-
-
-def _compiler() -> list[str]:
-    return (sysconfig.get_config_var("CC") or "cc").split()
-
-
-def _digest(*more: Path) -> str:
-    """Names a build by all that goes into it, so that a stale one is never measured."""
-    digest = hashlib.sha256(repr(compile_flags()).encode())
-    for path in [*SOURCES, *HEADERS, *more]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+__all__ = ["BENCH", "RESULTS", "build_program", "ffi", "lib"]
 
 
 def _load() -> Any:  # noqa: ANN401 - cffi's modules have no type
     """Build the module where this state of the sources has none yet, and import it."""
-    name = "_bench_" + _digest()
+    name = "_bench_" + digest()
     folder = RESULTS / name
     built = sorted(folder.glob(f"{name}*.so"))
     if not built:
@@ -80,40 +43,6 @@ def _load() -> Any:  # noqa: ANN401 - cffi's modules have no type
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def build_program(source: Path, *, with_core: bool) -> Path:
-    """Compile one C program, by itself or with the core and the benches' C in it.
-
-    Args:
-        source: its C file.
-        with_core: whether to compile and link everything that the module has, too.
-
-    Returns:
-        The path of the executable.
-    """
-    program = RESULTS / f"{source.stem}-{_digest(source)}"
-    if not program.exists():
-        compiler, linker = compile_flags()
-        sources = [source, *(SOURCES if with_core else [])]
-        RESULTS.mkdir(exist_ok=True)
-        subprocess.run(
-            [
-                *_compiler(),
-                *compiler,
-                "-I",
-                BENCH,
-                "-I",
-                CSRC,
-                "-o",
-                program,
-                *sources,
-                *linker,
-                "-lpthread",
-            ],
-            check=True,
-        )
-    return program
 
 
 _module = _load()

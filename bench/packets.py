@@ -6,10 +6,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import SEED
 from bench.native import ffi, lib
 
-# Every random number of the benches comes from here; round k of a bench uses SEED + k.
-SEED = 20_221
 RING_SLOTS = 1 << 20
 HOT_SLOTS = 64
 

@@ -1,10 +1,15 @@
-"""Draws what the last runs measured: `python -m bench.report [FOLDER]`, by default docs/figures.
+"""Draw what the last runs measured, or print it as a table that a document can quote.
+
+    python -m bench.report [FOLDER]             # draws into docs/figures
+    python -m bench.report --table [FILE ...]   # prints Markdown; default: bench/results/bench.json
 
 The growth of a packet's and of a poll's cost with the connections comes from `python -m bench
 --curve`, the histogram of stalls from `python -m bench stall` or a whole run. What was not measured
-is not drawn. Each figure says on which machine it was.
+is not drawn. Each figure says on which machine it was. A table of several documents has of each
+file of benches the rows of the last run that has any: what was measured again replaces what was.
 """
 
+import argparse
 import json
 import sys
 from collections import defaultdict
@@ -16,7 +21,8 @@ import matplotlib as mpl
 mpl.use("svg")
 import matplotlib.pyplot as plt  # after the choice of how to draw
 
-from bench.native import BENCH, RESULTS
+from bench import BENCH, RESULTS
+from bench.table import markdown
 
 FIGURES = BENCH.parent / "docs" / "figures"
 TITLES = {
@@ -122,12 +128,8 @@ def draw_stalls(document: dict[str, Any], path: Path) -> bool:
     return True
 
 
-def main(arguments: list[str]) -> int:
+def draw(folder: Path) -> int:
     """Draw what there is; the exit status is 1 if there is nothing."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m bench.report [FOLDER]\n")
-        return 2
-    folder = Path(arguments[0]) if arguments else FIGURES
     folder.mkdir(parents=True, exist_ok=True)
     mpl.rcParams.update({"svg.hashsalt": "netlog", "svg.fonttype": "none"})
     drawn = 0
@@ -137,11 +139,10 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(f"bench: there is no {results}\n")
             continue
         document = json.loads(results.read_text())
-        figures = [*((name, draw_curves, name) for name in TITLES if kind == "curve")]
         done = [
             folder / f"{name}.svg"
-            for name, draw, of in figures
-            if draw(document, of, folder / f"{name}.svg")
+            for name in (TITLES if kind == "curve" else ())
+            if draw_curves(document, name, folder / f"{name}.svg")
         ]
         if draw_stalls(document, folder / "stall.svg"):
             done.append(folder / "stall.svg")
@@ -149,6 +150,35 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"{path}\n")
         drawn += len(done)
     return 0 if drawn else 1
+
+
+def tabulate(paths: list[Path]) -> int:
+    """Print the table of these documents; the exit status is 1 if one is not there."""
+    paths = paths or [RESULTS / "bench.json"]
+    absent = [path for path in paths if not path.exists()]
+    for path in absent:
+        sys.stderr.write(f"bench: there is no {path}\n")
+    if not absent:
+        documents = [json.loads(path.read_text()) for path in paths]
+        sys.stdout.write(markdown(*sorted(documents, key=lambda one: one["date"])) + "\n")
+    return 1 if absent else 0
+
+
+def main(argv: list[str]) -> int:
+    """Draw, or print a table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--table", action="store_true", help="print a table; draw nothing")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder, or documents")
+    arguments = parser.parse_args(argv)
+    if arguments.table:
+        return tabulate(arguments.paths)
+    if len(arguments.paths) > 1:
+        parser.error("there is one folder to draw into")
+    return draw(arguments.paths[0] if arguments.paths else FIGURES)
 
 
 if __name__ == "__main__":

@@ -1,146 +1,161 @@
-"""Runs files of benches, each in a process of its own, and gathers what they measured.
+"""Runs files of benches, one after the other, and gathers what they measured.
 
-A file that fails, hangs or dies takes its own rows with it and nothing else. The document that
-comes out is described in README.md beside this file.
+A bench that fails or hangs loses its own row and nothing else. The document that comes out is
+described in README.md beside this file.
 """
 
-import contextlib
 import datetime as dt
-import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.harness import COMMAND
-from bench.machine import Load, describe, versions
-from bench.native import BENCH
-from bench.packets import SEED
+from bench import BENCH, RESULTS, SEED
+from bench.child import FILE_BOUND_S, run_file
+from bench.machine import Load, Usage, describe, versions
+from bench.table import line_of
 
-SCHEMA = 1
-BOUND_S = {"bench": 1200.0, "curve": 1800.0}
+__all__ = ["Plan", "files_of", "run"]
+
+SCHEMA = 2
+BOUND_S = {"bench": 1500.0, "curve": 1800.0}
 """A whole run is over after so long, whatever happens: twice what it needs on a quiet machine."""
-END_S = 20.0
 
 
-def files_of(kind: str) -> dict[str, Path]:
+def files_of(kind: str, folder: Path = BENCH) -> dict[str, Path]:
     """The files of a kind of run, `bench` or `curve`, by their names without it."""
-    return {path.stem.removeprefix(f"{kind}_"): path for path in sorted(BENCH.glob(f"{kind}_*.py"))}
+    found = sorted(folder.glob(f"{kind}_*.py"))
+    return {path.stem.removeprefix(f"{kind}_"): path for path in found}
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a file that still runs, which may first take away what it has made."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_S)
-        process.kill()
-    process.wait()
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run."""
 
+    kind: str  # bench or curve
+    names: tuple[str, ...] = ()  # as files_of() has them; none: all
+    only: str = ""  # an expression as of pytest's -k
+    quick: bool = False  # two rounds of each, to see whether it works
+    folder: Path = BENCH
+    logs: Path = RESULTS / "log"
 
-def _ended(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
-    """Wait for a file; an empty string, or what went wrong."""
-    try:
-        status = process.wait(max(timeout_s, 0.1))
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return "not finished in time"
-    # 0: all passed; 1: some failed, which the report says; 5: none was there.
-    return "" if status in (0, 1, 5) else f"exit status {status}"
+    @property
+    def files(self) -> list[Path]:
+        """The files, in order."""
+        known = files_of(self.kind, self.folder)
+        return [known[name] for name in self.names or known]
 
-
-def _rows(path: Path, file: str) -> list[dict[str, Any]]:
-    """What pytest-benchmark has saved."""
-    if not path.exists() or not path.stat().st_size:
-        return []
-    rows = []
-    for entry in json.loads(path.read_text())["benchmarks"]:
-        info = entry["extra_info"]
-        if "row" in info:
-            rows.append({"file": file, "bench": entry["name"], **info})
-    return rows
-
-
-def _without(path: Path) -> list[dict[str, str]]:
-    """Benches that have no row, and why: from pytest's report."""
-    if not path.exists() or not path.stat().st_size:
-        return []
-    found = []
-    # Written by the pytest that we started.
-    for case in ET.parse(path).getroot().iter("testcase"):  # noqa: S314
-        for kind in ("skipped", "failure", "error"):
-            for reason in case.iter(kind):
-                said = (reason.get("message") or "").splitlines() or [""]
-                words = {"skipped": "skipped", "failure": "failed", "error": "failed"}[kind]
-                found.append({"bench": case.get("name", ""), "what": words, "why": said[0][:200]})
-    return found
-
-
-def _run_file(path: Path, command: str, timeout_s: float) -> tuple[list[Any], list[Any]]:
-    """One file: its rows, and the benches without one."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved, report = Path(folder, "rows.json"), Path(folder, "report.xml")
-        arguments = [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *("-o", f"python_files={path.name}", "--benchmark-columns=median,rounds"),
-            *(f"--benchmark-json={saved}", f"--junitxml={report}", str(path)),
+    @property
+    def command(self) -> str:
+        """How to ask for it."""
+        options = [
+            *(["--curve"] if self.kind == "curve" else []),
+            *(["--quick"] if self.quick else []),
+            *(["-k", repr(self.only)] if self.only else []),
         ]
-        process = subprocess.Popen(
-            arguments,
-            cwd=BENCH.parent,
-            env={**os.environ, COMMAND: command},
-            stdout=sys.stderr,  # pytest's own table is of times of whole rounds
-        )
+        return " ".join(["python -m bench", *options, *self.names])
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What has been measured so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    without: list[dict[str, str]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+    ended: str = ""
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _run_one(plan: Plan, path: Path, left_s: float, gathered: _Gathered) -> None:
+    """One file; whatever it tells is kept at once."""
+    begun, before = Usage.now(), len(gathered.rows)
+    running = path.stem
+
+    def told(line: dict[str, Any]) -> None:
+        nonlocal running
+        running = line.get("begun", running)
+        if "row" in line:
+            gathered.rows.append({"file": path.stem, **line["row"]})
+            _say(f"    {line_of(gathered.rows[-1])}")
+        elif "without" in line:
+            gathered.without.append({"file": path.stem, **line["without"]})
+            _say("    {bench}: {what}: {why}".format(**line["without"]))
+
+    bound_s = min(left_s, FILE_BOUND_S)
+    settings = {"command": plan.command, "only": plan.only, "quick": "1" if plan.quick else ""}
+    try:
+        if wrong := run_file(path, plan.logs / f"{path.stem}.log", settings, bound_s, told):
+            missing = {"file": path.stem, "bench": running, "what": "failed", "why": wrong}
+            gathered.without.append(missing)
+            _say(f"    {running}: failed: {wrong}")
+    finally:
+        rows = len(gathered.rows) - before
+        cores = Usage.now().cores_since(begun)
+        gathered.files.append({"file": path.stem, "rows": rows, **cores})
+
+
+def _run_all(plan: Plan, gathered: _Gathered, keep: Callable[[], None]) -> None:
+    """All files, until they are done, or the time is up, or somebody ends it."""
+    begun_s = time.monotonic()
+    files = plan.files
+    for number, path in enumerate(files):
+        spent_s = time.monotonic() - begun_s
+        if spent_s >= BOUND_S[plan.kind]:
+            gathered.not_run = [file.stem for file in files[number:]]
+            gathered.ended = f"the run was over after {BOUND_S[plan.kind]:.0f} s"
+            break
+        _say(f"[{number + 1}/{len(files)}, after {spent_s:.0f} s] {path.stem}")
         try:
-            wrong = _ended(process, timeout_s)
-        finally:
-            _end(process)
-        without = _without(report)
-        if wrong:
-            without.append({"bench": path.stem, "what": "failed", "why": wrong})
-        return _rows(saved, path.stem), without
+            _run_one(plan, path, BOUND_S[plan.kind] - spent_s, gathered)
+        except KeyboardInterrupt:
+            gathered.not_run = [f"the rest of {path.stem}", *(p.stem for p in files[number + 1 :])]
+            gathered.ended = "it was interrupted"
+            break
+        keep()
 
 
-def run(kind: str, names: list[str]) -> dict[str, Any]:
-    """Run the files of these names.
+def run(plan: Plan, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run it.
 
     Args:
-        kind: `bench` or `curve`.
-        names: as files_of() has them.
+        plan: what.
+        keep: is called with the document so far after each file.
 
     Returns:
         The document: README.md has its members.
     """
-    known = files_of(kind)
-    command = " ".join(["python -m bench", *(["--curve"] if kind == "curve" else []), *names])
-    deadline_s = time.monotonic() + BOUND_S[kind]
-    rows: list[dict[str, Any]] = []
-    without: list[dict[str, str]] = []
-    date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    with Load() as load:
-        for name in names or known:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                why = f"the run was over after {BOUND_S[kind]:.0f} s"
-                without.append({"bench": known[name].stem, "what": "failed", "why": why})
-                continue
-            measured, missing = _run_file(known[name], command, left_s)
-            rows += measured
-            without += missing
-    return {
+    plan.logs.mkdir(parents=True, exist_ok=True)
+    gathered = _Gathered()
+    head = {
         "schema": SCHEMA,
-        "kind": kind,
-        "date": date,
-        "command": command,
+        "kind": plan.kind,
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "command": plan.command,
+        "quick": plan.quick,
         "seed": SEED,
         "machine": describe(),
         "versions": versions(),
-        "load": load.summary(),
-        "rows": rows,
-        "without": without,
     }
+    with Load() as load:
+
+        def document() -> dict[str, Any]:
+            return {
+                **head,
+                "load": load.summary(),
+                "ended": gathered.ended,
+                "not_run": gathered.not_run,
+                "files": gathered.files,
+                "rows": gathered.rows,
+                "without": gathered.without,
+            }
+
+        _run_all(plan, gathered, lambda: keep(document()))
+        return document()

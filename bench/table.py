@@ -1,10 +1,15 @@
-"""One table of what a run of the benches measured, as Markdown, with the machine named."""
+"""Tables of what runs of the benches measured, as Markdown, with the machine named."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+__all__ = ["joined", "line_of", "markdown", "setting"]
+
 COLUMNS = ("what", "measured", "beside it", "ratio", "budget", "")
+BUSY_CORES = 0.2
+"""Of what others used meanwhile: with more than that, a file's figures are to be taken again."""
 
 
 def setting(document: dict[str, Any]) -> str:
@@ -16,6 +21,7 @@ def setting(document: dict[str, Any]) -> str:
         f"Python {versions['python']}; {document['date'][:10]}; load average {load['median']:g} "
         f"(others: {load['other_cores']:g} of {machine['cores']} cores); "
         f"`{document['command']}`, seed {document['seed']}"
+        + ("; two rounds of each, so the figures mean nothing" if document.get("quick") else "")
     )
 
 
@@ -26,16 +32,34 @@ def _figure(value: float | None, unit: str) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
+def _ratio(info: dict[str, Any]) -> str:
+    """The ratio; of rows measured in windows with the interval that its median lies in."""
+    if info["ratio"] is None:
+        return ""
+    text = f"{info['ratio']:.2f}"
+    if "windows" in info:
+        low, high = info["ratio_interval"]
+        digits = 3 if high - low < 0.02 else 2
+        text = f"{info['ratio']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return text
+
+
 def _cells(info: dict[str, Any]) -> tuple[str, ...]:
     beside = _figure(info["beside"], info["unit"])
     return (
         info["row"],
         _figure(info["measured"], info["unit"]),
         f"{beside} ({info['beside_name']})" if beside else "",
-        "" if info["ratio"] is None else f"{info['ratio']:.2f}",
+        _ratio(info),
         info["budget"] or "",
         {True: "ok", False: "MISS", None: ""}[info["ok"]],
     )
+
+
+def line_of(info: dict[str, Any]) -> str:
+    """A row by itself, in words."""
+    name, *cells = _cells(info)
+    return f"{name}: {', '.join(cell for cell in cells if cell)}"
 
 
 def _absent(document: dict[str, Any]) -> list[str]:
@@ -50,17 +74,24 @@ def _absent(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """The table of a run.
+def _disturbed(document: dict[str, Any]) -> list[str]:
+    """Which files others disturbed."""
+    busy = [
+        f"{file['file']} ({file['other_cores']:g} cores)"
+        for file in document.get("files", ())
+        if file["other_cores"] > BUSY_CORES
+    ]
+    return [f"Others were busy while these ran: {', '.join(busy)}."] if busy else []
 
-    Args:
-        document: what bench.run.run() returned, or its JSON.
 
-    Returns:
-        The machine's line, the table, the number of rows that missed their budget, and which
-        benches have no row, and why.
-    """
-    infos = document["rows"]
+def _ended(document: dict[str, Any]) -> list[str]:
+    """What is missing of a run that was not whole."""
+    if not document.get("ended"):
+        return []
+    return [f"Not all of it: {document['ended']}; without {', '.join(document['not_run'])}."]
+
+
+def _grid(infos: Sequence[dict[str, Any]]) -> list[str]:
     rows = [COLUMNS, *(_cells(info) for info in infos)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = [
@@ -68,11 +99,57 @@ def markdown(document: dict[str, Any]) -> str:
         for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return lines
+
+
+def _verdict(infos: Sequence[dict[str, Any]]) -> str:
     budgeted = [info for info in infos if info["ok"] is not None]
     missed = sum(not info["ok"] for info in budgeted)
-    table = lines if infos else ["Nothing was measured."]
-    verdict = f"{len(budgeted) - missed} of {len(budgeted)} budgets kept, {missed} missed."
-    absent = _absent(document)
+    return f"{len(budgeted) - missed} of {len(budgeted)} budgets kept, {missed} missed."
+
+
+def joined(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of several runs: those of a file from the last run that has rows of it.
+
+    Args:
+        documents: what bench.run.run() returned, or its JSON, the oldest first.
+
+    Returns:
+        The rows, file by file in the order in which the files first appear.
+    """
+    files = {row["file"]: None for document in documents for row in document["rows"]}
+    rows = []
+    for file in files:
+        of_file = [
+            [row for row in document["rows"] if row["file"] == file] for document in documents
+        ]
+        rows += next(found for found in reversed(of_file) if found)
+    return rows
+
+
+def markdown(*documents: dict[str, Any]) -> str:
+    """The table of a run, or of several.
+
+    Args:
+        documents: what bench.run.run() returned, or its JSON, the oldest first.
+
+    Returns:
+        The machine's line of each, the table, the number of rows that missed their budget, which
+        benches have no row, and why, and what others disturbed.
+    """
+    rows = joined(documents)
+    notes = [
+        note
+        for document in documents
+        for note in (*_absent(document), *_disturbed(document), *_ended(document))
+    ]
     return "\n".join(
-        [setting(document), "", *table, "", verdict, *([""] if absent else []), *absent]
+        [
+            *(line for document in documents for line in (setting(document), "")),
+            *(_grid(rows) if rows else ["Nothing was measured."]),
+            "",
+            _verdict(rows),
+            *([""] if notes else []),
+            *notes,
+        ]
     )

@@ -1,11 +1,16 @@
-"""Relays with metering on and off in turns: what is seen in windows of either kind."""
+"""Relays with metering on and off in turns: what is seen in many short windows of either kind.
+
+What else happens on a machine lasts longer than a window, and so hits two neighbours alike. So the
+ratio is that of neighbours, and its median over all of them is what a row says, with the interval
+that the median lies in.
+"""
 
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bench.harness import Budget, Row
+from bench.harness import Budget, Row, interval, rounds_of
 
 __all__ = ["Metered", "Windows", "alternate", "save"]
 
@@ -30,9 +35,18 @@ class Windows:
 
 
 def alternate(path: Metered, rounds: int, settle_s: float) -> tuple[Windows, Windows]:
-    """Windows with metering and without, each first in every other round."""
+    """Windows with metering and without, each first in every other round.
+
+    Args:
+        path: the relays, with packets passing.
+        rounds: windows of either kind.
+        settle_s: what passes after a switch before a window begins.
+
+    Returns:
+        Those with metering, and those without; window i of both is of round i.
+    """
     metered, plain = Windows(), Windows()
-    for number in range(rounds):
+    for number in range(rounds_of(rounds)):
         kinds = [(True, metered), (False, plain)]
         for enabled, kind in kinds if number % 2 else reversed(kinds):
             path.meter(enabled=enabled)
@@ -53,11 +67,12 @@ def save(  # noqa: PLR0913 - a row's columns
     *,
     scale: float = 1,
 ) -> None:
-    """A row of the medians of both kinds; the ratio is metered / plain."""
+    """A row of both kinds: medians, and the median of the ratios of neighbours, metered / plain."""
     benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured
-    benchmark.extra_info.update(rounds=metered, beside_rounds=plain)
-    measured, beside = statistics.median(metered), statistics.median(plain)
-    row = Row(
-        name, measured / scale, unit, beside / scale, "metering off", measured / beside, budget
+    ratios = [on / off for on, off in zip(metered, plain, strict=True)]
+    benchmark.extra_info.update(
+        rounds=metered, beside_rounds=plain, ratio_interval=interval(ratios), windows=len(ratios)
     )
-    row.save(benchmark)
+    measured, beside = statistics.median(metered) / scale, statistics.median(plain) / scale
+    ratio = statistics.median(ratios)
+    Row(name, measured, unit, beside, "metering off", ratio, budget).save(benchmark)

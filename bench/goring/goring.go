@@ -11,6 +11,7 @@ import (
 	"log"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -122,14 +123,34 @@ func arguments() (version, connections, slots, passes int) {
 	return version, connections, slots, passes
 }
 
+// countNew fills the ring with connections that no other round has, and counts each of them once. The
+// table is emptied before each period, of as many packets as there are connections; that is not timed.
+func countNew(
+	update func(packet []byte), empty func(), ring []byte, numbers []uint32, first uint64,
+	version, connections int,
+) time.Duration {
+	for i := range numbers {
+		numbers[i] = uint32(first) + uint32(i)
+	}
+	fill(ring, version, numbers)
+	var elapsed time.Duration
+	for i := 0; i < len(ring); i += connections * slotBytes {
+		empty()
+		elapsed += count(update, ring[i:i+connections*slotBytes], 1)
+	}
+	return elapsed
+}
+
 // Drive has a table count round by round, so that a bench can alternate it with what it measures:
 //
 //	PROGRAM VERSION CONNECTIONS SLOTS PASSES
 //
 // counts every connection once and prints {"connections": n}. Then, for each line "SEED" on
 // standard input, it makes a ring of that seed, counts it PASSES times, and prints
-// {"checksum": "hex", "ns": n, "packets": n}.
-func Drive(update func(packet []byte)) {
+// {"checksum": "hex", "ns": n, "packets": n}. For a line "new FIRST" it does the same with a ring of
+// connections from number FIRST on, each in one packet, in periods of CONNECTIONS packets, with the
+// table emptied before each; SLOTS is a multiple of CONNECTIONS then.
+func Drive(update func(packet []byte), empty func()) {
 	version, connections, slots, passes := arguments()
 	ring := make([]byte, slots*slotBytes)
 	numbers := make([]uint32, slots)
@@ -145,13 +166,19 @@ func Drive(update func(packet []byte)) {
 	answer.Encode(map[string]any{"connections": connections})
 
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		seed, err := strconv.ParseUint(lines.Text(), 10, 64)
+		text, allNew := strings.CutPrefix(lines.Text(), "new ")
+		number, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			log.Fatal(err)
 		}
-		uniform(numbers, uint64(connections), seed)
-		fill(ring, version, numbers)
-		elapsed := count(update, ring, passes)
+		var elapsed time.Duration
+		if allNew {
+			elapsed = countNew(update, empty, ring, numbers, number, version, connections)
+		} else {
+			uniform(numbers, uint64(connections), number)
+			fill(ring, version, numbers)
+			elapsed = count(update, ring, passes)
+		}
 		answer.Encode(map[string]any{
 			"checksum": fmt.Sprintf("%016x", checksum(ring)),
 			"ns":       elapsed.Nanoseconds(),

@@ -12,5 +12,5 @@ import (
 
 func main() {
 	var statistics connstats.Statistics
-	goring.Drive(statistics.UpdateTxVirtual)
+	goring.Drive(statistics.UpdateTxVirtual, func() { statistics.Extract() })
 }

@@ -31,5 +31,5 @@ func main() {
 	goring.Drive(func(b []byte) {
 		parsed.Decode(b)
 		update(&logger, parsed.IPProto, parsed.Src, parsed.Dst, 1, len(b), false)
-	})
+	}, func() { logger = netlog.Logger{} })
 }

@@ -1,0 +1,77 @@
+"""What is compiled for the benches: C, with the core in it, as setup.py compiles the core."""
+
+import hashlib
+import platform
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from bench import BENCH, RESULTS
+from netlog._build import CSRC, compile_flags
+
+# Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
+# whose sources are compiled to programs of their own.
+METER = ("count*.c", "meter*.c", "poll.c", "retired.c", "table.c", "merge.c", "drain.c", "packet.c")
+SOURCES = [
+    *sorted(BENCH.glob("*.c")),
+    *(path for part in METER for path in sorted(CSRC.glob(part))),
+    CSRC / "span.c",
+]
+HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
+
+
+def compiler_name() -> str:
+    """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
+    asked = "__clang_major__ __GNUC__"
+    shown = subprocess.run(
+        [*_compiler(), "-E", "-P", "-"], input=asked, check=True, capture_output=True, text=True
+    )
+    clang, gcc = shown.stdout.split()[-2:]
+    name = f"clang {clang}" if clang.isdecimal() else f"gcc {gcc}"
+    return f"{name} {platform.machine()}"
+
+
+def _compiler() -> list[str]:
+    return (sysconfig.get_config_var("CC") or "cc").split()
+
+
+def digest(*more: Path) -> str:
+    """Names a build by all that goes into it, so that a stale one is never measured."""
+    digest = hashlib.sha256(repr(compile_flags()).encode())
+    for path in [*SOURCES, *HEADERS, *more]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def build_program(source: Path, *, with_core: bool) -> Path:
+    """Compile one C program, by itself or with the core and the benches' C in it.
+
+    Args:
+        source: its C file.
+        with_core: whether to compile and link everything that the module has, too.
+
+    Returns:
+        The path of the executable.
+    """
+    program = RESULTS / f"{source.stem}-{digest(source)}"
+    if not program.exists():
+        compiler, linker = compile_flags()
+        sources = [source, *(SOURCES if with_core else [])]
+        RESULTS.mkdir(exist_ok=True)
+        subprocess.run(
+            [
+                *_compiler(),
+                *compiler,
+                "-I",
+                BENCH,
+                "-I",
+                CSRC,
+                "-o",
+                program,
+                *sources,
+                *linker,
+                "-lpthread",
+            ],
+            check=True,
+        )
+    return program

@@ -1,0 +1,95 @@
+"""What stands beside netlog and is not part of it: where it is found, and what to install."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+
+import pytest
+
+__all__ = ["PATH", "installs", "missing", "tool", "tool_or_skip"]
+
+PATH = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), "/usr/local/sbin:/usr/sbin:/sbin", "/usr/local/go/bin"]
+)
+"""Daemons and Go lie where not everybody looks."""
+
+PROGRAMS = {
+    "nfpcapd": "nfdump",
+    "softflowd": "softflowd",
+    "softflowctl": "softflowd",
+    "pmacctd": "pmacct",
+    "argus": "argus-server",
+    "racount": "argus-client",
+    "iperf3": "iperf3",
+    "socat": "socat",
+    "vtund": "vtun",
+    "fastd": "fastd",
+    "openvpn": "openvpn",
+    "openssl": "openssl",
+    "nft": "nftables",
+    "valgrind": "valgrind",
+    "gcc": "gcc",
+    "g++": "g++",
+    "pkg-config": "pkg-config",
+    "ping": "iputils-ping",
+}
+"""Programs that benches run, and Debian's packages of them."""
+LIBRARIES = {"libdpdk": "libdpdk-dev", "absl_flat_hash_map": "libabsl-dev"}
+"""What pkg-config calls a library, and Debian's package of it."""
+MODULES = ("nfstream",)
+
+
+def installs(name: str) -> str:
+    """How a program, a library or a Python module comes onto the machine.
+
+    Args:
+        name: the program's, what pkg-config calls the library, or the module's.
+
+    Returns:
+        A command, or where to look.
+    """
+    if name == "go":
+        return "Go 1.26 or newer: https://go.dev/dl"
+    if name in MODULES:
+        return f".venv/bin/pip install {name}"
+    package = PROGRAMS.get(name) or LIBRARIES.get(name)
+    return f"sudo apt install {package}" if package else "not known to the benches"
+
+
+def tool(name: str) -> str:
+    """The path of a program.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    path = shutil.which(name, path=PATH)
+    if path is None:
+        raise FileNotFoundError(2, f"it is not installed ({installs(name)})", name)
+    return path
+
+
+def skip(name: str) -> None:
+    """Skip a bench for want of a peer."""
+    pytest.skip(f"{name} is not installed: {installs(name)}")
+
+
+def tool_or_skip(name: str) -> str:
+    """The path of a program, or skip the bench."""
+    path = shutil.which(name, path=PATH)
+    if path is None:
+        skip(name)
+    return str(path)
+
+
+def _lacks_library(name: str) -> bool:
+    config = shutil.which("pkg-config", path=PATH)
+    return config is None or subprocess.run([config, "--exists", name], check=False).returncode != 0
+
+
+def missing() -> list[str]:
+    """Every peer that is not here, as a bench that wants it would say; empty: all are."""
+    absent = [name for name in ("go", *PROGRAMS) if shutil.which(name, path=PATH) is None]
+    absent += [name for name in LIBRARIES if _lacks_library(name)]
+    absent += [name for name in MODULES if importlib.util.find_spec(name) is None]
+    return [f"{name} is not installed: {installs(name)}" for name in absent]
