@@ -82,6 +82,47 @@ def beside_floor(  # noqa: PLR0913 - a row's columns
         assert meter.rows() == connections
 
 
+@pytest.mark.parametrize("size", ["1 k", "64 k", "1 M"])
+def test_mixed(benchmark: Any, size: str) -> None:  # noqa: ANN401
+    """Packets of both families by turns, of half as many connections each."""
+    connections = SIZES[size]
+    with (
+        Ring(connections) as ring,
+        Ring(connections, 6) as other,
+        lines_for(connections) as lines,
+        Meter(connections) as meter,
+    ):
+
+        def mix(numbers: NDArray[np.integer[Any]]) -> None:
+            # Connections of even numbers are IPv4's, those of odd ones IPv6's.
+            four, six = (
+                np.frombuffer(ffi.buffer(each.data, each.n_bytes), np.uint8).reshape(-1, 64)
+                for each in (ring, other)
+            )
+            ring.fill(numbers)
+            other.fill(numbers)
+            four[1::2] = six[1::2]
+
+        def prepare(number: int) -> None:
+            random = np.random.default_rng(SEED + number)
+            numbers = random.integers(connections // 2, size=ring.slots) * 2
+            numbers[1::2] += 1
+            mix(numbers)
+            ring.chill()
+
+        for _ in range(2):
+            meter.swap()
+            mix(np.arange(connections))
+            lib.bench_count(counting(ring, meter.lanes[0]))
+        Turns(
+            benchmark,
+            timed(lib.bench_count, counting(ring, meter.lanes[0])),
+            timed(lib.bench_floor, flooring(ring, lines)),
+            prepare,
+        ).row(f"count, {size}, IPv4 and IPv6 by turns", "floor", rounds=7)
+        assert meter.rows() == connections
+
+
 @VERSIONS
 @pytest.mark.parametrize("size", SIZES)
 def test_uniform(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
