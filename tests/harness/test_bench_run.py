@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 GOOD = """
 from bench.harness import Row
 import pytest
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", [1, 2], ids=["one", "two"])
 def test_good(benchmark, n):
     benchmark.pedantic(lambda: None, rounds=1)
     Row(f"good {n}", float(n), "ns").save(benchmark)
@@ -101,10 +101,10 @@ def test_only_some_benches(tmp_path: Path) -> None:
     """-k chooses among them, as pytest's."""
     chosen = plan(tmp_path, a=GOOD)
     document = run.run(
-        run.Plan("bench", ("a",), "1", folder=chosen.folder, logs=chosen.logs), lambda _: None
+        run.Plan("bench", ("a",), "one", folder=chosen.folder, logs=chosen.logs), lambda _: None
     )
     assert rows(document) == ["good 1"]
-    assert document["command"] == "python -m bench -k '1' a"
+    assert document["command"] == "python -m bench -k 'one' a"
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
