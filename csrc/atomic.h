@@ -79,6 +79,12 @@ static inline bool compare_exchange_32(uint32_t *word, uint32_t expected, uint32
 					   __ATOMIC_ACQUIRE);
 }
 
+/* Returns what is left. acq_rel. */
+static inline uint64_t decrement(uint64_t *word)
+{
+	return __atomic_sub_fetch(word, 1, __ATOMIC_ACQ_REL);
+}
+
 static inline void add_relaxed_32(uint32_t *word, uint32_t value)
 {
 	__atomic_fetch_add(word, value, __ATOMIC_RELAXED);

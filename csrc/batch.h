@@ -74,4 +74,14 @@ static inline struct netlog_batch batch_from(const struct netlog_batch *batch, u
 	return part;
 }
 
+/* What is left of a batch when the descriptor takes nothing any more. */
+static inline void batch_refuse(const struct netlog_batch *part, int error,
+				struct netlog_outcome *outcome)
+{
+	for (uint32_t i = 0; i < part->n; i++)
+		outcome->refused_bytes += part->lengths[i];
+	outcome->refused_packets += part->n;
+	outcome->error = error;
+}
+
 #endif

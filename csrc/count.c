@@ -31,6 +31,7 @@ void netlog_count_datagrams(struct netlog_table *table, const struct netlog_data
 {
 	struct netlog_increment increment;
 	struct netlog_key key = {.src = {0, 0}};
+	struct netlog_record *record = *last;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct netlog_datagram *datagram = &datagrams[i];
@@ -43,9 +44,10 @@ void netlog_count_datagrams(struct netlog_table *table, const struct netlog_data
 		increment.packets = 1;
 		if (datagram->gso_size && datagram->length > datagram->gso_size)
 			increment.packets = (datagram->length - 1) / datagram->gso_size + 1;
-		if (*last && key_equals(&key, &(*last)->connection) &&
-		    netlog_record_add(*last, &increment))
+		if (record && last_equals(&key, 0, &record->connection) &&
+		    netlog_record_add(record, &increment))
 			continue;
-		*last = netlog_table_add(table, &key, key_hash(&key, table->secret), &increment);
+		record = netlog_table_add(table, &key, key_hash(&key, table->secret), &increment);
 	}
+	*last = record;
 }

@@ -93,18 +93,20 @@ NETLOG_INLINE bool add(struct netlog_record *record, uint32_t direction, uint32_
 	return true;
 }
 
-/* The record that the first matching tag in the packet's own bucket points to, or NULL. */
-NETLOG_INLINE struct netlog_record *first_candidate(const struct netlog_index *index,
-						    struct netlog_record *records,
-						    const struct pending *pending, size_t i)
+/* Finds the record that the first matching tag in the packet's own bucket points to. A flag and not
+ * NULL: the compiler would test the pointer once more (measured: 3 instructions a packet). */
+NETLOG_INLINE bool first_candidate(const struct netlog_index *index, struct netlog_record *records,
+				   const struct pending *pending, size_t i,
+				   struct netlog_record **candidate)
 {
 	const uint8_t *bucket = (const uint8_t *)index->slots + pending->buckets[i];
-	uint32_t slot =
-		bucket_first((const uint32_t *)bucket, pending->tags[i], ~index->position_mask);
+	uint32_t slot;
 
-	if (unlikely(!slot))
-		return NULL;
-	return &records[(size_t)(slot & index->position_mask) - 1];
+	if (unlikely(!bucket_first((const uint32_t *)bucket, pending->tags[i],
+				   ~index->position_mask, &slot)))
+		return false;
+	*candidate = &records[(size_t)(slot & index->position_mask) - 1];
+	return true;
 }
 
 /* First pass over one plain packet, for whom it is not counted at once. */
@@ -145,7 +147,10 @@ static void decode_each(struct netlog_table *table, const struct netlog_packet *
 	for (size_t i = 0; i < n; i++) {
 		struct netlog_key key;
 
-		if (likely(packet_decode_plain4(&packets[i], &key)))
+		/* A super-packet is never plain. */
+		if (packets[i].gso_size)
+			(void)netlog_count_packet(table, &packets[i]);
+		else if (likely(packet_decode_plain4(&packets[i], &key)))
 			prepare(table, &packets[i], &key, 4, last, &pass->four);
 		else if (likely(packet_decode_plain6(&packets[i], &key)))
 			prepare(table, &packets[i], &key, 6, last, &pass->six);
@@ -308,8 +313,11 @@ static void pass_match(const struct netlog_table *table, struct pending *pending
 	struct netlog_record *records = table->records;
 
 	for (size_t i = 0; i < pending->n; i++) {
-		pending->candidates[i] = first_candidate(&index, records, pending, i);
-		prefetch_far(pending->candidates[i]);
+		struct netlog_record *candidate = NULL;
+
+		(void)first_candidate(&index, records, pending, i, &candidate);
+		pending->candidates[i] = candidate;
+		prefetch_far(candidate);
 	}
 }
 
@@ -325,22 +333,23 @@ static NETLOG_NOINLINE struct netlog_record *settle_other(struct netlog_table *t
 	return netlog_table_add(table, &key, hash << 32 | hash, &increment);
 }
 
-NETLOG_INLINE struct netlog_record *settle(struct netlog_table *table,
-					   const struct pending *pending, size_t i, int version,
-					   struct netlog_record *candidate)
+/* Adds the packet to the candidate, if that is its record. */
+NETLOG_INLINE bool settle(struct netlog_record *candidate, const struct pending *pending, size_t i,
+			  int version)
 {
-	if (likely(candidate && is_of(candidate, pending, i, version) &&
-		   add(candidate, pending->directions[i], pending->lengths[i])))
-		return candidate;
-	return settle_other(table, pending, i, version);
+	return likely(is_of(candidate, pending, i, version)) &&
+	       likely(add(candidate, pending->directions[i], pending->lengths[i]));
 }
 
 NETLOG_INLINE struct netlog_record *pass_add(struct netlog_table *table,
 					     const struct pending *pending, int version,
 					     struct netlog_record *last)
 {
-	for (size_t i = 0; i < pending->n; i++)
-		last = settle(table, pending, i, version, pending->candidates[i]);
+	for (size_t i = 0; i < pending->n; i++) {
+		last = pending->candidates[i];
+		if (unlikely(!last || !settle(last, pending, i, version)))
+			last = settle_other(table, pending, i, version);
+	}
 	return last;
 }
 
@@ -353,9 +362,11 @@ NETLOG_INLINE struct netlog_record *pass_match_add(struct netlog_table *table,
 	const struct netlog_index index = table->index;
 	struct netlog_record *records = table->records;
 
-	for (size_t i = 0; i < pending->n; i++)
-		last = settle(table, pending, i, version,
-			      first_candidate(&index, records, pending, i));
+	for (size_t i = 0; i < pending->n; i++) {
+		if (unlikely(!first_candidate(&index, records, pending, i, &last)) ||
+		    unlikely(!settle(last, pending, i, version)))
+			last = settle_other(table, pending, i, version);
+	}
 	return last;
 }
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* drain: the records of one or two tables -> one row a connection, some at a time.
+/* drain: the records of some tables -> one row a connection, some at a time.
  *
  * So the memory of a poll does not grow with the connections: merge.h needs all rows at once. A
- * gateway counts a connection's tx on one thread and its rx on another; more tables than two, or
- * one with several records for a connection, are merged.
+ * gateway counts a connection's tx on one thread and its rx on another, and has two threads for
+ * each queue; more tables than NETLOG_DRAIN_TABLES, or one with several records for a connection,
+ * are merged.
  *
- * The smaller table comes first. The second one's record of the same connection is found by its
- * index, added, and noted as taken; what was not taken follows. As in merge.h nothing in a lent
- * index is believed, and a spoilt one can make a connection come twice, with the sums right.
+ * The smallest table comes first. The other tables' records of the same connection are found by
+ * their indexes, added, and noted as taken; what was not taken follows likewise. So a record costs
+ * a look-up for each table that is larger than its own, where merging costs one: hence the bound.
+ * As in merge.h nothing in a lent index is believed, and a spoilt one can make a connection come
+ * twice, with the sums right.
  *
  * Threads: the poller. Ownership: the tables are lent until the end.
  */
@@ -16,11 +19,13 @@
 
 #include "merge.h"
 
+#define NETLOG_DRAIN_TABLES 16
+
 struct netlog_drain {
-	struct netlog_merge_source sources[2]; /* those with records */
+	struct netlog_merge_source sources[NETLOG_DRAIN_TABLES]; /* those with records */
 	size_t n;
-	size_t source, at; /* the next record */
-	uint64_t *taken;   /* a bit for each record of the second one; NULL: there is none */
+	size_t source, at;                    /* the next record */
+	uint64_t *taken[NETLOG_DRAIN_TABLES]; /* a bit for each record; of the first one, NULL */
 	const struct netlog_secret *secret;
 };
 

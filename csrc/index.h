@@ -106,8 +106,9 @@ static inline uint32_t index_candidates(const struct netlog_index *index, const 
 	return bucket_match(bucket, tag, ~index->position_mask);
 }
 
-/* The first slot that, cut to mask, equals value, which is not 0; 0: there is none. */
-static inline uint32_t bucket_first(const uint32_t *bucket, uint32_t value, uint32_t mask)
+/* Finds the first slot that, cut to mask, equals value; false: there is none. */
+static inline bool bucket_first(const uint32_t *bucket, uint32_t value, uint32_t mask,
+				uint32_t *slot)
 {
 #if defined(__AVX2__) && !defined(__AVX512F__)
 	const __m256i *lines = (const __m256i *)bucket;
@@ -120,13 +121,16 @@ static inline uint32_t bucket_first(const uint32_t *bucket, uint32_t value, uint
 		_mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8));
 
 	if (unlikely(!bits))
-		return 0;
-	return *(const uint32_t *)((const uint8_t *)bucket + 2 * (size_t)__builtin_ctz(bits));
+		return false;
+	*slot = *(const uint32_t *)((const uint8_t *)bucket + 2 * (size_t)__builtin_ctz(bits));
 #else
 	uint32_t bits = bucket_match(bucket, value, mask);
 
-	return bits ? bucket[__builtin_ctz(bits)] : 0;
+	if (unlikely(!bits))
+		return false;
+	*slot = bucket[__builtin_ctz(bits)];
 #endif
+	return true;
 }
 
 /* The number of filled slots; they are the first ones. */

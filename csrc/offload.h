@@ -25,6 +25,9 @@ struct netlog_offload {
 	struct netlog_sock *sock;
 	const struct netlog_peers *peers;
 	struct netlog_fates *fates; /* of drops that are decided here */
+	int gone; /* -errno, once a descriptor takes nothing any more: the rest of the batch is
+		   * refused
+		   */
 	union {
 		struct {
 			struct netlog_segments plans[NETLOG_BATCH];
@@ -44,8 +47,9 @@ struct netlog_offload_lanes {
 };
 
 /* Moves one batch, with batch's slots as room. Adds to outcome, in packets on the wire, what became
- * of those that were to go on. *more: there may be more at once. Returns how many reads there were,
- * or -errno if a descriptor is gone. */
+ * of those that were to go on: every packet that was read is in outcome or in the fates, also when
+ * a descriptor goes away in mid-batch. *more: there may be more at once. Returns how many reads
+ * there were, or -errno if a descriptor is gone. */
 int netlog_offload_tx(struct netlog_offload *offload, struct netlog_offload_lanes lanes,
 		      const struct netlog_batch *batch, struct netlog_outcome *outcome, bool *more);
 int netlog_offload_rx(struct netlog_offload *offload, struct netlog_offload_lanes lanes,

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -26,8 +27,11 @@
 struct pump {
 	struct netlog_fates fates;
 	struct netlog_relay *relay;
+	const struct netlog_tun *tun;
+	struct netlog_sock *sock;
 	struct netlog_lane *lane;
 	enum netlog_direction direction;
+	uint32_t queue;
 	pthread_t thread;
 	struct netlog_offload *offload; /* NULL: both devices take a packet at a time */
 	struct netlog_batch batch;
@@ -36,15 +40,14 @@ struct pump {
 } __attribute__((aligned(LINE)));
 
 struct netlog_relay {
-	struct pump pumps[2]; /* by direction */
-	const struct netlog_tun *tun;
-	struct netlog_sock *sock;
 	const struct netlog_peers *peers;
-	int stop_fd; /* readable: end; never read, so both threads see it */
+	int stop_fd; /* readable: end; never read, so all threads see it */
 	int done_fd;
 	bool stopping;    /* writer: any / reader: pumps / relaxed: stop_fd says it for good */
 	uint64_t running; /* pumps that have not ended / acq_rel in end() */
-	uint64_t failure; /* writer: the first pump that fails / errno << 1 | direction */
+	uint64_t failure; /* writer: the first pump that fails / errno << 32 | index of the pump */
+	uint32_t n_pumps;
+	struct pump pumps[]; /* by queue, in it by direction */
 };
 
 static_assert(SLOT_BYTES >= NETLOG_MAX_PACKET_BYTES, "no packet is cut");
@@ -58,10 +61,9 @@ struct counting {
 
 static struct counting enter(const struct pump *pump)
 {
-	const struct netlog_relay *relay = pump->relay;
 	struct counting counting = {
-		.tun = netlog_tun_statistics(relay->tun) ? pump->lane : NULL,
-		.sock = netlog_sock_statistics(relay->sock) ? pump->lane : NULL,
+		.tun = netlog_tun_statistics(pump->tun) ? pump->lane : NULL,
+		.sock = netlog_sock_statistics(pump->sock) ? pump->lane : NULL,
 	};
 
 	if (counting.tun || counting.sock)
@@ -78,18 +80,17 @@ static void leave(const struct pump *pump, struct counting counting)
 /* Moves one batch. Returns the packets that were read, or -errno if a descriptor is gone. */
 static int pump_tx(struct pump *pump)
 {
-	const struct netlog_relay *relay = pump->relay;
 	struct netlog_outgoing outgoing[NETLOG_BATCH];
 	struct netlog_outcome outcome = {0};
 	struct counting counting = enter(pump);
 	int rc = 0;
-	int n = netlog_tun_read_entered(relay->tun, counting.tun, &pump->batch);
+	int n = netlog_tun_read_entered(pump->tun, counting.tun, &pump->batch);
 
 	if (n > 0) {
-		uint32_t picked = netlog_forward_tx(relay->peers, &pump->batch, (uint32_t)n,
+		uint32_t picked = netlog_forward_tx(pump->relay->peers, &pump->batch, (uint32_t)n,
 						    outgoing, &pump->fates);
 
-		rc = netlog_sock_send_entered(relay->sock, counting.sock, outgoing, picked,
+		rc = netlog_sock_send_entered(pump->sock, counting.sock, outgoing, picked,
 					      &outcome);
 	}
 	leave(pump, counting);
@@ -100,18 +101,17 @@ static int pump_tx(struct pump *pump)
 
 static int pump_rx(struct pump *pump)
 {
-	const struct netlog_relay *relay = pump->relay;
 	struct netlog_packet packets[NETLOG_BATCH];
 	struct netlog_outcome outcome = {0};
 	struct counting counting = enter(pump);
 	int rc = 0;
-	int n = netlog_sock_recv_entered(relay->sock, counting.sock, &pump->batch);
+	int n = netlog_sock_recv_entered(pump->sock, counting.sock, &pump->batch);
 
 	if (n > 0) {
-		uint32_t picked = netlog_forward_rx(relay->peers, &pump->batch, (uint32_t)n,
+		uint32_t picked = netlog_forward_rx(pump->relay->peers, &pump->batch, (uint32_t)n,
 						    packets, &pump->fates);
 
-		rc = netlog_tun_write_entered(relay->tun, counting.tun, packets, picked, &outcome);
+		rc = netlog_tun_write_entered(pump->tun, counting.tun, packets, picked, &outcome);
 	}
 	leave(pump, counting);
 	if (n > 0)
@@ -149,11 +149,10 @@ static int pump_once(struct pump *pump, bool *more)
 /* Sleeps until there may be something to read. 1: there may be; 0: the relay is to end. */
 static int wait_ready(const struct pump *pump, unsigned fruitless)
 {
-	const struct netlog_relay *relay = pump->relay;
 	bool tx = pump->direction == NETLOG_TX;
 	struct pollfd fds[2] = {
-		{.fd = relay->stop_fd, .events = POLLIN},
-		{.fd = tx ? relay->tun->fd : relay->sock->fd, .events = POLLIN},
+		{.fd = pump->relay->stop_fd, .events = POLLIN},
+		{.fd = tx ? pump->tun->fd : pump->sock->fd, .events = POLLIN},
 	};
 
 	if (fruitless >= FRUITLESS_WAKEUPS) {
@@ -167,7 +166,7 @@ static int wait_ready(const struct pump *pump, unsigned fruitless)
 	if (fds[0].revents)
 		return 0;
 	if (!tx && fds[1].revents & POLLERR)
-		netlog_sock_clear_errors(relay->sock);
+		netlog_sock_clear_errors(pump->sock);
 	return 1;
 }
 
@@ -215,10 +214,10 @@ static void end(struct pump *pump, int error)
 	/* acq_rel: pairs with netlog_relay_error(). */
 	if (error)
 		(void)compare_exchange(&relay->failure, 0,
-				       (uint64_t)error << 1 | (uint64_t)pump->direction);
+				       (uint64_t)error << 32 | (uint64_t)(pump - relay->pumps));
 	netlog_relay_stop(relay);
-	/* acq_rel: one of the two sees that the other was first, and then all that it did. */
-	if (!compare_exchange(&relay->running, 2, 1))
+	/* acq_rel: the last one sees all that the others did before they ended. */
+	if (!decrement(&relay->running))
 		signal_event(relay->done_fd);
 }
 
@@ -230,14 +229,20 @@ static void *run(void *argument)
 	return NULL;
 }
 
-static int open_pump(struct netlog_relay *relay, const struct netlog_relay_options *options,
-		     enum netlog_direction direction)
+static int open_offload(struct pump *pump)
 {
-	struct pump *pump = &relay->pumps[direction];
+	pump->offload = malloc(sizeof(*pump->offload));
+	if (!pump->offload)
+		return -ENOMEM;
+	pump->offload->tun = pump->tun;
+	pump->offload->sock = pump->sock;
+	pump->offload->peers = pump->relay->peers;
+	pump->offload->fates = &pump->fates;
+	return 0;
+}
 
-	pump->relay = relay;
-	pump->lane = options->lanes[direction];
-	pump->direction = direction;
+static int open_pump(struct pump *pump)
+{
 	pump->batch = (struct netlog_batch){
 		.data = malloc((size_t)NETLOG_BATCH * SLOT_BYTES),
 		.lengths = pump->lengths,
@@ -248,16 +253,28 @@ static int open_pump(struct netlog_relay *relay, const struct netlog_relay_optio
 	};
 	if (!pump->batch.data)
 		return -ENOMEM;
-	if (!options->tun->vnet && !options->sock->gro && !netlog_sock_segments(options->sock))
+	if (!pump->tun->vnet && !pump->sock->gro && !netlog_sock_segments(pump->sock))
 		return 0;
-	pump->offload = malloc(sizeof(*pump->offload));
-	if (!pump->offload)
-		return -ENOMEM;
-	pump->offload->tun = options->tun;
-	pump->offload->sock = options->sock;
-	pump->offload->peers = options->peers;
-	pump->offload->fates = &pump->fates;
-	return 0;
+	return open_offload(pump);
+}
+
+static int open_pumps(struct netlog_relay *relay, const struct netlog_relay_options *options)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < relay->n_pumps && !rc; i++) {
+		const struct netlog_relay_queue *queue = &options->queues[i / 2];
+		struct pump *pump = &relay->pumps[i];
+
+		pump->relay = relay;
+		pump->tun = queue->tun;
+		pump->sock = queue->sock;
+		pump->lane = queue->lanes[i % 2];
+		pump->direction = i % 2 == NETLOG_TX ? NETLOG_TX : NETLOG_RX;
+		pump->queue = i / 2;
+		rc = open_pump(pump);
+	}
+	return rc;
 }
 
 static void free_relay(struct netlog_relay *relay)
@@ -266,25 +283,29 @@ static void free_relay(struct netlog_relay *relay)
 		close(relay->stop_fd);
 	if (relay->done_fd >= 0)
 		close(relay->done_fd);
-	for (int direction = 0; direction < 2; direction++) {
-		free(relay->pumps[direction].batch.data);
-		free(relay->pumps[direction].offload);
+	for (uint32_t i = 0; i < relay->n_pumps; i++) {
+		free(relay->pumps[i].batch.data);
+		free(relay->pumps[i].offload);
 	}
 	free(relay);
 }
 
 static int open_relay(const struct netlog_relay_options *options, struct netlog_relay **opened)
 {
-	struct netlog_relay *relay = aligned_alloc(LINE, sizeof(*relay));
+	uint32_t n_pumps = 2 * options->n_queues;
+	size_t bytes = sizeof(struct netlog_relay) + n_pumps * sizeof(struct pump);
+	struct netlog_relay *relay;
 	int rc;
 
+	if (!options->n_queues || options->n_queues > NETLOG_MAX_QUEUES)
+		return -EINVAL;
+	relay = aligned_alloc(LINE, bytes);
 	if (!relay)
 		return -ENOMEM;
-	memset(relay, 0, sizeof(*relay));
-	relay->tun = options->tun;
-	relay->sock = options->sock;
+	memset(relay, 0, bytes);
 	relay->peers = options->peers;
-	relay->running = 2;
+	relay->n_pumps = n_pumps;
+	relay->running = n_pumps;
 	relay->done_fd = -1;
 	relay->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (relay->stop_fd < 0)
@@ -292,9 +313,7 @@ static int open_relay(const struct netlog_relay_options *options, struct netlog_
 	relay->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (relay->done_fd < 0)
 		goto err_event;
-	rc = open_pump(relay, options, NETLOG_TX);
-	if (!rc)
-		rc = open_pump(relay, options, NETLOG_RX);
+	rc = open_pumps(relay, options);
 	if (rc)
 		goto err_pump;
 	*opened = relay;
@@ -307,28 +326,49 @@ err_pump:
 	return rc;
 }
 
+/* What tools show a thread as; that of the first queue is the same with one queue and with many. */
+static void name_thread(const struct pump *pump)
+{
+	const char *direction = pump->direction == NETLOG_TX ? "tx" : "rx";
+	char name[16]; /* pthread_setname_np(3) */
+
+	static_assert(NETLOG_MAX_QUEUES - 1 <= UINT8_MAX, "the number has three digits");
+
+	if (pump->queue)
+		(void)snprintf(name, sizeof(name), "netlog-%s%hhu", direction,
+			       (uint8_t)pump->queue);
+	else
+		(void)snprintf(name, sizeof(name), "netlog-%s", direction);
+	pthread_setname_np(pump->thread, name);
+}
+
+static void join_pumps(struct netlog_relay *relay, uint32_t n)
+{
+	netlog_relay_stop(relay);
+	for (uint32_t i = 0; i < n; i++)
+		pthread_join(relay->pumps[i].thread, NULL);
+}
+
 /* Signals are the main program's business: a pump is born with all of them blocked. */
 static int start_pumps(struct netlog_relay *relay)
 {
-	static const char *const names[2] = {[NETLOG_TX] = "netlog-tx", [NETLOG_RX] = "netlog-rx"};
 	sigset_t all, before;
-	int rc = 0, started = 0;
+	uint32_t started = 0;
+	int rc = 0;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (; started < 2; started++) {
+	for (; started < relay->n_pumps; started++) {
 		struct pump *pump = &relay->pumps[started];
 
 		rc = pthread_create(&pump->thread, NULL, run, pump);
 		if (rc)
 			break;
-		pthread_setname_np(pump->thread, names[started]);
+		name_thread(pump);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc && started) {
-		netlog_relay_stop(relay);
-		pthread_join(relay->pumps[0].thread, NULL);
-	}
+	if (rc)
+		join_pumps(relay, started);
 	return -rc;
 }
 
@@ -353,23 +393,27 @@ int netlog_relay_done_fd(const struct netlog_relay *relay)
 	return relay->done_fd;
 }
 
-int netlog_relay_error(const struct netlog_relay *relay, int *direction)
+int netlog_relay_error(const struct netlog_relay *relay, int *direction, uint32_t *queue)
 {
 	/* acquire: pairs with the exchange in end(). */
 	uint64_t failure = load_acquire(&relay->failure);
+	const struct pump *pump = &relay->pumps[(uint32_t)failure];
 
-	*direction = (int)(failure & 1);
-	return (int)(failure >> 1);
+	*direction = pump->direction;
+	*queue = pump->queue;
+	return (int)(failure >> 32);
 }
 
 void netlog_relay_fates(const struct netlog_relay *relay, int direction, struct netlog_fates *sum)
 {
-	const struct netlog_fates *fates = &relay->pumps[direction].fates;
+	for (uint32_t i = (uint32_t)direction; i < relay->n_pumps; i += 2) {
+		const struct netlog_fates *fates = &relay->pumps[i].fates;
 
-	for (int fate = 0; fate < NETLOG_FATES; fate++) {
-		/* relaxed: struct netlog_fates */
-		sum->packets[fate] += load_relaxed(&fates->packets[fate]);
-		sum->bytes[fate] += load_relaxed(&fates->bytes[fate]);
+		for (int fate = 0; fate < NETLOG_FATES; fate++) {
+			/* relaxed: struct netlog_fates */
+			sum->packets[fate] += load_relaxed(&fates->packets[fate]);
+			sum->bytes[fate] += load_relaxed(&fates->bytes[fate]);
+		}
 	}
 }
 
@@ -377,8 +421,6 @@ void netlog_relay_close(struct netlog_relay *relay)
 {
 	if (!relay)
 		return;
-	netlog_relay_stop(relay);
-	for (int direction = 0; direction < 2; direction++)
-		pthread_join(relay->pumps[direction].thread, NULL);
+	join_pumps(relay, relay->n_pumps);
 	free_relay(relay);
 }

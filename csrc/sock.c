@@ -57,6 +57,13 @@ static int receive(const struct netlog_sock *sock, struct messages *messages, ui
 	return 0;
 }
 
+/* What the kernel says of a message. Whoever made the socket may have asked for time stamps and
+ * more, which it puts in front of the size: at most 200 bytes of Linux 6.18. */
+union received {
+	struct cmsghdr header;
+	uint8_t bytes[256];
+};
+
 /* Of each datagram but the last of those that came as one; 0: it is one. */
 static uint16_t datagram_bytes_of(struct msghdr *header)
 {
@@ -76,7 +83,7 @@ int netlog_sock_recv_entered(const struct netlog_sock *sock, struct netlog_lane 
 			     const struct netlog_batch *batch)
 {
 	struct netlog_datagram datagrams[NETLOG_BATCH];
-	union control controls[NETLOG_BATCH];
+	union received controls[NETLOG_BATCH];
 	struct messages messages;
 	uint32_t most = batch->n < NETLOG_BATCH ? batch->n : NETLOG_BATCH;
 

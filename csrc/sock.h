@@ -79,7 +79,8 @@ int netlog_sock_send_bundles_entered(struct netlog_sock *sock, struct netlog_lan
 /* Whether UDP_SEGMENT may still be tried. */
 bool netlog_sock_segments(const struct netlog_sock *sock);
 
-/* The same with enter and leave around each NETLOG_BATCH datagrams, if statistics are enabled. */
+/* The same with enter and leave around each NETLOG_BATCH datagrams, if statistics are enabled. What
+ * is left when the descriptor is gone is refused. */
 int netlog_sock_recv(const struct netlog_sock *sock, struct netlog_lane *lane,
 		     const struct netlog_batch *batch);
 int netlog_sock_send(const struct netlog_sock *sock, struct netlog_lane *lane,

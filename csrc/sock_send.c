@@ -262,10 +262,13 @@ int netlog_sock_send(const struct netlog_sock *sock, struct netlog_lane *lane,
 {
 	int rc = 0;
 
-	for (uint32_t first = 0; first < batch->n && !rc; first += NETLOG_BATCH) {
+	for (uint32_t first = 0; first < batch->n; first += NETLOG_BATCH) {
 		struct netlog_batch part = batch_from(batch, first);
 
-		rc = send_part(sock, lane, &part, outcome);
+		if (rc)
+			batch_refuse(&part, -rc, outcome);
+		else
+			rc = send_part(sock, lane, &part, outcome);
 	}
 	return rc;
 }

@@ -48,7 +48,10 @@ void netlog_lane_count_bracket(struct netlog_lane *lane, const struct netlog_pac
 			       size_t n_datagrams)
 {
 	netlog_lane_enter(lane);
-	netlog_lane_count_packets(lane, packets, n_packets);
-	netlog_lane_count_datagrams(lane, datagrams, n_datagrams);
+	/* Mostly one packet of one kind, for which a call that does nothing is dear. */
+	if (n_packets)
+		netlog_lane_count_packets(lane, packets, n_packets);
+	if (n_datagrams)
+		netlog_lane_count_datagrams(lane, datagrams, n_datagrams);
 	netlog_lane_leave(lane);
 }

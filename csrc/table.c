@@ -48,8 +48,10 @@ static struct netlog_record *append(struct netlog_table *table, const struct net
 	return record;
 }
 
-struct netlog_record *netlog_table_add(struct netlog_table *table, const struct netlog_key *key,
-				       uint64_t hash, const struct netlog_increment *increment)
+/* Where the first look has not found it: the other candidates and buckets, or a new record. */
+static NETLOG_NOINLINE struct netlog_record *add_other(struct netlog_table *table,
+						       const struct netlog_key *key, uint64_t hash,
+						       const struct netlog_increment *increment)
 {
 	const struct netlog_index *index = &table->index;
 	uint32_t tag = index_tag(index, hash);
@@ -80,6 +82,26 @@ struct netlog_record *netlog_table_add(struct netlog_table *table, const struct 
 		}
 	}
 	return append(table, key, slot, tag, increment);
+}
+
+/* Nearly all are found by the first candidate of their own bucket: that much needs no register
+ * saved (measured: a quarter of the instructions). */
+struct netlog_record *netlog_table_add(struct netlog_table *table, const struct netlog_key *key,
+				       uint64_t hash, const struct netlog_increment *increment)
+{
+	const struct netlog_index *index = &table->index;
+	const uint32_t *bucket = index_bucket(index, hash);
+	uint32_t candidates = index_candidates(index, bucket, index_tag(index, hash));
+
+	if (likely(candidates)) {
+		uint32_t slot = bucket[__builtin_ctz(candidates)];
+		struct netlog_record *record = &table->records[slot_position(index, slot)];
+
+		if (likely(key_equals(key, &record->connection)) &&
+		    likely(netlog_record_add(record, increment)))
+			return record;
+	}
+	return add_other(table, key, hash, increment);
 }
 
 void netlog_table_clear(struct netlog_table *table)

@@ -67,9 +67,10 @@ static int write_vectors(int fd, const struct iovec *vectors, uint32_t n)
 
 static int write_one(const struct netlog_tun *tun, const struct netlog_packet *packet)
 {
-	static const struct virtio_net_hdr plain;
+	static const uint8_t plain[sizeof(struct virtio_net_hdr) + NETLOG_TUN_HEADER_MORE];
 	const struct iovec vectors[2] = {
-		{.iov_base = (void *)&plain, .iov_len = sizeof(plain)},
+		{.iov_base = (void *)plain,
+		 .iov_len = sizeof(struct virtio_net_hdr) + tun->header_more},
 		{.iov_base = (void *)packet->data, .iov_len = packet->length},
 	};
 
@@ -120,21 +121,46 @@ static struct netlog_packet described(const struct netlog_segments *plan, uint32
 				      .direction = NETLOG_TX};
 }
 
-/* A packet's length, or -errno. */
-static ssize_t read_vnet(int fd, struct virtio_net_hdr *header, uint8_t *slot, uint32_t capacity)
+static void swap(struct virtio_net_hdr *header)
 {
-	const struct iovec vectors[2] = {
+	header->hdr_len = __builtin_bswap16(header->hdr_len);
+	header->gso_size = __builtin_bswap16(header->gso_size);
+	header->csum_start = __builtin_bswap16(header->csum_start);
+	header->csum_offset = __builtin_bswap16(header->csum_offset);
+}
+
+/* Makes the header what it would be with our own offloads and in our own byte order. */
+static void normalize(const struct netlog_tun *tun, struct virtio_net_hdr *header)
+{
+	uint8_t type = header->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+
+	if (tun->swapped)
+		swap(header);
+	/* It says that CWR is set, which is seen and segmented right without. */
+	if (tun->ecn && (type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6))
+		header->gso_type = type;
+}
+
+/* A packet's length, or -errno. */
+static ssize_t read_vnet(const struct netlog_tun *tun, struct virtio_net_hdr *header, uint8_t *slot,
+			 uint32_t capacity)
+{
+	uint8_t more[NETLOG_TUN_HEADER_MORE];
+	const struct iovec vectors[3] = {
 		{.iov_base = header, .iov_len = sizeof(*header)},
+		{.iov_base = more, .iov_len = tun->header_more},
 		{.iov_base = slot, .iov_len = capacity},
 	};
+	ssize_t headers = (ssize_t)sizeof(*header) + tun->header_more;
 	ssize_t length;
 
 	do {
-		length = readv(fd, vectors, 2);
+		length = readv(tun->fd, vectors, 3);
 	} while (length < 0 && errno == EINTR);
 	if (length < 0)
 		return -errno;
-	return length < (ssize_t)sizeof(*header) ? 0 : length - (ssize_t)sizeof(*header);
+	normalize(tun, header);
+	return length < headers ? 0 : length - headers;
 }
 
 int netlog_tun_read_plans_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
@@ -150,7 +176,7 @@ int netlog_tun_read_plans_entered(const struct netlog_tun *tun, struct netlog_la
 		struct virtio_net_hdr header = {0};
 		uint8_t *slot = batch_slot(batch, n);
 
-		length = tun->vnet ? read_vnet(tun->fd, &header, slot, batch->capacity)
+		length = tun->vnet ? read_vnet(tun, &header, slot, batch->capacity)
 				   : read_one(tun->fd, slot, batch->capacity);
 		if (length < 0)
 			break;
@@ -175,11 +201,19 @@ static uint64_t bytes_on_wire(const struct netlog_super *super)
 
 static int write_super(const struct netlog_tun *tun, struct netlog_coalescer *coalescer, uint32_t i)
 {
-	struct iovec vectors[1 + NETLOG_SUPER_SEGMENTS];
-	uint32_t n = netlog_coalesce_vectors(coalescer, i, vectors);
+	static const uint8_t more[NETLOG_TUN_HEADER_MORE];
+	struct virtio_net_hdr header = coalescer->supers[i].header;
+	struct iovec vectors[2 + NETLOG_SUPER_SEGMENTS];
+	uint32_t n = netlog_coalesce_vectors(coalescer, i, vectors + 1);
 
-	return tun->vnet ? write_vectors(tun->fd, vectors, n)
-			 : write_vectors(tun->fd, vectors + 1, n - 1);
+	if (!tun->vnet)
+		return write_vectors(tun->fd, vectors + 2, n - 1);
+	if (tun->swapped)
+		swap(&header);
+	vectors[0] = (struct iovec){.iov_base = &header, .iov_len = sizeof(header)};
+	/* In the place of the coalescer's own header. */
+	vectors[1] = (struct iovec){.iov_base = (void *)more, .iov_len = tun->header_more};
+	return write_vectors(tun->fd, vectors, n + 1);
 }
 
 int netlog_tun_write_supers_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
@@ -307,10 +341,13 @@ int netlog_tun_write(const struct netlog_tun *tun, struct netlog_lane *lane,
 {
 	int rc = 0;
 
-	for (uint32_t first = 0; first < batch->n && !rc; first += NETLOG_BATCH) {
+	for (uint32_t first = 0; first < batch->n; first += NETLOG_BATCH) {
 		struct netlog_batch part = batch_from(batch, first);
 
-		rc = write_part(tun, lane, &part, outcome);
+		if (rc)
+			batch_refuse(&part, -rc, outcome);
+		else
+			rc = write_part(tun, lane, &part, outcome);
 	}
 	return rc;
 }

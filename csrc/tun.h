@@ -5,7 +5,8 @@
  * nothing here waits. What is read is tx, what is written is rx, as the kernel counts the
  * interface; but a super-packet counts as the packets that it is on the wire.
  *
- * With IFF_VNET_HDR (`vnet`) every packet has a virtio header in front. Who can take super-packets
+ * With IFF_VNET_HDR (`vnet`) every packet has a virtio header in front, of which some may be set to
+ * be longer than what is known here, or of the other byte order. Who can take super-packets
  * calls read_plans and write_supers, which also work without; netlog_tun_read() hands over whole
  * packets in either case.
  *
@@ -35,11 +36,18 @@ struct netlog_tun_rest {
 						   */
 };
 
+/* Behind struct virtio_net_hdr: kernels know of 14 bytes, for a hash and for tunnels. */
+#define NETLOG_TUN_HEADER_MORE 54u
+
 struct netlog_tun {
 	int fd;
-	bool statistics; /* writer: any / reader: any / relaxed: one batch more or less */
-	bool vnet;       /* attached with IFF_VNET_HDR */
-	uint32_t kinds;  /* enum netlog_coalesce_kinds that may be written; with vnet */
+	bool statistics;     /* writer: any / reader: any / relaxed: one batch more or less */
+	bool vnet;           /* attached with IFF_VNET_HDR */
+	bool swapped;        /* the virtio header is in the other byte order */
+	bool ecn;            /* VIRTIO_NET_HDR_GSO_ECN may come: TUN_F_TSO_ECN may be set */
+	uint8_t header_more; /* bytes behind struct virtio_net_hdr, at most
+				NETLOG_TUN_HEADER_MORE; nothing in them is used */
+	uint32_t kinds;      /* enum netlog_coalesce_kinds that may be written; with vnet */
 	struct netlog_tun_rest *rest; /* the caller's; with vnet, for netlog_tun_read() */
 };
 
@@ -79,7 +87,8 @@ int netlog_tun_write_supers_entered(const struct netlog_tun *tun, struct netlog_
 				    struct netlog_coalescer *coalescer,
 				    struct netlog_outcome *outcome);
 
-/* The same with enter and leave around each NETLOG_BATCH packets, if statistics are enabled. */
+/* The same with enter and leave around each NETLOG_BATCH packets, if statistics are enabled. What
+ * is left when the descriptor is gone is refused. */
 int netlog_tun_read(const struct netlog_tun *tun, struct netlog_lane *lane,
 		    const struct netlog_batch *batch);
 int netlog_tun_write(const struct netlog_tun *tun, struct netlog_lane *lane,

@@ -60,7 +60,7 @@ class MeterPoll(MeterHandle):
     def retire(self, timeout_s: float = 0.1) -> Retired:
         """As `snapshot`, but rows are read when they are gone through, before `clear`.
 
-        So a poll takes memory for some of them at a time, where at most two threads have counted;
+        So a poll takes memory for some of them at a time, where at most 16 threads have counted;
         in a file, one. What more have counted is merged, and takes memory for all.
 
         Args:

@@ -17,6 +17,7 @@ from netlog.gateway_config import GatewayConfig
 from netlog.kept_meter import open_kept_meter
 from netlog.links import LinkCounters, Links
 from netlog.logger import Logger, LoggerCounters
+from netlog.meter import Meter
 from netlog.node_file import NodeFile
 from netlog.peer_map import Peer
 from netlog.relay import Relay, RelayCounters
@@ -28,8 +29,8 @@ __all__ = ["Gateway", "GatewayCounters", "peers_of", "router_of"]
 
 _log = logging.getLogger("netlog")
 
-MAX_LANES = 8
-"""Two for each direction of the relay, and as many for whoever uses the devices from Python."""
+SPARE_LANES = 6
+"""For whoever uses the devices from Python, beside those of the relay's threads."""
 
 RELAY_STOP_S = 5.0
 """The relay stops within 0.1 s; on a machine that is starved, it may take so long."""
@@ -82,7 +83,7 @@ class Gateway(Closing):
         self._nodes = None if config.nodes is None else NodeFile(config.nodes.file)
         self._logger = Logger()
         self._relay: Relay | None = None
-        self._sock: SockDevice | None = None
+        self._socks: list[SockDevice] = []
         self._offloads: frozenset[str] = frozenset()
         self._links: Links | None = None
 
@@ -105,24 +106,39 @@ class Gateway(Closing):
                 stack,
                 config.meter,
                 config.max_flows,
-                MAX_LANES,
+                2 * config.tun.queues + SPARE_LANES,
                 lambda logger, device: self._start_logger(logger, device, device),
             )
-            offload = config.tun.offload
-            tun = TunDevice.open(config.tun.name, meter=meter, offload=offload)
-            stack.enter_context(tun)
-            listen = config.sock.listen
-            sock = SockDevice.bind(listen.host, listen.port, meter=meter, offload=offload)
-            stack.enter_context(sock)
-            self._route(links, tun.name)
-            relay = Relay(tun, sock, peers_of(config))
+            tuns, socks = self._open_queues(stack, meter)
+            self._route(links, tuns[0].name)
+            relay = Relay(tuns, socks, peers_of(config))
             stack.callback(self.stop)
             # Metering begins before the first packet can cross, so that nothing goes uncounted.
-            self._start_logger(self._logger, tun, sock)
+            self._start_logger(self._logger, tuns[0], socks[0])
             self._relay, self._links = relay, links
-            self._sock, self._offloads = sock, sock.offloads
+            self._socks, self._offloads = socks, _offloads_of(socks)
             relay.start()
             self._stack = stack.pop_all()
+
+    def _open_queues(
+        self, stack: contextlib.ExitStack, meter: Meter
+    ) -> tuple[list[TunDevice], list[SockDevice]]:
+        """As many of either kind as are wanted, or as the kernel gives of both."""
+        config, listen = self._config.tun, self._config.sock.listen
+        tuns = TunDevice.open_queues(
+            config.name, config.queues, meter=meter, offload=config.offload
+        )
+        for tun in tuns:
+            stack.enter_context(tun)
+        socks = SockDevice.bind_group(
+            listen.host, listen.port, len(tuns), meter=meter, offload=config.offload
+        )
+        for sock in socks:
+            stack.enter_context(sock)
+        # A queue that nobody reads must not be there: the kernel would hand it its share.
+        for tun in tuns[len(socks) :]:
+            tun.close()
+        return tuns[: len(socks)], socks
 
     def _start_logger(self, logger: Logger, tun: Device, sock: Device) -> None:
         config = self._config
@@ -158,9 +174,9 @@ class Gateway(Closing):
 
     def look(self) -> None:
         """Say what the kernel has failed since the last look, and what is done without."""
-        if self._sock is None or self._sock.closed:
+        if not self._socks or self._socks[0].closed:
             return
-        offloads = self._sock.offloads
+        offloads = _offloads_of(self._socks)
         for name in sorted(self._offloads - offloads):
             _log.info("udp: the kernel failed UDP_%s: not tried again", name.upper())
         self._offloads = offloads
@@ -207,6 +223,11 @@ class Gateway(Closing):
                     "own outside of it",
                     f"peer {peer.endpoint}",
                 )
+
+
+def _offloads_of(socks: list[SockDevice]) -> frozenset[str]:
+    """What all of them have: one that the kernel has failed counts as failed for all."""
+    return frozenset.intersection(*(sock.offloads for sock in socks))
 
 
 def _parts(prefix: Prefix, *, default: bool) -> list[str]:

@@ -94,8 +94,12 @@ class Observation:
         return PeriodClock(last=self._only_meter.period[0])
 
     def enable(self, *, enabled: bool) -> None:
-        """Begin or end to count at both points. One that is closed counts nothing anyway."""
-        for device in self._devices:
+        """Begin or end to count at both points, on every queue that shares a meter with them.
+
+        A device that is closed counts nothing anyway.
+        """
+        queues = [device for meter in self._meters for device in tuple(meter.devices)]
+        for device in dict.fromkeys([*self._devices, *queues]):
             try:
                 device.set_statistics_enabled(enabled)
             except StateError:

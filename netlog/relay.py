@@ -64,7 +64,7 @@ class RelayCounters:
 
 
 class Relay:
-    """Moves packets from a TUN to the peers behind a UDP socket, and back, in two threads.
+    """Moves packets from a TUN to the peers behind a UDP socket, and back, in two threads a queue.
 
     A packet out of the TUN goes to the peer that has its destination. A datagram goes into the TUN
     if it comes from a peer's endpoint and that peer has the packet's source address. All else is
@@ -74,32 +74,47 @@ class Relay:
     whoever can send from a peer's address and port is that peer. Use it on links that are trusted
     or protected otherwise.
 
-    Both threads count into the meter that the devices share, each batch with all that becomes of
+    All threads count into the meter that the devices share, each batch with all that becomes of
     it in one epoch; so TUN and socket agree in every message. Packets and datagrams that are
     dropped count where they arrived.
 
+    Of several queues each has a TUN device and a socket, and two threads between them. The kernel
+    keeps the packets of a flow, and the datagrams of a peer, on one queue, so that they stay in
+    their order. Devices that have no partner are read by nobody: use as many queues as there are of
+    either.
+
     Args:
-        tun, sock: of one meter. Nobody else should read from them while the relay runs. Closing one
-            stops the relay.
+        tun: one, or the queues of one interface: `TunDevice.open_queues`.
+        sock: one, or as many on one port: `SockDevice.bind_group`. All devices are of one meter.
+            Nobody else should read from them while the relay runs. Closing one stops the relay.
         peers: who there is.
 
     Raises:
-        ValueError: the devices have different meters; two peers have the same endpoint or prefix;
-            the socket can not reach a peer's kind of address.
+        ValueError: the devices have different meters, or there are not as many of one kind as of
+            the other; two peers have the same endpoint or prefix; the socket can not reach a peer's
+            kind of address.
 
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, tun: TunDevice, sock: SockDevice, peers: Sequence[Peer]) -> None:
-        if tun.meter is not sock.meter:
-            raise ValueError("tun and sock count into different meters: give both the same one")
+    def __init__(
+        self,
+        tun: TunDevice | Sequence[TunDevice],
+        sock: SockDevice | Sequence[SockDevice],
+        peers: Sequence[Peer],
+    ) -> None:
+        tuns = [tun] if isinstance(tun, TunDevice) else list(tun)
+        socks = [sock] if isinstance(sock, SockDevice) else list(sock)
+        _check_queues(tuns, socks)
         for peer in peers:
-            if not sock.reaches(peer.address.version):
+            if not socks[0].reaches(peer.address.version):
                 raise ValueError(
-                    f"peer {peer}: a socket on {sock.address[0]} does not reach {peer.endpoint}"
+                    f"peer {peer}: a socket on {socks[0].address[0]} does not reach {peer.endpoint}"
                 )
-        self._tun = tun
-        self._sock = sock
+        self._queues = list(zip(tuns, socks, strict=True))
+        self._devices: list[TunDevice | SockDevice] = [*tuns, *socks]
+        self._meter = tuns[0].meter
+        self._what = f"relay of {tuns[0].name}"
         self._peers = open_peers(peers)
         self._lock = threading.RLock()  # around what follows; re-entrant for signal handlers
         self._relay: Any = None
@@ -108,10 +123,10 @@ class Relay:
         self._error: NetlogError | None = None
 
     def start(self) -> None:
-        """Start both threads. A relay that ended by itself starts afresh.
+        """Start all threads. A relay that ended by itself starts afresh.
 
         Raises:
-            StateError: it is running, a device is closed, or the meter has no two lanes left.
+            StateError: it is running, a device is closed, or the meter has no lane for each thread.
             DeviceError: there are too many threads or descriptors already.
         """
         with self._lock:
@@ -119,22 +134,23 @@ class Relay:
                 raise StateError("relay is running already")
             self._reap()
             self._error = None
-            devices: list[TunDevice | SockDevice] = []
+            entered: list[TunDevice | SockDevice] = []
             try:
-                for device in (self._tun, self._sock):
+                for device in self._devices:
                     device.gate.enter(id(self))
-                    devices.append(device)
-                self._lanes = [self._tun.meter.acquire_lane()]
-                self._lanes.append(self._tun.meter.acquire_lane())
+                    entered.append(device)
+                # One for each thread; by queue, in it by direction.
+                while len(self._lanes) < 2 * len(self._queues):
+                    self._lanes.append(self._meter.acquire_lane())
                 self._relay = self._start()
             except BaseException:
-                self._give_back(devices)
+                self._give_back(entered)
                 raise
-            for device in devices:
+            for device in self._devices:
                 device.on_close(self._device_closing)
 
     def stop(self, timeout_s: float = 1.0) -> None:
-        """Stop both threads and wait until they have ended; packets still queued stay there.
+        """Stop all threads and wait until they have ended; packets still queued stay there.
 
         On a relay that does not run it does nothing. `start` may follow.
 
@@ -215,9 +231,12 @@ class Relay:
 
     def _start(self) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
         options = ffi.new("struct netlog_relay_options *")
-        options.tun, options.sock = self._tun.handle, self._sock.handle
+        queues = ffi.new("struct netlog_relay_queue[]", len(self._queues))
+        for i, (tun, sock) in enumerate(self._queues):
+            queues[i].tun, queues[i].sock = tun.handle, sock.handle
+            queues[i].lanes = self._lanes[2 * i : 2 * i + 2]
+        options.queues, options.n_queues = queues, len(queues)
         options.peers = self._peers
-        options.lanes = self._lanes
         started = ffi.new("struct netlog_relay **")
         check(lib.netlog_relay_start(options, started), self._what)
         return started[0]
@@ -231,13 +250,13 @@ class Relay:
         for direction, sum_ in enumerate(self._ended):
             lib.netlog_relay_fates(relay, direction, sum_)
         lib.netlog_relay_close(relay)
-        for device in (self._tun, self._sock):
+        for device in self._devices:
             device.on_close(self._device_closing, forget=True)
-        self._give_back([self._tun, self._sock])
+        self._give_back(self._devices)
 
     def _give_back(self, devices: list[TunDevice | SockDevice]) -> None:
         for lane in self._lanes:
-            self._tun.meter.release_lane(lane)
+            self._meter.release_lane(lane)
         self._lanes = []
         for device in devices:
             device.gate.leave(id(self))
@@ -253,11 +272,13 @@ class Relay:
     def _failure(self) -> DeviceError | None:
         if self._relay is None:
             return None
-        direction = ffi.new("int *")
-        code = lib.netlog_relay_error(self._relay, direction)
+        direction, queue = ffi.new("int *"), ffi.new("uint32_t *")
+        code = lib.netlog_relay_error(self._relay, direction, queue)
         if not code:
             return None
         thread = "netlog-tx" if direction[0] == lib.NETLOG_TX else "netlog-rx"
+        if queue[0]:
+            thread += str(queue[0])
         return DeviceError(code, f"{os.strerror(code)} (in {thread})", self._what)
 
     def _fates(self, direction: int) -> list[Count]:
@@ -267,9 +288,14 @@ class Relay:
                 lib.netlog_relay_fates(self._relay, direction, fates)
         return [Count(*pair) for pair in zip(fates.packets, fates.bytes, strict=True)]
 
-    @property
-    def _what(self) -> str:
-        return f"relay of {self._tun.name}"
+
+def _check_queues(tuns: Sequence[TunDevice], socks: Sequence[SockDevice]) -> None:
+    if not tuns or len(tuns) != len(socks):
+        raise ValueError(
+            f"expected as many sockets as queues of the TUN, got {len(socks)} and {len(tuns)}"
+        )
+    if any(device.meter is not tuns[0].meter for device in (*tuns, *socks)):
+        raise ValueError("tun and sock count into different meters: give all the same one")
 
 
 def _wait_done(fd: int, timeout_s: float | None) -> bool:

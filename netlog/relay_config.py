@@ -14,6 +14,8 @@ __all__ = ["RelayConfig", "RoutesConfig", "SockConfig", "TunConfig"]
 
 MIN_MTU = 1280
 """RFC 8200 section 5: the least that a link which carries IPv6 must offer."""
+MAX_QUEUES = 32
+"""With two threads and two lanes each: more than a gateway has cores to use."""
 MAX_MTU = 65535
 """RFC 791: the longest IPv4 packet."""
 
@@ -25,6 +27,7 @@ class TunConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     addresses: Annotated[tuple[InterfaceAddress, ...], msgspec.Meta(min_length=1)]
     mtu: Annotated[int, msgspec.Meta(ge=MIN_MTU, le=MAX_MTU)] = MIN_MTU
     offload: bool = True
+    queues: Annotated[int, msgspec.Meta(ge=1, le=MAX_QUEUES)] = 1
 
 
 class SockConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Self
 from netlog._counted import CountedDevice
 from netlog._native import ffi, lib
 from netlog.batch import PacketBatch
-from netlog.endpoints import check_port, join_endpoint, parse_address, unpack_endpoint
+from netlog.endpoints import IPAddress, check_port, join_endpoint, parse_address, unpack_endpoint
 from netlog.errors import DeviceError
 from netlog.flows import FlowArray
 from netlog.meter import Meter
@@ -27,6 +27,7 @@ BUFFER_BYTES = 4 << 20
 # linux/udp.h; Python names neither.
 UDP_SEGMENT = 103
 UDP_GRO = 104
+SO_REUSEPORT = socket.SO_REUSEPORT
 
 
 class SockDevice(CountedDevice):
@@ -84,41 +85,76 @@ class SockDevice(CountedDevice):
             DeviceError: EADDRINUSE if the port is taken, EADDRNOTAVAIL if the address is not this
                 machine's, EACCES for a port below 1024 without the rights.
         """
-        parsed = parse_address(address)
-        check_port(port)
-        what = f"udp {join_endpoint(str(parsed), port)}"
-        family = socket.AF_INET6 if isinstance(parsed, ipaddress.IPv6Address) else socket.AF_INET
-        try:
-            with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as sock:
-                if str(parsed) == "::":
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-                # getaddrinfo knows the form that an address with an interface takes.
-                ((*_, name),) = socket.getaddrinfo(
-                    str(parsed), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
-                )
-                sock.bind(name)
-                return cls(sock, meter, _offloads_of(sock) if offload else frozenset())
-        except socket.gaierror as error:
-            raise ValueError(f"{address!r}: {error.strerror}") from None
-        except OSError as error:
-            code = error.errno or 0
-            raise DeviceError(code, os.strerror(code), what) from None
+        (device,) = cls.bind_group(address, port, 1, meter=meter, offload=offload)
+        return device
 
     @classmethod
-    def from_socket(cls, sock: socket.socket, *, meter: Meter | None = None) -> Self:
+    def bind_group(
+        cls,
+        address: str,
+        port: int,
+        count: int,
+        *,
+        meter: Meter | None = None,
+        offload: bool = False,
+    ) -> list[Self]:
+        """Open several UDP sockets on one address and port, for as many threads (SO_REUSEPORT).
+
+        The kernel hands every datagram to one of them, those of a remote always to the same. So all
+        of them must be read. Nobody can join the port of a group of one; other processes of the
+        same user can join that of a larger one, though none can be there before. Where the kernel
+        has no SO_REUSEPORT, that is logged, and there is one.
+
+        Args:
+            address: as for `bind`.
+            port: as for `bind`; 0: the kernel chooses one for all.
+            count: sockets, 1 to 256.
+            meter: shared by all devices; None: each has a meter of its own.
+            offload: as for `bind`.
+
+        Raises:
+            ValueError: as `bind`, or the count is out of range.
+            DeviceError: as `bind`.
+        """
+        parsed = parse_address(address)
+        check_port(port)
+        if not 1 <= count <= lib.NETLOG_MAX_QUEUES:
+            raise ValueError(f"count: expected 1 to {lib.NETLOG_MAX_QUEUES} sockets, got {count}")
+        with contextlib.ExitStack() as sockets, contextlib.ExitStack() as devices:
+            try:
+                made: list[Self] = []
+                for sock in _bind_group(sockets, parsed, port, count):
+                    offloads = _offloads_of(sock) if offload else frozenset()
+                    made.append(cls(sock, meter, offloads))
+                    devices.callback(made[-1].close)
+            except socket.gaierror as error:
+                raise ValueError(f"{address!r}: {error.strerror}") from None
+            except OSError as error:
+                code = error.errno or 0
+                what = f"udp {join_endpoint(str(parsed), port)}"
+                raise DeviceError(code, os.strerror(code), what) from None
+            devices.pop_all()
+            return made
+
+    @classmethod
+    def from_socket(
+        cls, sock: socket.socket, *, meter: Meter | None = None, offload: bool = False
+    ) -> Self:
         """Use a UDP socket that somebody else made.
 
         The device works on a duplicate: `sock` stays the caller's to close, and its options and
         buffers as they are. It may be connected.
 
         Args:
-            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP, without UDP_GRO and UDP_SEGMENT.
+            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP. With UDP_GRO, which must stay as it is now,
+                datagrams that come as one count and are handed over one by one. Without
+                UDP_SEGMENT: the kernel would cut up every datagram.
             meter: as for `bind`.
+            offload: let a relay send several datagrams as one, as far as the kernel has
+                UDP_SEGMENT. That is asked for with each call: no option is set.
 
         Raises:
-            ValueError: the socket is of another kind.
+            ValueError: the socket is of another kind, or has UDP_SEGMENT set.
             DeviceError: the socket is closed (EBADF).
         """
         if sock.fileno() < 0:
@@ -126,11 +162,15 @@ class SockDevice(CountedDevice):
         protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
         if sock.family not in {socket.AF_INET, socket.AF_INET6} or protocol != socket.IPPROTO_UDP:
             raise ValueError(f"expected a UDP socket over IPv4 or IPv6, got {sock!r}")
-        for option, name in ((UDP_SEGMENT, "UDP_SEGMENT"), (UDP_GRO, "UDP_GRO")):
-            if sock.getsockopt(socket.IPPROTO_UDP, option):
-                raise ValueError(f"{sock!r} has {name} set, which is not supported")
+        gro, segment_bytes = _option(sock, UDP_GRO), _option(sock, UDP_SEGMENT)
+        if segment_bytes:
+            raise ValueError(
+                f"{sock!r} has UDP_SEGMENT set: every datagram would be cut into pieces of "
+                f"{segment_bytes} bytes; set it to 0"
+            )
+        has = {"gro": bool(gro), "segment": offload and segment_bytes is not None}
         with contextlib.closing(sock.dup()) as own:
-            return cls(own, meter)
+            return cls(own, meter, frozenset(name for name, there in has.items() if there))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -235,6 +275,49 @@ class SockDevice(CountedDevice):
 
     def _clear_errors(self) -> None:
         lib.netlog_sock_clear_errors(self._handle)
+
+
+def _bind_group(
+    stack: contextlib.ExitStack, address: IPAddress, port: int, count: int
+) -> list[socket.socket]:
+    first = _bind(stack, address, port, shared=False)
+    if count == 1:
+        return [first]
+    try:
+        # Only now: whoever is on the port already is found, and does not share it with us.
+        first.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    except OSError as error:
+        _log.info("udp: the kernel has no SO_REUSEPORT: %s", error)
+        return [first]
+    port = first.getsockname()[1]
+    return [first, *(_bind(stack, address, port, shared=True) for _ in range(count - 1))]
+
+
+def _bind(
+    stack: contextlib.ExitStack, address: IPAddress, port: int, *, shared: bool
+) -> socket.socket:
+    family = socket.AF_INET6 if isinstance(address, ipaddress.IPv6Address) else socket.AF_INET
+    sock = stack.enter_context(contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)))
+    if str(address) == "::":
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    # getaddrinfo knows the form that an address with an interface takes.
+    ((*_, name),) = socket.getaddrinfo(
+        str(address), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
+    )
+    sock.bind(name)
+    return sock
+
+
+def _option(sock: socket.socket, option: int) -> int | None:
+    """A socket option's value, or None where the kernel does not have it."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_UDP, option)
+    except OSError:
+        return None
 
 
 def _offloads_of(sock: socket.socket) -> frozenset[str]:

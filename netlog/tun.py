@@ -3,16 +3,23 @@
 import contextlib
 import errno
 import fcntl
-import logging
 import os
-import re
-import socket
-import struct
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from netlog._counted import CountedDevice
 from netlog._native import ffi, lib
+from netlog._tun_open import (
+    IFF_TUN,
+    IFF_VNET_HDR,
+    IFREQ_FLAGS,
+    check_name,
+    name_in,
+    open_tun,
+    refusal,
+    set_offloads,
+)
+from netlog._vnet_header import VnetHeader, vnet_header_of
 from netlog.batch import PacketBatch
 from netlog.errors import DeviceError
 from netlog.flows import FlowArray
@@ -20,39 +27,15 @@ from netlog.meter import Meter
 
 __all__ = ["TunDevice"]
 
-_log = logging.getLogger("netlog")
-
-CLONE_DEVICE = "/dev/net/tun"
 OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 MIN_MTU = 68  # RFC 791 section 3.2: every link carries that much
 MAX_MTU = 65535
 
-# linux/if.h, linux/if_tun.h: what TUNSETIFF takes and TUNGETIFF gives.
-IFNAMSIZ = 16
-IFREQ_FLAGS = struct.Struct(f"{IFNAMSIZ}sH22x")
-IFREQ_MTU = struct.Struct(f"{IFNAMSIZ}si20x")
-IFF_TUN = 0x0001
-IFF_NO_PI = 0x1000
-IFF_VNET_HDR = 0x4000
-SIOCSIFMTU = 0x8922
-
-# linux/if_tun.h: what TUNSETOFFLOAD takes, and which super-packets may be written then. The kernel
-# has both of USO or neither, from 6.2 on.
-TUN_F_CSUM, TUN_F_TSO, TUN_F_USO = 0x01, 0x06, 0x60
-OFFLOADS = (
-    (TUN_F_CSUM | TUN_F_TSO | TUN_F_USO, ("checksum", "tso", "uso")),
-    (TUN_F_CSUM | TUN_F_TSO, ("checksum", "tso")),
-    (TUN_F_CSUM, ("checksum",)),
-)
+# Which super-packets may be written with an offload.
 KINDS = {
     "tso": lib.NETLOG_COALESCE_TCP4 | lib.NETLOG_COALESCE_TCP6,
     "uso": lib.NETLOG_COALESCE_UDP4 | lib.NETLOG_COALESCE_UDP6,
 }
-
-RIGHTS = (
-    "run as root (CAP_NET_ADMIN), or let root make it for you: "
-    "`ip tuntap add dev NAME mode tun user USER`"
-)
 
 
 class TunDevice(CountedDevice):
@@ -106,46 +89,105 @@ class TunDevice(CountedDevice):
                 the rights; EINVAL if an interface of that name exists that is no such TUN; ENOENT,
                 ENXIO, ENODEV if the kernel has no TUN.
         """
-        _check_name(name)
-        if mtu is not None and not MIN_MTU <= mtu <= MAX_MTU:
-            raise ValueError(f"mtu: expected {MIN_MTU} to {MAX_MTU} bytes, got {mtu}")
-        fd = _open_clone_device()
-        try:
-            vnet = offload and _has_vnet(fd, name)
-            given = _attach(fd, name, IFF_VNET_HDR if vnet else 0)
-            if mtu is not None:
-                _set_mtu(given, mtu)
-            return cls(fd, given, meter, _set_offloads(fd, given, wanted=vnet))
-        except BaseException:
-            os.close(fd)
-            raise
+        (device,) = cls.open_queues(name, 1, meter=meter, mtu=mtu, offload=offload)
+        return device
 
     @classmethod
-    def from_fd(cls, fd: int, *, meter: Meter | None = None) -> Self:
+    def open_queues(
+        cls,
+        name: str,
+        count: int,
+        *,
+        meter: Meter | None = None,
+        mtu: int | None = None,
+        offload: bool = False,
+    ) -> list[Self]:
+        """Open several queues of one interface, each a device of its own, for as many threads.
+
+        The kernel hands every packet to one of them, those of a flow to the same: to the one that
+        has written that flow last, or by a hash. So all of them must be read. Where the kernel, or
+        the interface that is there, has fewer queues, that is logged, and there are fewer devices.
+
+        Args:
+            name: as for `open`. A persistent interface needs
+                `ip tuntap add dev NAME mode tun multi_queue`.
+            count: queues, 1 to 256.
+            meter: shared by all devices; None: each has a meter of its own.
+            mtu: as for `open`.
+            offload: as for `open`.
+
+        Raises:
+            ValueError: as `open`, or the count is out of range.
+            DeviceError: as `open`.
+        """
+        check_name(name)
+        if mtu is not None and not MIN_MTU <= mtu <= MAX_MTU:
+            raise ValueError(f"mtu: expected {MIN_MTU} to {MAX_MTU} bytes, got {mtu}")
+        if not 1 <= count <= lib.NETLOG_MAX_QUEUES:
+            raise ValueError(f"count: expected 1 to {lib.NETLOG_MAX_QUEUES} queues, got {count}")
+        with contextlib.ExitStack() as opened, contextlib.ExitStack() as devices:
+            tun = open_tun(opened, name, count, mtu=mtu, offload=offload)
+            made: list[Self] = []
+            for fd in tun.fds:
+                made.append(cls._duplicate(fd, tun.name, meter, tun.offloads))
+                devices.callback(made[-1].close)
+            devices.pop_all()
+            return made
+
+    @classmethod
+    def from_fd(cls, fd: int, *, meter: Meter | None = None, offload: bool = False) -> Self:
         """Use the descriptor of a TUN that somebody else made.
 
         The device works on a duplicate: `fd` stays the caller's to close. Both share O_NONBLOCK,
         which is set.
 
         Args:
-            fd: attached with IFF_TUN and IFF_NO_PI, without IFF_VNET_HDR. IFF_NO_PI can be checked
-                only with CAP_NET_ADMIN and from within the interface's network namespace; where it
-                is missing elsewhere, all packets count as unattributed.
+            fd: attached with IFF_TUN and IFF_NO_PI. IFF_NO_PI can be checked only with
+                CAP_NET_ADMIN and from within the interface's network namespace; where it is missing
+                elsewhere, all packets count as unattributed. With IFF_VNET_HDR whatever the kernel
+                hands over is taken, as `open` has it with offloads; the header's length and byte
+                order must stay as they are now (TUNSETVNETHDRSZ, TUNSETVNETLE, TUNSETVNETBE).
             meter: as for `open`.
+            offload: with IFF_VNET_HDR, set the interface's offloads as `open` does, and write
+                super-packets too. Otherwise they stay as they are, which can not be read: then
+                `offloads` is empty, and packets are written one by one.
 
         Raises:
-            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with
-                IFF_VNET_HDR).
+            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with a
+                virtio header of more than 64 bytes).
             DeviceError: `fd` is not open (EBADF).
         """
-        name = _identify(fd)
+        name, flags = _identify(fd)
+        if not flags & IFF_VNET_HDR:
+            return cls._duplicate(fd, name, meter)
+        # Whoever attached it may also have let the kernel leave the ECN bits to its reader.
+        offloads = set_offloads(fd, name, wanted=True) if offload else frozenset()
+        return cls._duplicate(fd, name, meter, offloads, ecn=True)
+
+    @classmethod
+    def _duplicate(
+        cls,
+        fd: int,
+        name: str,
+        meter: Meter | None,
+        offloads: frozenset[str] | None = None,
+        *,
+        ecn: bool = False,
+    ) -> Self:
+        """A device of a descriptor's duplicate; with virtio headers if `offloads` is not None."""
+        # Also of an interface of ours: one that is persistent keeps what somebody set before.
+        header = VnetHeader(0, swapped=False) if offloads is None else vnet_header_of(fd)
         own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         try:
             os.set_blocking(own, False)
-            return cls(own, name, meter)
+            device = cls(own, name, meter, offloads)
         except BaseException:
             os.close(own)
             raise
+        handle = device.handle
+        handle.header_more, handle.swapped = header.more_bytes, header.swapped
+        handle.ecn = ecn
+        return device
 
     @property
     def name(self) -> str:
@@ -224,83 +266,22 @@ class TunDevice(CountedDevice):
         return self.meter.snapshot().tun_rows()
 
 
-def _check_name(name: str) -> None:
-    encoded = os.fsencode(name)
-    if len(encoded) >= IFNAMSIZ:
-        raise ValueError(f"{name!r}: an interface's name has at most {IFNAMSIZ - 1} bytes")
-    if name in {".", ".."} or re.search(r"[\s/:\0]", name):
-        raise ValueError(f"{name!r}: not a name for an interface")
-    if "%" in name.replace("%d", "", 1):
-        raise ValueError(f"{name!r}: expected at most one %d in an interface's name")
-
-
-def _open_clone_device() -> int:
-    try:
-        return os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except PermissionError as error:
-        raise _refusal(error, CLONE_DEVICE, RIGHTS) from None
-    except OSError as error:
-        raise _refusal(error, CLONE_DEVICE, "the kernel has no TUN driver loaded") from None
-
-
-def _attach(fd: int, name: str, flags: int) -> str:
-    request: Any = IFREQ_FLAGS.pack(os.fsencode(name), IFF_TUN | IFF_NO_PI | flags)
-    hints = {
-        errno.EPERM: RIGHTS,
-        errno.EBUSY: "another process has this interface open",
-        errno.EINVAL: "an interface of this name exists that is no TUN of one queue",
-    }
-    try:
-        answer = fcntl.ioctl(fd, lib.TUNSETIFF, request)
-    except OSError as error:
-        raise _refusal(error, name or "tun", hints.get(error.errno or 0)) from None
-    return _name_in(answer)
-
-
-def _has_vnet(fd: int, name: str) -> bool:
-    try:
-        (features,) = struct.unpack("I", fcntl.ioctl(fd, lib.TUNGETFEATURES, bytes(4)))
-    except OSError:
-        features = 0
-    if not features & IFF_VNET_HDR:
-        _log.info("%s: the kernel has no offloads for a TUN", name)
-    return bool(features & IFF_VNET_HDR)
-
-
-def _set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
-    """Ask for every offload that the kernel has, and say what it has not; or for none."""
-    if not wanted:
-        # Whoever had a persistent interface before may have left them set.
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
-        return None
-    for flags, given in OFFLOADS:
-        try:
-            fcntl.ioctl(fd, lib.TUNSETOFFLOAD, flags)
-        except OSError as error:
-            _log.info("%s: the kernel has no offload of %s: %s", name, given[-1], error)
-        else:
-            return frozenset(given)
-    return frozenset()
-
-
-def _identify(fd: int) -> str:
+def _identify(fd: int) -> tuple[str, int]:
     try:
         answer = fcntl.ioctl(fd, lib.TUNGETIFF, bytes(IFREQ_FLAGS.size))
     except OSError as error:
         if error.errno == errno.EBADF:
-            raise _refusal(error, f"fd {fd}", None) from None
+            raise refusal(error, f"fd {fd}", None) from None
         raise ValueError(f"fd {fd} is no TUN, or one without an interface: {error}") from None
     _, flags = IFREQ_FLAGS.unpack(answer)
-    name = _name_in(answer)
+    name = name_in(answer)
     for wrong, what in (
         (not flags & IFF_TUN, "is a TAP; expected IFF_TUN"),
-        (flags & IFF_VNET_HDR, "has IFF_VNET_HDR, which is not supported"),
         (_has_packet_information(fd, name), "has packet information; expected IFF_NO_PI"),
     ):
         if wrong:
             raise ValueError(f"fd {fd} ({name}) {what}")
-    return name
+    return name, flags
 
 
 def _has_packet_information(fd: int, name: str) -> bool:
@@ -323,21 +304,3 @@ def _has_packet_information(fd: int, name: str) -> bool:
     with IPRoute() as route:
         (link,) = route.link("get", ifname=name)
     return bool(link.get(("linkinfo", "data", "IFLA_TUN_PI")))
-
-
-def _name_in(answer: bytes) -> str:
-    return os.fsdecode(answer[:IFNAMSIZ].partition(b"\0")[0])
-
-
-def _set_mtu(name: str, mtu: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        try:
-            fcntl.ioctl(control, SIOCSIFMTU, IFREQ_MTU.pack(os.fsencode(name), mtu))
-        except OSError as error:
-            raise _refusal(error, name, f"setting the MTU to {mtu}") from None
-
-
-def _refusal(error: OSError, what: str, hint: str | None) -> DeviceError:
-    code = error.errno or 0
-    text = os.strerror(code)
-    return DeviceError(code, f"{text} ({hint})" if hint else text, what)

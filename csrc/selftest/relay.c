@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of tun, sock and relay: real threads between a socket pair, which keeps packets apart as
  * a TUN does, and UDP sockets on loopback; for the sanitizers above all. In turns with virtio
- * headers, UDP_SEGMENT and UDP_GRO, and without; super-packets are for tests/system.
+ * headers, UDP_SEGMENT and UDP_GRO, and without, on one queue and on two; super-packets are for
+ * tests/system.
  *
- *	stack ==== tun fd | relay | sock ---- loopback ---- peer
+ *	stack ==== tun fd | relay | sock ---- loopback ---- peer      of each queue
  *
  * A poller swaps as fast as it can meanwhile. In each epoch both observation points agree, and at
  * the end nothing is lost and nothing counted twice.
@@ -29,15 +30,21 @@
 #define MAX_ROWS     64
 #define VNET_BYTES   10
 
-struct world {
+#define QUEUES 2u
+
+struct queue {
 	int stack;
-	int peer;
-	struct sockaddr_in sock_name;
 	struct netlog_tun tun;
 	struct netlog_sock sock;
+	struct netlog_lane *lanes[2];
+};
+
+struct world {
+	struct queue queues[QUEUES];
+	uint32_t n_queues; /* that the relay is given */
+	int peer;
 	struct netlog_peers *peers;
 	struct netlog_meter *meter;
-	struct netlog_lane *lanes[2];
 	struct netlog_relay *relay;
 };
 
@@ -59,11 +66,9 @@ static int bound_socket(struct sockaddr_in *name)
 	return fd;
 }
 
-static void open_world(struct world *world)
+static void open_queue(struct queue *queue, struct netlog_meter *meter)
 {
-	struct sockaddr_in peer_name;
-	struct netlog_prefix prefix = {.version = 4, .length = 32, .clear = UINT32_MAX, .set = 1};
-	struct netlog_endpoint endpoint = {.version = 4};
+	struct sockaddr_in name;
 	int buffer = BUFFER_BYTES;
 	int pair[2];
 
@@ -71,10 +76,20 @@ static void open_world(struct world *world)
 	CHECK(fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0);
 	/* Room for all answers, or those that the user is slow to take would be dropped. */
 	CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)) == 0);
-	world->tun = (struct netlog_tun){.fd = pair[0], .statistics = true};
-	world->stack = pair[1];
-	world->sock = (struct netlog_sock){
-		.fd = bound_socket(&world->sock_name), .family = AF_INET, .statistics = true};
+	queue->tun = (struct netlog_tun){.fd = pair[0], .statistics = true};
+	queue->stack = pair[1];
+	queue->sock = (struct netlog_sock){
+		.fd = bound_socket(&name), .family = AF_INET, .statistics = true};
+	for (int direction = 0; direction < 2; direction++)
+		CHECK(netlog_meter_acquire_lane(meter, &queue->lanes[direction]) == 0);
+}
+
+static void open_world(struct world *world)
+{
+	struct sockaddr_in peer_name;
+	struct netlog_prefix prefix = {.version = 4, .length = 32, .clear = UINT32_MAX, .set = 1};
+	struct netlog_endpoint endpoint = {.version = 4};
+
 	world->peer = bound_socket(&peer_name);
 	prefix.address[10] = prefix.address[11] = 0xff;
 	endpoint.address[10] = endpoint.address[11] = 0xff;
@@ -82,20 +97,29 @@ static void open_world(struct world *world)
 	memcpy(endpoint.address + 12, &peer_name.sin_addr, 4);
 	endpoint.port = ntohs(peer_name.sin_port);
 	CHECK(netlog_peers_open(&endpoint, 1, &prefix, 1, &world->peers) == 0);
-	world->meter = open_meter(64, 64, 2);
-	for (int direction = 0; direction < 2; direction++)
-		CHECK(netlog_meter_acquire_lane(world->meter, &world->lanes[direction]) == 0);
+	world->meter = open_meter(64, 64, 2 * QUEUES);
+	for (uint32_t i = 0; i < QUEUES; i++)
+		open_queue(&world->queues[i], world->meter);
 }
 
 static void start(struct world *world)
 {
+	struct netlog_relay_queue queues[QUEUES];
 	struct netlog_relay_options options = {
-		.tun = &world->tun,
-		.sock = &world->sock,
+		.queues = queues,
+		.n_queues = world->n_queues,
 		.peers = world->peers,
-		.lanes = {world->lanes[0], world->lanes[1]},
 	};
 
+	for (uint32_t i = 0; i < world->n_queues; i++) {
+		struct queue *queue = &world->queues[i];
+
+		queues[i] = (struct netlog_relay_queue){
+			.tun = &queue->tun,
+			.sock = &queue->sock,
+			.lanes = {queue->lanes[0], queue->lanes[1]},
+		};
+	}
 	CHECK(netlog_relay_start(&options, &world->relay) == 0);
 }
 
@@ -108,30 +132,34 @@ static bool is_done(const struct world *world, int timeout_ms)
 
 static void close_world(struct world *world)
 {
-	netlog_lane_release(world->lanes[0]);
-	netlog_lane_release(world->lanes[1]);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		struct queue *queue = &world->queues[i];
+
+		netlog_lane_release(queue->lanes[0]);
+		netlog_lane_release(queue->lanes[1]);
+		close(queue->tun.fd);
+		close(queue->sock.fd);
+		close(queue->stack);
+	}
 	netlog_meter_close(world->meter);
 	netlog_peers_close(world->peers);
-	close(world->tun.fd);
-	close(world->sock.fd);
-	close(world->stack);
 	close(world->peer);
 }
 
-/* The user behind the gateway: sends, and takes what comes back. */
+/* The users behind one queue: they send, and take what comes back. */
 static void *use(void *argument)
 {
-	struct world *world = argument;
+	struct queue *queue = argument;
 	uint8_t packet[VNET_BYTES + UDP4_BYTES] = {0}, answer[2 * sizeof(packet)];
-	ssize_t header = world->tun.vnet ? VNET_BYTES : 0;
+	ssize_t header = queue->tun.vnet ? VNET_BYTES : 0;
 	ssize_t length = header + UDP4_BYTES;
 
 	for (uint32_t number = 0; number < PACKETS; number++) {
 		make_udp4(packet + header, 1, OVERLAY, 1, (uint16_t)number);
-		CHECK(send(world->stack, packet, (size_t)length, 0) == length);
+		CHECK(send(queue->stack, packet, (size_t)length, 0) == length);
 	}
 	for (uint32_t number = 0; number < PACKETS; number++)
-		CHECK_ROW(number, recv(world->stack, answer, sizeof(answer), 0) == length);
+		CHECK_ROW(number, recv(queue->stack, answer, sizeof(answer), 0) == length);
 	return NULL;
 }
 
@@ -141,13 +169,16 @@ static void *answer(void *argument)
 	struct world *world = argument;
 	uint8_t packet[2 * UDP4_BYTES];
 
-	for (uint32_t number = 0; number < PACKETS; number++) {
-		CHECK_ROW(number, recv(world->peer, packet, sizeof(packet), 0) == UDP4_BYTES);
+	for (uint32_t number = 0; number < world->n_queues * PACKETS; number++) {
+		struct sockaddr_in from;
+		socklen_t bytes = sizeof(from);
+
+		CHECK_ROW(number, recvfrom(world->peer, packet, sizeof(packet), 0,
+					   (struct sockaddr *)&from, &bytes) == UDP4_BYTES);
 		for (uint32_t allowed = 0; allowed < 2; allowed++) {
 			make_udp4(packet, OVERLAY + !allowed, 1, (uint16_t)number, 1);
-			CHECK(sendto(world->peer, packet, UDP4_BYTES, 0,
-				     (struct sockaddr *)&world->sock_name,
-				     sizeof(world->sock_name)) == UDP4_BYTES);
+			CHECK(sendto(world->peer, packet, UDP4_BYTES, 0, (struct sockaddr *)&from,
+				     bytes) == UDP4_BYTES);
 		}
 	}
 	return NULL;
@@ -217,50 +248,70 @@ static void check_bytes(const struct world *world)
 
 static void test_traffic(struct world *world)
 {
+	const uint64_t packets = world->n_queues * PACKETS;
 	struct sums tun = {0}, sock = {0};
-	pthread_t user, peer;
+	pthread_t users[QUEUES], peer;
+	uint32_t queue;
 	int direction;
 
 	start(world);
-	CHECK(pthread_create(&user, NULL, use, world) == 0);
+	for (uint32_t i = 0; i < world->n_queues; i++)
+		CHECK(pthread_create(&users[i], NULL, use, &world->queues[i]) == 0);
 	CHECK(pthread_create(&peer, NULL, answer, world) == 0);
-	while (moved(world, NETLOG_RX, NETLOG_DROP_SOURCE_NOT_ALLOWED) < PACKETS ||
-	       moved(world, NETLOG_RX, NETLOG_FORWARDED) < PACKETS)
+	while (moved(world, NETLOG_RX, NETLOG_DROP_SOURCE_NOT_ALLOWED) < packets ||
+	       moved(world, NETLOG_RX, NETLOG_FORWARDED) < packets)
 		poll_once(world, &tun, &sock);
-	CHECK(pthread_join(user, NULL) == 0 && pthread_join(peer, NULL) == 0);
-	CHECK(moved(world, NETLOG_TX, NETLOG_FORWARDED) == PACKETS);
-	CHECK(netlog_relay_error(world->relay, &direction) == 0 && !is_done(world, 0));
+	for (uint32_t i = 0; i < world->n_queues; i++)
+		CHECK(pthread_join(users[i], NULL) == 0);
+	CHECK(pthread_join(peer, NULL) == 0);
+	CHECK(moved(world, NETLOG_TX, NETLOG_FORWARDED) == packets);
+	CHECK(netlog_relay_error(world->relay, &direction, &queue) == 0 && !is_done(world, 0));
 	netlog_relay_stop(world->relay);
 	CHECK(is_done(world, STOP_MS));
 	check_bytes(world);
 	netlog_relay_close(world->relay);
 	poll_once(world, &tun, &sock);
-	CHECK(tun.tx_packets == PACKETS && tun.rx_packets == PACKETS);
-	CHECK(sock.tx_packets == PACKETS && sock.rx_packets == 2 * PACKETS);
+	CHECK(tun.tx_packets == packets && tun.rx_packets == packets);
+	CHECK(sock.tx_packets == packets && sock.rx_packets == 2 * packets);
 }
 
-/* A descriptor that is gone ends both threads, and the first one's errno stays. */
+/* A descriptor that is gone ends all threads, and the first one's errno stays. */
 static void test_gone(struct world *world)
 {
-	struct netlog_tun tun = world->tun;
+	struct queue *last = &world->queues[world->n_queues - 1];
+	struct netlog_tun tun = last->tun;
 	int direction = -1;
+	uint32_t queue = QUEUES;
 
 	/* A number that what the relay opens itself does not get. */
-	world->tun.fd = fcntl(tun.fd, F_DUPFD_CLOEXEC, 200);
-	CHECK(close(world->tun.fd) == 0);
+	last->tun.fd = fcntl(tun.fd, F_DUPFD_CLOEXEC, 200);
+	CHECK(close(last->tun.fd) == 0);
 	start(world);
 	CHECK(is_done(world, STOP_MS));
-	CHECK(netlog_relay_error(world->relay, &direction) == EBADF && direction == NETLOG_TX);
+	CHECK(netlog_relay_error(world->relay, &direction, &queue) == EBADF);
+	CHECK(direction == NETLOG_TX && queue == world->n_queues - 1);
 	netlog_relay_close(world->relay);
-	world->tun = tun;
+	last->tun = tun;
 }
 
-static void set_offload(struct world *world, int on)
+static void set_offload(struct queue *queue, int on)
 {
-	CHECK(setsockopt(world->sock.fd, SOL_UDP, 104 /* UDP_GRO */, &on, sizeof(on)) == 0);
-	world->sock.gro = world->sock.segments = on;
-	world->tun.vnet = on;
-	world->tun.kinds = on ? NETLOG_COALESCE_TCP4 | NETLOG_COALESCE_UDP4 : 0;
+	CHECK(setsockopt(queue->sock.fd, SOL_UDP, 104 /* UDP_GRO */, &on, sizeof(on)) == 0);
+	queue->sock.gro = queue->sock.segments = on;
+	queue->tun.vnet = on;
+	queue->tun.kinds = on ? NETLOG_COALESCE_TCP4 | NETLOG_COALESCE_UDP4 : 0;
+}
+
+static void test_bounds(struct world *world)
+{
+	static const uint32_t impossible[] = {0, NETLOG_MAX_QUEUES + 1};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct netlog_relay_options options = {.n_queues = impossible[i],
+						       .peers = world->peers};
+
+		CHECK_ROW(i, netlog_relay_start(&options, &world->relay) == -EINVAL);
+	}
 }
 
 int main(void)
@@ -268,9 +319,11 @@ int main(void)
 	struct world world;
 
 	open_world(&world);
+	test_bounds(&world);
 	for (int round = 0; round < ROUNDS; round++) {
-		set_offload(&world, round % 2);
-		netlog_tun_set_statistics(&world.tun, true);
+		world.n_queues = 1 + (uint32_t)round / 2 % QUEUES;
+		for (uint32_t i = 0; i < QUEUES; i++)
+			set_offload(&world.queues[i], round % 2);
 		test_traffic(&world);
 		test_gone(&world);
 	}

@@ -16,7 +16,17 @@ import enum
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Connection", "Count", "Reason", "count_datagram", "count_packet", "swapped"]
+__all__ = [
+    "Connection",
+    "Count",
+    "Decoded",
+    "NoConnectionError",
+    "Reason",
+    "count_datagram",
+    "count_packet",
+    "decode",
+    "swapped",
+]
 
 TCP, UDP, FRAGMENT, AUTHENTICATION = 6, 17, 44, 51
 WITH_PORTS = {TCP, UDP, 33, 132, 136}
@@ -55,16 +65,22 @@ class Count:
     byte_count: int
 
 
-class _MalformedError(Exception):
+class NoConnectionError(Exception):
+    """The packet has none."""
+
+
+class _MalformedError(NoConnectionError):
     """The packet is shorter than it announces, or contradicts itself."""
 
 
-class _NotIpError(Exception):
+class _NotIpError(NoConnectionError):
     """The packet is of neither version."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoded:
+class Decoded:
+    """A packet's headers up to the upper layer's."""
+
     connection: Connection
     whole: bool  # not a fragment
     upper: int  # where the upper-layer header starts
@@ -85,7 +101,7 @@ def swapped(connection: Connection) -> Connection:
 def count_packet(packet: bytes, *, rx: bool = False, gso_size: int = 0) -> Count:
     """Decode a packet, segment it if it is a super-packet, and say what to count."""
     try:
-        decoded, own = _decode(packet)
+        decoded, own = decode(packet)
         segments = _segments(decoded, own, gso_size)
     except _MalformedError:
         return Count(Reason.MALFORMED, 1, len(packet))
@@ -104,19 +120,25 @@ def count_datagram(remote: Address, port: int, payload_bytes: int, *, gso_size: 
     return Count(connection, len(parts), sum(map(len, parts)))
 
 
-def _decode(packet: bytes) -> tuple[_Decoded, bytes]:
-    """Find the connection, and the bytes that are the packet's own."""
+def decode(packet: bytes, *, with_ports: bool = True) -> tuple[Decoded, bytes]:
+    """Find the connection, and the bytes that are the packet's own.
+
+    `with_ports`: the ports must be there, where the protocol has them.
+
+    Raises:
+        NoConnectionError: there is none.
+    """
     if not packet:
         raise _MalformedError
     version = packet[0] >> 4
     if version == 4:
-        return _decode_ipv4(packet)
+        return _decode_ipv4(packet, with_ports)
     if version == 6:
-        return _decode_ipv6(packet)
+        return _decode_ipv6(packet, with_ports)
     raise _NotIpError
 
 
-def _decode_ipv4(packet: bytes) -> tuple[_Decoded, bytes]:
+def _decode_ipv4(packet: bytes, with_ports: bool) -> tuple[Decoded, bytes]:  # noqa: FBT001 - inside
     header_bytes = (packet[0] & 0x0F) * 4
     if header_bytes < 20:
         raise _MalformedError
@@ -128,13 +150,13 @@ def _decode_ipv4(packet: bytes) -> tuple[_Decoded, bytes]:
     flags_and_offset = _number(own, 6, 2)
     more, offset = flags_and_offset & 0x2000, flags_and_offset & 0x1FFF
     proto = own[9]
-    ports = (0, 0) if offset else _ports(own, header_bytes, proto)
+    ports = (0, 0) if offset or not with_ports else _ports(own, header_bytes, proto)
     src, dst = IPv4Address(own[12:16]), IPv4Address(own[16:20])
     connection = Connection(4, proto, src, dst, *ports)
-    return _Decoded(connection, not more and not offset, header_bytes), own
+    return Decoded(connection, not more and not offset, header_bytes), own
 
 
-def _decode_ipv6(packet: bytes) -> tuple[_Decoded, bytes]:
+def _decode_ipv6(packet: bytes, with_ports: bool) -> tuple[Decoded, bytes]:  # noqa: FBT001 - inside
     _take(packet, 0, 40)
     own = _take(packet, 0, 40 + _number(packet, 4, 2))
     src, dst = IPv6Address(own[8:24]), IPv6Address(own[24:40])
@@ -149,12 +171,13 @@ def _decode_ipv6(packet: bytes) -> tuple[_Decoded, bytes]:
             offset, more = _number(own, at + 2, 2) >> 3, own[at + 3] & 1
             whole = whole and not offset and not more
             if offset:
-                return _Decoded(Connection(6, proto, src, dst, 0, 0), whole, at + 8), own
+                return Decoded(Connection(6, proto, src, dst, 0, 0), whole, at + 8), own
         at += _extension_bytes(own, at, header)
     if proto in EXTENSION_HEADERS:
         raise _MalformedError
-    connection = Connection(6, proto, src, dst, *_ports(own, at, proto))
-    return _Decoded(connection, whole, at), own
+    ports = _ports(own, at, proto) if with_ports else (0, 0)
+    connection = Connection(6, proto, src, dst, *ports)
+    return Decoded(connection, whole, at), own
 
 
 def _extension_bytes(own: bytes, at: int, header: int) -> int:
@@ -175,7 +198,7 @@ def _ports(own: bytes, at: int, proto: int) -> tuple[int, int]:
     return _number(own, at, 2), _number(own, at + 2, 2)
 
 
-def _segments(decoded: _Decoded, own: bytes, gso_size: int) -> list[bytes]:
+def _segments(decoded: Decoded, own: bytes, gso_size: int) -> list[bytes]:
     """Cut `own` into the packets on the wire, but for what segmenting writes into headers."""
     proto = decoded.connection.proto
     if not gso_size or not decoded.whole or proto not in (TCP, UDP):

@@ -11,7 +11,7 @@ MOST_BYTES = 24 << 20
 
 
 def test_memory_does_not_grow_with_the_connections() -> None:
-    """What a poll of many connections takes beside the meter is bounded."""
+    """What a poll of many connections on four lanes takes beside the meter is bounded."""
     program = f"""
 import sys
 from pathlib import Path
@@ -30,18 +30,19 @@ class Sink:
 
 sink, logger = Sink(), Logger()
 with Meter(2 * {CONNECTIONS}) as meter:
-    other = meter.acquire_lane()
+    lanes = [meter.acquire_lane() for _ in range(4)]
     logger.startup("n", tun=MeterDevice(meter), sink=sink, poll_period_s=3600, exit_traffic="log",
                    routes=RouterConfig(routes=["100.64.0.0/10"]))
     for start in range(0, {CONNECTIONS}, 50000):
         data = packets(np.arange(start, start + 50000))
-        count(meter, data)
-        count(meter, data, rx=True, lane=other)
+        count(meter, data, lane=lanes[start // 50000 % 2])
+        count(meter, data, rx=True, lane=lanes[2 + start // 100000 % 2])
     del data
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")
     logger.shutdown()
-    meter.release_lane(other)
+    for lane in lanes:
+        meter.release_lane(lane)
     print(status("VmHWM") - before, sink.n_bytes, logger.counters().connections)
 """
     done = subprocess.run(

@@ -34,9 +34,19 @@ class Gateway:
     number: int
     namespace: Namespace
     meter: Meter
-    tun: TunDevice
-    sock: SockDevice
+    tuns: list[TunDevice]
+    socks: list[SockDevice]
     peers: list[Peer] = field(default_factory=list)
+
+    @property
+    def tun(self) -> TunDevice:
+        """The first queue of its TUN, or the only one."""
+        return self.tuns[0]
+
+    @property
+    def sock(self) -> SockDevice:
+        """The first of its sockets, or the only one."""
+        return self.socks[0]
 
     @property
     def overlay4(self) -> str:
@@ -50,7 +60,7 @@ class Gateway:
 
     def relay(self) -> Relay:
         """A relay to `peers`, not started."""
-        return Relay(self.tun, self.sock, self.peers)
+        return Relay(self.tuns, self.socks, self.peers)
 
     def udp(self, address: str, port: int = 0) -> socket.socket:
         """A UDP socket of a user behind the gateway."""
@@ -64,22 +74,28 @@ class Gateway:
 
 @contextlib.contextmanager
 def gateway(
-    number: int, namespace: Namespace, outer: Literal[4, 6] = 4, *, offload: bool = False
+    number: int,
+    namespace: Namespace,
+    outer: Literal[4, 6] = 4,
+    *,
+    offload: bool = False,
+    queues: int = 1,
 ) -> Iterator[Gateway]:
     """Make the devices of one gateway; its lan0 is up already."""
     other = 3 - number
     with contextlib.ExitStack() as stack:
         meter = stack.enter_context(Meter())
         with namespace.entered():
-            tun = stack.enter_context(TunDevice.open("tun0", meter=meter, offload=offload))
+            tuns = TunDevice.open_queues("tun0", queues, meter=meter, offload=offload)
             address = "0.0.0.0" if outer == 4 else "::"  # noqa: S104 - in a namespace of its own
-            sock = SockDevice.bind(address, PORT, meter=meter, offload=offload)
-            stack.enter_context(sock)
+            socks = SockDevice.bind_group(address, PORT, queues, meter=meter, offload=offload)
+        for device in (*tuns, *socks):
+            stack.enter_context(device)
         namespace.quiet("tun0")
         namespace.up("tun0", f"100.64.0.{number}/24", f"fd00:64::{number}/64")
         endpoint = f"192.0.2.{other}:{PORT}" if outer == 4 else f"[fd00:2::{other}]:{PORT}"
         peer = Peer(endpoint, (f"100.64.0.{other}/32", f"fd00:64::{other}/128"))
-        yield Gateway(number, namespace, meter, tun, sock, [peer])
+        yield Gateway(number, namespace, meter, tuns, socks, [peer])
 
 
 @contextlib.contextmanager
@@ -95,12 +111,14 @@ def joined() -> Iterator[tuple[Namespace, Namespace]]:
 
 
 @contextlib.contextmanager
-def pair(outer: Literal[4, 6] = 4, *, offload: bool = False) -> Iterator[tuple[Gateway, Gateway]]:
+def pair(
+    outer: Literal[4, 6] = 4, *, offload: bool = False, queues: int = 1
+) -> Iterator[tuple[Gateway, Gateway]]:
     """Both gateways, their relays not started."""
     with (
         joined() as (left, right),
-        gateway(1, left, outer, offload=offload) as a,
-        gateway(2, right, outer, offload=offload) as b,
+        gateway(1, left, outer, offload=offload, queues=queues) as a,
+        gateway(2, right, outer, offload=offload, queues=queues) as b,
     ):
         yield a, b
 
@@ -141,7 +159,7 @@ def relay_threads() -> list[Path]:
     found = []
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
-            if (task / "comm").read_text().strip() in {"netlog-tx", "netlog-rx"}:
+            if (task / "comm").read_text().startswith(("netlog-tx", "netlog-rx")):
                 found.append(task)
     return sorted(found)
 

@@ -4,17 +4,19 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from gateways import PORT, Gateway, open_descriptors, pair, relay_threads, taken
 from namespace import wait_for
 
-from netlog import DeviceError, Peer, Relay, SockDevice, StateError
+from netlog import Count, DeviceError, Peer, Relay, SockDevice, StateError
 
 pytestmark = pytest.mark.root
 
+UDP_SEGMENT = 103
 IP_RECVERR = 11  # linux/in.h; Python does not name it
 
 SPINNING_NS = 50_000_000
@@ -147,22 +149,49 @@ def test_interface_deleted(gateways: tuple[Gateway, Gateway]) -> None:
     relay.stop()
 
 
+def sent_and_dropped(direction: Count, dropped: Mapping[str, Count]) -> tuple[int, int]:
+    """Packets and bytes that a relay says it read."""
+    counts = [direction, *dropped.values()]
+    return sum(one.packets for one in counts), sum(one.bytes for one in counts)
+
+
 def test_interface_deleted_under_load(gateways: tuple[Gateway, Gateway]) -> None:
-    """Also while packets flow in both directions."""
+    """Also while packets flow in both directions; all that was read is forwarded or dropped."""
     a, b = gateways
     relay = a.relay()
     relay.start()
-    with b.relay(), a.udp(a.overlay4) as user, b.udp(b.overlay4) as other:
-        for number in range(2000):
-            with contextlib.suppress(OSError):
-                user.sendto(bytes(500), (b.overlay4, 9))
-            other.sendto(bytes(500), (a.overlay4, 9))
-            if number == 1000:
-                a.namespace.ip("link del tun0")
+    done = threading.Event()
+
+    def pour(user: socket.socket, address: str) -> None:
+        user.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+        while not done.is_set():
+            with contextlib.suppress(OSError):  # there is no way any more
+                user.sendto(bytes(5000), (address, 9))
+
+    with b.relay() as other, a.udp(a.overlay4) as user, b.udp(b.overlay4) as answerer:
+        threads = [
+            threading.Thread(target=pour, args=(user, b.overlay4)),
+            threading.Thread(target=pour, args=(answerer, a.overlay4)),
+        ]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: relay.counters().rx.packets > 5000, "packets flow")
+        wait_for(lambda: relay.counters().tx.packets > 5000, "packets flow")
+        a.namespace.ip("link del tun0")
         assert relay.wait(20)
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert other.running
     assert isinstance(relay.error, DeviceError)
     assert relay.error.errno == errno.EBADFD
     relay.stop()
+    counters = relay.counters()
+    tun, sock = taken(a.meter)
+    assert sent_and_dropped(counters.tx, counters.tx_dropped) == tun[:2]
+    assert sent_and_dropped(counters.rx, counters.rx_dropped) == sock[2:]
+    assert (counters.tx.packets, counters.tx.bytes) == sock[:2]
+    assert (counters.rx.packets, counters.rx.bytes) == tun[2:]
 
 
 @pytest.mark.parametrize("which", ["tun", "sock"])

@@ -4,21 +4,32 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
-from gateways import Gateway, gateway, have_crossed, joined, pair, taken, totals
-from namespace import LinkCounters, Namespace, wait_for
+from gateways import (
+    PORT,
+    Gateway,
+    gateway,
+    have_crossed,
+    joined,
+    kernel_totals,
+    pair,
+    taken,
+    totals,
+)
+from meter_twin import connections
+from namespace import Namespace, wait_for
 from test_relay_traffic import exchange, stream
+from wire import captured
 
-import netlog.tun
 from netlog import Meter, PacketBatch, Relay, TunDevice
+from netlog._tun_open import OFFLOADS
 
 pytestmark = pytest.mark.root
 
 UDP_SEGMENT = 103
 SO_NO_CHECK = 11  # asm-generic/socket.h
-OUTER_BYTES = 14 + 20 + 8
-"""Ethernet, IPv4 and UDP around each packet."""
 
 
 def burst(a: Gateway, b: Gateway, address: str, *, datagrams: int, size: int) -> None:
@@ -49,53 +60,44 @@ def wrong_sums(*sides: Gateway) -> dict[str, int]:
     return found
 
 
+def fit_into_lan0(*sides: Gateway) -> None:
+    """Let a packet and what is around it be one datagram, and not fragments."""
+    for side in sides:
+        side.namespace.ip("link set tun0 mtu 1420")
+
+
 @pytest.fixture(name="gateways")
 def _gateways() -> Iterator[tuple[Gateway, Gateway]]:
     with pair(offload=True) as both:
-        for side in both:
-            side.namespace.ip("link set tun0 mtu 1420")  # a datagram fits into lan0
+        fit_into_lan0(*both)
         yield both
 
 
-def see_every_segment(a: Gateway, b: Gateway) -> None:
-    """Make the kernel segment before the link, which counts them then; and say nothing itself.
-
-    It would report its multicast groups, some time after the link came up.
-    """
-    for side, other in ((a, b), (b, a)):
-        link = side.namespace.ip("-br link show dev lan0").split()[2]
-        other.namespace.ip(f"neigh replace 192.0.2.{side.number} lladdr {link} dev lan0")
-        side.namespace.ip("link set dev lan0 gso_max_segs 1")
-        side.namespace.sysctl("net/ipv6/conf/lan0/disable_ipv6", 1)
-
-
-def crossed(after: LinkCounters, before: LinkCounters) -> tuple[int, int, int, int]:
-    """Return packets and bytes inside the datagrams that a link counted: tx, rx."""
-    tx, rx = after.tx_packets - before.tx_packets, after.rx_packets - before.rx_packets
-    return (
-        tx,
-        after.tx_bytes - before.tx_bytes - tx * OUTER_BYTES,
-        rx,
-        after.rx_bytes - before.rx_bytes - rx * OUTER_BYTES,
-    )
-
-
-def test_counts_are_the_wires(gateways: tuple[Gateway, Gateway]) -> None:
-    """Packets and bytes at TUN and socket are those of the segments on the link, at both ends."""
-    a, b = gateways
-    assert a.tun.offloads == {"checksum", "tso", "uso"}
-    assert a.sock.offloads == {"gro", "segment"}
-    see_every_segment(a, b)
-    before = [side.namespace.counters("lan0") for side in (a, b)]
-    with a.relay() as left, b.relay() as right:
-        everything(a, b)
-        wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
-    for side, was in zip((a, b), before, strict=True):
-        wire = crossed(side.namespace.counters("lan0"), was)
-        assert taken(side.meter) == (wire, wire)
-        kernel = side.namespace.counters("tun0")
-        assert wire[0] > 3 * kernel.tx_packets  # super-packets were read
-    assert wrong_sums(a, b) == {}
+@pytest.mark.parametrize("outer", [4, 6])
+@pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
+def test_counts_are_the_wires(outer: Literal[4, 6], offload: bool) -> None:  # noqa: FBT001 - pytest
+    """Each connection has what crosses the link, at both ends, and so have the sockets."""
+    with pair(outer, offload=offload) as (a, b):
+        fit_into_lan0(a, b)
+        assert a.tun.offloads == ({"checksum", "tso", "uso"} if offload else set())
+        assert a.sock.offloads == ({"gro", "segment"} if offload else set())
+        with (
+            captured(a.namespace, b.namespace, PORT) as captures,
+            a.relay() as left,
+            b.relay() as right,
+        ):
+            everything(a, b)
+            wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
+        for side, capture in zip((a, b), captures, strict=True):
+            snapshot = side.meter.snapshot(timeout_s=20)
+            assert connections(snapshot.tun_rows()) == capture.twin.flows
+            assert totals(snapshot.sock_rows()) == tuple(capture.totals)
+            kernel = side.namespace.counters("tun0")
+            if offload:  # super-packets were read
+                assert capture.totals[0] > 3 * kernel.tx_packets
+            else:
+                assert tuple(capture.totals) == kernel_totals(kernel)
+        assert wrong_sums(a, b) == {}
 
 
 def test_super_packets_are_written(gateways: tuple[Gateway, Gateway]) -> None:
@@ -225,8 +227,9 @@ def test_what_the_kernel_has_not(
 ) -> None:
     """Each part that the kernel refuses is said, and the rest is used."""
     caplog.set_level("INFO", "netlog")
-    newest, *rest = netlog.tun.OFFLOADS
-    monkeypatch.setattr("netlog.tun.OFFLOADS", ((newest[0] | UNKNOWN_OFFLOAD, newest[1]), *rest))
+    (flags, names), *rest = OFFLOADS
+    unknown = ((flags | UNKNOWN_OFFLOAD, names), *rest)
+    monkeypatch.setattr("netlog._tun_open.OFFLOADS", unknown)
     monkeypatch.setattr("netlog.sock.UDP_GRO", UNKNOWN_OPTION)
     with pair(offload=True) as (a, b):
         assert a.tun.offloads == {"checksum", "tso"}
@@ -243,7 +246,7 @@ def test_a_kernel_without_any(
 ) -> None:
     """Where there is no virtio header the relay goes packet by packet, and says so."""
     caplog.set_level("INFO", "netlog")
-    monkeypatch.setattr("netlog.tun.IFF_VNET_HDR", UNKNOWN_FLAG)
+    monkeypatch.setattr("netlog._tun_open.IFF_VNET_HDR", UNKNOWN_FLAG)
     for name in ("UDP_GRO", "UDP_SEGMENT"):
         monkeypatch.setattr(f"netlog.sock.{name}", UNKNOWN_OPTION)
     with pair(offload=True) as (a, b):

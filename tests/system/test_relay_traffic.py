@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from gateways import PORT, Gateway, have_crossed, kernel_totals, pair, taken, totals
 from namespace import wait_for
+from wire import crossed, see_every_segment
 
 from netlog import Count, Peer, Relay, SockDevice
 
@@ -83,6 +84,10 @@ def test_meter_equals_kernel(outer: Literal[4, 6]) -> None:
 def test_points_agree_in_every_epoch(gateways: tuple[Gateway, Gateway]) -> None:
     """However often the tables are swapped, TUN and socket carry the same in each epoch."""
     a, b = gateways
+    see_every_segment(a.namespace, b.namespace)
+    for side in (a, b):
+        side.namespace.ip("link set tun0 mtu 1420")  # a datagram is no fragments
+    links = [side.namespace.counters("lan0") for side in (a, b)]
     done = threading.Event()
     epochs: dict[int, list[tuple[int, int, int, int]]] = {1: [], 2: []}
 
@@ -102,7 +107,7 @@ def test_points_agree_in_every_epoch(gateways: tuple[Gateway, Gateway]) -> None:
         stream(b, a, a.overlay6, total_bytes=20_000_000)
         wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
     done.set()
-    for poller, side, relay in zip(pollers, (a, b), (left, right), strict=True):
+    for poller, side, relay, link in zip(pollers, (a, b), (left, right), links, strict=True):
         poller.finish()
         tun, sock = taken(side.meter)
         assert tun == sock
@@ -111,6 +116,7 @@ def test_points_agree_in_every_epoch(gateways: tuple[Gateway, Gateway]) -> None:
         summed = tuple(sum(column) for column in zip(*busy, tun, strict=True))
         moved = relay.counters()
         assert summed == (moved.tx.packets, moved.tx.bytes, moved.rx.packets, moved.rx.bytes)
+        assert summed == crossed(side.namespace.counters("lan0"), link)
         if not side.tun.offloads:  # the kernel counts a super-packet as one
             assert summed == kernel_totals(side.namespace.counters("tun0"))
 

@@ -33,13 +33,14 @@ WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
 
 @contextlib.contextmanager
 def both(
-    folder: Path, changes: str = "", *, offload: bool = True
+    folder: Path, changes: str = "", *, offload: bool = True, queues: int = 1
 ) -> Iterator[tuple[Running, Running]]:
     """Two gateways that relay to each other; `changes` go before the first one's configuration."""
     with joined() as (left, right):
         first, second = CONFIG.format(me=1, peer=2), CONFIG.format(me=2, peer=1)
         if not offload:
             first, second = without_offload(first), without_offload(second)
+        first = first.replace("[tun]\n", f"[tun]\nqueues = {queues}\n")
         with (
             started(left, folder / "a", changes + first) as a,
             started(right, folder / "b", second) as b,

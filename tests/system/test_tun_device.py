@@ -291,9 +291,9 @@ def test_from_fd(namespace: Namespace) -> None:
     [
         (IFF_TAP | IFF_NO_PI, "TAP"),
         (IFF_TUN, "packet information"),
-        (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, "IFF_VNET_HDR"),
+        (IFF_TUN | IFF_VNET_HDR, "packet information"),
     ],
-    ids=["tap", "with packet information", "with virtio header"],
+    ids=["tap", "with packet information", "with both"],
 )
 def test_from_fd_of_another_kind(namespace: Namespace, flags: int, text: str) -> None:
     """A TAP, or a TUN whose packets have something in front, is refused by name."""

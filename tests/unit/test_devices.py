@@ -26,7 +26,7 @@ from netlog._gate import Gate
 from netlog._native import ffi
 from netlog.endpoints import pack_endpoint, parse_address, split_endpoint, unpack_endpoint
 
-UDP_GRO = 104
+UDP_SEGMENT, UDP_GRO = 103, 104
 
 
 @pytest.fixture(
@@ -302,10 +302,10 @@ def test_from_socket_refuses_other_kinds() -> None:
             with pytest.raises(ValueError, match="expected a UDP socket"):
                 SockDevice.from_socket(other)
             assert other.fileno() >= 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as coalescing:
-        coalescing.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
-        with pytest.raises(ValueError, match="UDP_GRO"):
-            SockDevice.from_socket(coalescing)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as cutting:
+        cutting.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+        with pytest.raises(ValueError, match=r"UDP_SEGMENT set: .* pieces of 1000 bytes"):
+            SockDevice.from_socket(cutting)
     closed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     closed.close()
     with pytest.raises(DeviceError) as error:

@@ -1,7 +1,10 @@
 """Offloads without root: what comes through a socket pair as it comes from a TUN, and UDP_GRO."""
 
+import dataclasses
 import os
 import socket
+import struct
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +14,7 @@ from scapy.layers.inet import IP, TCP, UDP
 
 from netlog import Count, Meter, PacketBatch, Peer, Relay, SockDevice, TunDevice
 
-UDP_SEGMENT = 103
+UDP_SEGMENT, UDP_GRO = 103, 104
 ALL = frozenset({"checksum", "tso", "uso"})
 THERE = bytes(IP(src="10.0.0.1", dst="10.0.0.2", id=5) / TCP(flags="PA") / os.urandom(5000))
 BACK = bytes(IP(src="10.0.0.2", dst="10.0.0.1", id=5) / UDP() / os.urandom(5000))
@@ -68,6 +71,32 @@ def test_through_a_relay(meter: Meter, stack: tuple[TunDevice, socket.socket]) -
     sent, received = sum(map(len, out)), sum(map(len, back))
     assert (counters.tx, counters.rx) == (Count(len(out), sent), Count(len(back), received))
     assert counted(meter) == ([len(out), sent, len(back), received], [0] * 4)
+
+
+def test_another_header(meter: Meter, stack: tuple[TunDevice, socket.socket]) -> None:
+    """A header of the other byte order, and longer, is read and written so."""
+    tun, kernel = stack
+    tun.handle.swapped, tun.handle.header_more = True, 2
+    other = struct.Struct(">BBHHHH2x" if sys.byteorder == "little" else "<BBHHHH2x")
+
+    def framed(whole: Super) -> bytes:
+        return other.pack(*dataclasses.astuple(whole.vnet)) + whole.packet
+
+    out, back = twin_segments(THERE, 1000), twin_segments(BACK, 1000)
+    with (
+        SockDevice.bind("127.0.0.1", 0, meter=meter, offload=True) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(20)
+        with Relay(tun, sock, [Peer(f"127.0.0.1:{peer.getsockname()[1]}", ("10.0.0.2",))]):
+            kernel.send(framed(super_of(THERE, 1000)))
+            assert [peer.recv(2000) for _ in out] == out
+            peer.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, len(back[0]))
+            peer.sendto(b"".join(back), sock.address)
+            assert kernel.recv(65535) == framed(coalesce(back)[0])
+    tun.write(BACK)
+    assert kernel.recv(65535) == bytes(12) + BACK
 
 
 def test_each_datagram_is_judged(meter: Meter, stack: tuple[TunDevice, socket.socket]) -> None:
@@ -197,3 +226,69 @@ def test_datagrams_come_one_by_one() -> None:
         (row,) = sock.extract_statistics()
         assert (row["rx_packets"], row["rx_bytes"]) == (32, len(payload))
         assert int(row["dst_port"]) == peer.getsockname()[1]
+
+
+CONTROL = {
+    "none": (),
+    # asm-generic/socket.h: SO_TIMESTAMPNS, SO_TIMESTAMPING (receive, software, packet information),
+    # SO_RXQ_OVFL, SO_RCVMARK; IP_PKTINFO, IP_RECVTOS.
+    "all": ((1, 35, 1), (1, 37, 8 | 16 | 8192), (1, 40, 1), (1, 75, 1), (0, 8, 1), (0, 13, 1)),
+}
+
+
+@pytest.mark.parametrize("control", CONTROL)
+def test_a_socket_of_somebody_else(control: str) -> None:
+    """UDP_GRO of its own is honoured, whatever else its owner wants to know of each datagram."""
+    payload = os.urandom(30 * 1000 + 1)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
+        own.bind(("127.0.0.1", 0))
+        own.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        for option in CONTROL[control]:
+            own.setsockopt(*option)
+        peer.bind(("127.0.0.1", 0))
+        peer.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+        peer.sendto(payload, own.getsockname())
+        message = own.recvmsg(65536, 1024, socket.MSG_PEEK)
+        assert len(message[0]) == len(payload)
+        assert len(message[1]) >= max(1, len(CONTROL[control]))
+        with SockDevice.from_socket(own) as sock:
+            assert sock.offloads == {"gro"}
+            batch = PacketBatch(64, 2000)
+            assert sock.recv_batch(batch, timeout_s=20) == 31
+            assert b"".join(bytes(batch.packet(i)) for i in range(31)) == payload
+            (row,) = sock.extract_statistics()
+            assert (row["rx_packets"], row["rx_bytes"]) == (31, len(payload))
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_a_relay_on_somebodys_socket(
+    offload: bool,  # noqa: FBT001 - pytest's own
+    meter: Meter,
+    stack: tuple[TunDevice, socket.socket],
+) -> None:
+    """Only if asked to, a relay sends several datagrams as one; no option of the socket is set."""
+    tun, kernel = stack
+    out = twin_segments(THERE, 1000)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
+        own.bind(("127.0.0.1", 0))
+        for each in (own, peer):
+            each.settimeout(20)
+        peer.bind(("127.0.0.1", 0))
+        peer.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        at = f"127.0.0.1:{peer.getsockname()[1]}"
+        with (
+            SockDevice.from_socket(own, meter=meter, offload=offload) as sock,
+            Relay(tun, sock, [Peer(at, ("10.0.0.2",))]),
+        ):
+            assert sock.offloads == ({"segment"} if offload else set())
+            kernel.send(bytes(super_of(THERE, 1000)))
+            expected = [b"".join(out)] if offload else out
+            assert [peer.recv(65535) for _ in expected] == expected
+        for option in (UDP_GRO, UDP_SEGMENT):
+            assert own.getsockopt(socket.IPPROTO_UDP, option) == 0

@@ -101,18 +101,26 @@ def test_what_two_threads_counted_of_a_connection_is_one_row(apart: int) -> None
         meter.release_lane(other)
 
 
-def test_more_threads_are_merged(tmp_path: Path) -> None:
-    """Three in memory, and two in a file, whose index nobody believes: the rows are the same."""
-    with Meter(2 * MANY) as meter:
-        lanes = [meter.acquire_lane() for _ in range(2)]
-        count(meter, packets(np.arange(MANY)))
-        for lane in lanes:
-            count(meter, packets(np.arange(100, MANY)), rx=True, lane=lane)
-        rows, _ = gathered(meter.retire().tun)
-        assert len(rows) == unique(rows) == MANY
-        assert rows["rx_packets"].max() == 2
+@pytest.mark.parametrize("threads", [3, 16, 17])
+def test_what_more_threads_counted(threads: int) -> None:
+    """Each has a part of the connections, with its neighbour's; up to 16 come some at a time."""
+    with Meter(2 * MANY, max_lanes=threads) as meter:
+        lanes = [meter.acquire_lane() for _ in range(threads)]
+        part = MANY // threads
+        for number, lane in enumerate(lanes):
+            start = number * part
+            count(meter, packets(np.arange(start, start + 2 * part)), rx=number % 2 == 1, lane=lane)
+        rows, sizes = gathered(meter.retire().tun)
+        assert len(rows) == unique(rows) == (threads + 1) * part
+        assert ((rows["tx_packets"] == 1) & (rows["rx_packets"] == 1)).sum() == (threads - 1) * part
+        assert rows["tx_packets"].sum() + rows["rx_packets"].sum() == 2 * threads * part
+        assert max(sizes) <= SLICE_ROWS
         for lane in lanes:
             meter.release_lane(lane)
+
+
+def test_two_threads_in_a_file_are_merged(tmp_path: Path) -> None:
+    """There nobody believes an index: the rows are the same."""
     tmp_path.chmod(0o700)
     with Meter.create(tmp_path / "meter", MANY + 1) as meter:
         count(meter, packets(np.arange(MANY)))

@@ -1,0 +1,139 @@
+"""A relay of two queues moves 1.8 times the packets a second of a relay of one.
+
+The TUN's queues are filled while no relay runs, then it is started: so both cores are the relay's,
+and the sender costs nothing meanwhile. With one queue or two, as many packets are there, of many
+flows, and each queue of two has half of them. Beside it, what the kernel makes of two bare senders
+in place of one, on the same link: how well this machine's two cores scale at best.
+"""
+
+import importlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from bench.harness import Budget, Turns
+from bench.native import BENCH, build_program
+from netlog import Meter, Peer, Relay, SockDevice, TunDevice
+
+ROUNDS = 9
+PACKETS = 120_000
+FLOWS = 64
+PAYLOAD_BYTES = 200
+PORT = 40000
+BOUND_S = 60
+LOOK_S = 0.0005
+WINDOW_S = 0.2
+
+
+class Path:
+    """Two namespaces with a link, and what a bench sends over it.
+
+    Args:
+        stack: what is to be ended after the bench.
+        namespaces: of the gateway and of the far end.
+    """
+
+    def __init__(self, stack: ExitStack, namespaces: tuple[Any, Any]) -> None:
+        self._left, self._right = namespaces
+        self._program = build_program(BENCH / "programs" / "blast.c", with_core=False)
+        with self._right.entered():
+            far = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        # Bound, and never read: the kernel drops what comes, and answers nothing.
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        far.bind(("192.0.2.2", PORT))
+
+    @contextmanager
+    def _blasted(self, address: str, flows: int, senders: int = 1) -> Iterator[None]:
+        arguments = (address, PORT, flows, PAYLOAD_BYTES, BOUND_S)
+        with ExitStack() as stack:
+            for _ in range(senders):
+                sender = self._left.popen(str(self._program), *map(str, arguments))
+                stack.callback(sender.wait)
+                stack.callback(sender.kill)
+            yield
+
+    def ns_a_packet(self, queues: int) -> float:
+        """How long a relay of so many queues takes to move what is in them."""
+        with ExitStack() as stack:
+            meter = stack.enter_context(Meter())
+            with self._left.entered():
+                tuns = TunDevice.open_queues("tun0", queues, meter=meter, offload=True)
+                socks = SockDevice.bind_group("0.0.0.0", 0, queues, meter=meter, offload=True)  # noqa: S104 - in a namespace of its own
+            for device in (*tuns, *socks):
+                stack.enter_context(device)
+            assert len(tuns) == len(socks) == queues
+            self._left.quiet("tun0")
+            self._left.up("tun0", "100.64.0.1/24")
+            self._left.ip(f"link set dev tun0 txqueuelen {PACKETS // queues}")
+            self._fill()
+            relay = Relay(tuns, socks, [Peer(f"192.0.2.2:{PORT}", ("100.64.0.2/32",))])
+            return _drained_ns(relay) / PACKETS
+
+    def _fill(self) -> None:
+        """Send until every queue of the TUN is full: then all that is sent is dropped."""
+        with self._blasted("100.64.0.2", FLOWS):
+            deadline = time.monotonic() + BOUND_S
+            dropped = self._left.counters("tun0").tx_dropped
+            # Each batch of the sender has all flows: so many losses hit every queue.
+            while self._left.counters("tun0").tx_dropped - dropped < 2 * PACKETS:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def bare_ns(self, senders: int) -> float:
+        """The same of so many processes that do nothing but send to the far end."""
+        with self._blasted("192.0.2.2", 1, senders):
+            time.sleep(WINDOW_S)  # all have begun
+            before, start = self._arrived(), time.perf_counter_ns()
+            time.sleep(WINDOW_S)
+            arrived, ns = self._arrived() - before, time.perf_counter_ns() - start
+        assert arrived > 0
+        return ns / arrived
+
+    def _arrived(self) -> int:
+        return int(self._right.counters("lan0").rx_packets)
+
+
+def _drained_ns(relay: Relay) -> int:
+    """Start a relay and wait until it has moved all that there was."""
+    start = time.perf_counter_ns()
+    with relay:
+        while relay.counters().tx.packets < PACKETS:
+            assert time.perf_counter_ns() - start < BOUND_S * 10**9
+            time.sleep(LOOK_S)
+        ns = time.perf_counter_ns() - start
+        assert relay.counters().tx.packets == PACKETS
+    return ns
+
+
+@pytest.fixture(scope="module")
+def path() -> Iterator[Path]:
+    """The path; skips where there are no rights for it."""
+    sys.path.append(str(BENCH.parent / "tests" / "system"))
+    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
+    if missing := namespace.missing_rights():
+        pytest.skip(missing)
+    with ExitStack() as stack:
+        yield Path(stack, stack.enter_context(gateways.joined()))
+
+
+def test_two_queues(benchmark: Any, path: Path) -> None:  # noqa: ANN401 - it has no types
+    """Packets a second of two queues and four threads beside those of one queue."""
+    Turns(benchmark, lambda: path.ns_a_packet(2), lambda: path.ns_a_packet(1)).row(
+        f"relay of two queues, {PAYLOAD_BYTES} B, {FLOWS} flows",
+        "one queue",
+        Budget(">=", 1.8),
+        inverse=True,
+        rounds=ROUNDS,
+    )
+
+
+def test_two_senders(benchmark: Any, path: Path) -> None:  # noqa: ANN401 - as above
+    """The kernel alone: what two cores send beside one."""
+    Turns(benchmark, lambda: path.bare_ns(2), lambda: path.bare_ns(1)).row(
+        f"two bare senders, {PAYLOAD_BYTES} B", "one sender", inverse=True, rounds=ROUNDS
+    )
