@@ -70,7 +70,7 @@ def measure(plan: Plan, output: Path) -> dict[str, Any]:
     # Whoever ends the run ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     document = run(plan, lambda so_far: write(so_far, part))
-    if document["ended"]:
+    if document.get("ended"):
         write(document, part)
         sys.stderr.write(
             f"bench: {document['ended']}; {len(document['rows'])} rows are kept in {part}\n"
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
         return 1
     shown = json.dumps(document, indent=1) if arguments.json else markdown(document)
     sys.stdout.write(shown + "\n")
-    if document["ended"]:
+    if document.get("ended"):
         return INTERRUPTED
     failed = any(missing["what"] == "failed" for missing in document["without"])
     return 1 if failed or not document["rows"] else 0

@@ -49,7 +49,7 @@ COUNTED_BLOCKS = 50
 CALL_BUDGET = Budget("<=", 15, "ns")
 OPENVPN_BUDGET = Budget(">=", 0.98)
 OPENVPN_RUNS = 3
-SECONDS = 5
+SECONDS = 4
 LIMIT_S = 20.0
 NO_PACKET = 3
 """Status of calls.c where nothing came: an interface drops packets for a while when it is new."""

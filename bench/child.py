@@ -31,6 +31,12 @@ STATUS = {0, 1, 5}
 Told = Callable[[dict[str, Any]], None]
 
 
+def _short(path: Path) -> Path:
+    """A path from the root of the sources, if it lies there: documents are shown around."""
+    root = BENCH.parent
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End a file that still runs, which may first take away what it has made."""
     try:
@@ -104,9 +110,9 @@ def run_file(path: Path, log: Path, settings: dict[str, str], timeout_s: float, 
     try:
         wrong = _read(reading, deadline_s, told)
         if not wrong and process.wait(END_S) not in STATUS:
-            wrong = f"exit status {process.returncode}, see {log}"
+            wrong = f"exit status {process.returncode}, see {_short(log)}"
     except subprocess.TimeoutExpired:
-        wrong = f"it did not end, see {log}"
+        wrong = f"it did not end, see {_short(log)}"
     finally:
         _end(process)
         os.close(reading)

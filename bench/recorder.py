@@ -7,6 +7,7 @@
     {"without": {"bench": ..., "what": "skipped" or "failed", "why": ...}}
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,14 @@ PIPE = "NETLOG_BENCH_PIPE"
 BENCH_BOUND_S = 300
 """No bench takes longer, whatever happens; building what it measures against is part of it."""
 WHY_CHARACTERS = 300
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def pytest_configure() -> None:
+    """End with whoever runs this file, also where that is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _tell(**what: Any) -> None:  # noqa: ANN401 - JSON

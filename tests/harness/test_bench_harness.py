@@ -86,6 +86,14 @@ def test_few_values_have_no_interval_but_all() -> None:
     assert interval([5.0, 1, 4, 2, 3]) == (1, 5)
 
 
+def test_windows_are_compared_with_their_neighbours() -> None:
+    """The ratio is the median of those of neighbours, not that of the medians."""
+    fixture = Benchmark()
+    save(fixture, "relay", "k/s", [9.0, 1, 30], [10.0, 2, 3], scale=10)
+    info = fixture.extra_info
+    assert (info["measured"], info["beside"], info["ratio"]) == (0.9, 0.3, 0.9)
+
+
 class Drifting:
     """Relays on a machine that gets slower and slower; metering takes a hundredth."""
 
@@ -111,6 +119,7 @@ def test_windows_of_neighbours_do_not_drift() -> None:
     metered, plain = alternate(path, 40, 0)
     assert path.order[:4] == [False, True, True, False]
     save(fixture, "relay", "k/s", metered.rates, plain.rates, Budget(">=", 0.98))
+    assert fixture.extra_info["windows"] == 40
     low, high = fixture.extra_info["ratio_interval"]
     assert 0.97 * 0.99 * 0.99 < low < 0.99 < high < 0.99 / 0.97 * 1.01
     assert fixture.extra_info["ratio"] == pytest.approx(0.99, abs=0.002)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from namespace import wait_for
 
 from bench import child, run
 from bench.machine import Usage, describe
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 GOOD = """
 from bench.harness import Row
 import pytest
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", [1, 2], ids=["one", "two"])
 def test_good(benchmark, n):
     benchmark.pedantic(lambda: None, rounds=1)
     Row(f"good {n}", float(n), "ns").save(benchmark)
@@ -36,7 +37,16 @@ def test_without(benchmark):
     benchmark.pedantic(lambda: None, rounds=1)
 """
 DYING = GOOD + "\ndef test_dies(benchmark):\n    import os\n    os._exit(3)\n"
-HANGING = GOOD + "\ndef test_hangs(benchmark):\n    import time\n    time.sleep(600)\n"
+HANGING = (
+    GOOD
+    + """
+def test_hangs(benchmark):
+    import os, time
+    from pathlib import Path
+    Path(__file__).with_suffix(".pid").write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+)
 
 
 def plan(folder: Path, **files: str) -> run.Plan:
@@ -91,10 +101,10 @@ def test_only_some_benches(tmp_path: Path) -> None:
     """-k chooses among them, as pytest's."""
     chosen = plan(tmp_path, a=GOOD)
     document = run.run(
-        run.Plan("bench", ("a",), "1", folder=chosen.folder, logs=chosen.logs), lambda _: None
+        run.Plan("bench", ("a",), "one", folder=chosen.folder, logs=chosen.logs), lambda _: None
     )
     assert rows(document) == ["good 1"]
-    assert document["command"] == "python -m bench -k '1' a"
+    assert document["command"] == "python -m bench -k 'one' a"
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -110,7 +120,11 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
         "sys.exit(130 if measure(plan, folder / 'bench.json')['ended'] else 0)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
         said = ""
@@ -118,10 +132,12 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
             line = process.stderr.readline()
             assert line, said
             said += line
-        time.sleep(0.2)  # it hangs by now; or ends as well where it has not yet begun to
-        process.send_signal(signal.SIGINT)
+        wait_for((tmp_path / "bench_a.pid").exists, "the bench hangs")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         said += process.stderr.read()
         assert process.wait(60) == 130
+    hanging = (tmp_path / "bench_a.pid").read_text()
+    assert not Path("/proc", hanging).exists()
     assert "2 rows are kept in" in said
     document = json.loads((tmp_path / "bench.part.json").read_text())
     assert rows(document) == ["good 1", "good 2"]
