@@ -17,6 +17,7 @@ from gateways import (
     pair,
     relay_threads,
     taken,
+    tcp_is_over,
     totals,
 )
 from meter_twin import connections
@@ -182,6 +183,7 @@ def test_two_queues_relay_exactly() -> None:
             assert len(threads) == 8
             flood(a, b)
             everything(a, b)
+            wait_for(lambda: tcp_is_over(a, b), "no TCP connection is left")
             wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
             # The datagrams of the one peer come to one socket of each: its partner's thread rests.
             assert have_worked(threads) >= 6
@@ -203,6 +205,7 @@ def test_two_queues_with_offloads_count_the_wires_packets() -> None:
         ):
             flood(a, b)
             everything(a, b)
+            wait_for(lambda: tcp_is_over(a, b), "no TCP connection is left")
             wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
         for side, capture in zip((a, b), captures, strict=True):
             snapshot = side.meter.snapshot(timeout_s=20)
