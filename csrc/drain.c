@@ -7,16 +7,19 @@
 #include "lookup.h"
 #include "widen.h"
 
-/* Records that go through the passes together; see table.c. */
-#define PASS_RECORDS 32
+/* Records that go through the passes together: half as many are slower with eight tables (0.43
+ * beside 0.46 s of CPU for 4 M connections, of which each is in two). */
+#define PASS_RECORDS 64
 #define WORD_BITS    64
 
 /* A record whose connection is looked for in another table, between the passes. */
 struct pending {
 	struct netlog_key key;
 	uint64_t hash;
-	size_t guess;
+	size_t guess; /* a position, LOOKUP_NONE, or ABSENT: it is not worth a further look */
 };
+
+#define ABSENT (LOOKUP_NONE - 1)
 
 /* Adds a source behind those that have not more records. */
 static void insert(struct netlog_drain *drain, const struct netlog_merge_source *source)
@@ -103,6 +106,8 @@ static void add_other(struct netlog_drain *drain, size_t number, const struct pe
 	uint64_t *taken = drain->taken[number];
 	size_t found = pending->guess;
 
+	if (found == ABSENT)
+		return;
 	if (unlikely(found == LOOKUP_NONE ||
 		     !key_equals(&pending->key, &other->records[found].connection)))
 		found = lookup_find(other->index, other->records, sizeof(*other->records),
@@ -113,18 +118,28 @@ static void add_other(struct netlog_drain *drain, size_t number, const struct pe
 	taken[found / WORD_BITS] |= (uint64_t)1 << found % WORD_BITS;
 }
 
-/* Adds what a table has of n connections. */
+/* Asks for the buckets of n connections in a table's index. */
+static void prefetch_buckets(const struct netlog_drain *drain, size_t number,
+			     const struct pending *pending, size_t n)
+{
+	for (size_t i = 0; i < n && number < drain->n; i++)
+		prefetch(index_bucket(drain->sources[number].index, pending[i].hash));
+}
+
+/* Adds what a table has of n connections; its buckets were asked for. */
 static void join_other(struct netlog_drain *drain, size_t number, struct pending *pending, size_t n,
 		       struct netlog_flow *flows)
 {
 	const struct netlog_merge_source *other = &drain->sources[number];
 
-	for (size_t i = 0; i < n; i++)
-		prefetch(index_bucket(other->index, pending[i].hash));
 	for (size_t i = 0; i < n; i++) {
-		pending[i].guess = lookup_guess(other->index, other->count, pending[i].hash);
-		if (likely(pending[i].guess != LOOKUP_NONE))
-			prefetch(&other->records[pending[i].guess]);
+		size_t guess = lookup_guess(other->index, other->count, pending[i].hash);
+
+		if (guess != LOOKUP_NONE)
+			prefetch(&other->records[guess]);
+		else if (likely(lookup_is_absent(other->index, pending[i].hash)))
+			guess = ABSENT;
+		pending[i].guess = guess;
 	}
 	for (size_t i = 0; i < n; i++)
 		add_other(drain, number, &pending[i], &flows[i]);
@@ -142,8 +157,11 @@ static void join(struct netlog_drain *drain, const struct netlog_record **record
 		pending[i].key = key_of(&records[i]->connection);
 		pending[i].hash = key_hash(&pending[i].key, drain->secret);
 	}
-	for (size_t number = drain->source + 1; number < drain->n; number++)
+	prefetch_buckets(drain, drain->source + 1, pending, n);
+	for (size_t number = drain->source + 1; number < drain->n; number++) {
+		prefetch_buckets(drain, number + 1, pending, n);
 		join_other(drain, number, pending, n, flows);
+	}
 }
 
 size_t netlog_drain_next(struct netlog_drain *drain, struct netlog_flow *flows, size_t capacity)

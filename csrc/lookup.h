@@ -59,4 +59,10 @@ NETLOG_INLINE size_t lookup_guess(const struct netlog_index *index, size_t count
 	return likely(position < count) ? position : LOOKUP_NONE;
 }
 
+/* Whether a key without a guess is not there at all: slots are filled from the first one on. */
+NETLOG_INLINE bool lookup_is_absent(const struct netlog_index *index, uint64_t hash)
+{
+	return !index_bucket(index, hash)[NETLOG_BUCKET_SLOTS - 1];
+}
+
 #endif
