@@ -170,8 +170,10 @@ def flood(a: Gateway, b: Gateway) -> None:
         assert {receiver.recv(9) for _ in range(FLOWS)} == {n.to_bytes(2) for n in range(FLOWS)}
 
 
-def have_worked(threads: list[Path]) -> int:
-    """How many of them have run more than to begin."""
+def flooded_threads(a: Gateway, b: Gateway, threads: list[Path]) -> int:
+    """How many threads have run more than to begin, after many flows more."""
+    flood(a, b)
+    flood(b, a)
     return sum(int((task / "schedstat").read_text().split()[2]) > 3 for task in threads)
 
 
@@ -181,12 +183,11 @@ def test_two_queues_relay_exactly() -> None:
         with a.relay() as left, b.relay() as right:
             threads = relay_threads()
             assert len(threads) == 8
-            flood(a, b)
             everything(a, b)
+            # The datagrams of the one peer come to one socket of each: its partner's thread rests.
+            wait_for(lambda: flooded_threads(a, b, threads) >= 6, "all queues have sent")
             wait_for(lambda: tcp_is_over(a, b), "no TCP connection is left")
             wait_for(lambda: have_crossed(left, right), "the last TCP packets have crossed")
-            # The datagrams of the one peer come to one socket of each: its partner's thread rests.
-            assert have_worked(threads) >= 6
         for side, relay in ((a, left), (b, right)):
             counted = kernel_totals(side.namespace.counters("tun0"))
             assert taken(side.meter) == (counted, counted)
@@ -220,7 +221,8 @@ def test_an_interface_that_goes_ends_all_threads() -> None:
         assert relay.wait(20)
         assert isinstance(relay.error, DeviceError)
         assert relay.error.errno == errno.EBADFD
-        assert not relay_threads()
+        # They say that they have ended right before they do.
+        wait_for(lambda: not relay_threads(), "all threads are gone")
 
 
 def test_closing_one_queue_stops_the_relay() -> None:
