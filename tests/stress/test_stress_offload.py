@@ -8,6 +8,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from checked import Checked
 from meter_twin import NOTHING, MeterTwin, connections
 from offloads import super_of, twin_segments
 from scapy.layers.inet import IP, TCP, UDP
@@ -15,8 +16,6 @@ from scapy.layers.inet import IP, TCP, UDP
 import netlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from decoder import Connection
     from meter_twin import Counts
 
@@ -25,28 +24,6 @@ UDP_SEGMENT = 103
 ALL = frozenset({"checksum", "tso", "uso"})
 PAYLOAD = bytes(20_000)
 EPOCHS = 60
-
-
-class Checked(threading.Thread):
-    """A thread whose failure is the test's."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__()
-        self._work, self._error = work, None  # type: BaseException | None
-        self.start()
-
-    def run(self) -> None:
-        """Work."""
-        try:
-            self._work()
-        except BaseException as error:  # noqa: BLE001 - it is raised again in finish()
-            self._error = error
-
-    def finish(self) -> None:
-        """Wait, and raise what it raised."""
-        self.join()
-        if self._error is not None:
-            raise self._error
 
 
 class World:

@@ -1,12 +1,14 @@
 """The relay against the kernel: real TUNs, real UDP sockets, namespaces of their own."""
 
+import functools
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
+from checked import Checked
 from gateways import PORT, Gateway, have_crossed, kernel_totals, pair, taken, tcp_is_over, totals
 from namespace import wait_for
 from wire import captured
@@ -97,14 +99,12 @@ def test_points_agree_in_every_epoch(gateways: tuple[Gateway, Gateway]) -> None:
             assert totals(snapshot.tun_rows()) == totals(snapshot.sock_rows())
             epochs[side.number].append(totals(snapshot.tun_rows()))
 
-    pollers = [_Checked(poll, side) for side in (a, b)]
     with (
         captured(a.namespace, b.namespace, PORT) as captures,
         a.relay() as left,
         b.relay() as right,
     ):
-        for poller in pollers:
-            poller.start()
+        pollers = [Checked(functools.partial(poll, side)) for side in (a, b)]
         stream(a, b, b.overlay4, total_bytes=8_000_000)
         stream(b, a, a.overlay6, total_bytes=8_000_000)
         wait_for(lambda: tcp_is_over(a, b), "the last acknowledgement came")
@@ -122,26 +122,6 @@ def test_points_agree_in_every_epoch(gateways: tuple[Gateway, Gateway]) -> None:
         assert summed == tuple(capture.totals)
         if not side.tun.offloads:  # the kernel counts a super-packet as one
             assert summed == kernel_totals(side.namespace.counters("tun0"))
-
-
-class _Checked(threading.Thread):
-    """A thread whose failure is the test's."""
-
-    def __init__(self, work: Callable[[Gateway], None], argument: Gateway) -> None:
-        super().__init__()
-        self._work, self._argument = work, argument
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._work(self._argument)
-        except BaseException as error:  # noqa: BLE001 - it is raised again in finish()
-            self._error = error
-
-    def finish(self) -> None:
-        self.join()
-        if self._error is not None:
-            raise self._error
 
 
 def test_large_packets_in_small_links(gateways: tuple[Gateway, Gateway]) -> None:
