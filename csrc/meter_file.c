@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -36,8 +37,8 @@ static off_t lane_byte(const struct netlog_meter *meter, const struct netlog_lan
 
 void netlog_file_close(struct netlog_meter *meter)
 {
-	/* The caller's descriptor is of the same open file description and keeps the locks; so does
-	 * that of a fork, which must not drop those of its parent. */
+	/* A fork has the same open file description: it keeps the locks, and must not drop those of
+	 * its parent. */
 	struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
 	if (getpid() == meter->attached)
@@ -141,12 +142,29 @@ int netlog_file_check(const struct netlog_meter *meter)
 	return 0;
 }
 
+/* A descriptor of an opening of its own: the locks of the caller's would not keep this meter apart
+ * from others who were given the same one, and a poller would take a living writer for dead. Where
+ * /proc does not have it the caller's opening is used, and must be nobody else's. */
+static int open_own(int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int opened = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	/* Not one of the standard streams', if those are closed. */
+	int own = fcntl(opened < 0 ? fd : opened, F_DUPFD_CLOEXEC, 3);
+
+	if (opened >= 0)
+		close(opened);
+	return own;
+}
+
 /* Maps the file, and takes a descriptor of its own, for a meter whose options are known. */
 static int map_file(struct netlog_meter *meter, int fd)
 {
 	void *region;
 
-	meter->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	meter->fd = open_own(fd);
 	if (meter->fd < 0)
 		return -errno;
 	meter->attached = getpid();

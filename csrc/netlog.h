@@ -112,9 +112,10 @@ NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
  *
  * create: makes an empty regular file, open for reading and writing, the region of a new meter; the
  * caller polls it. attach: maps a file that is one already. Of all who attach, one at a time may
- * poll, after netlog_meter_take_poll(). The descriptor is duplicated. Locks (fcntl(2), open file
- * description) on the file say who is alive, so a descriptor must not be shared between processes
- * that count: after fork(2) open the file anew and attach.
+ * poll, after netlog_meter_take_poll(). The file is opened anew, through /proc: locks (fcntl(2),
+ * open file description) on it say who is alive, and those of one opening keep nobody apart. Where
+ * that fails the descriptor is duplicated, and must not be shared with others who count or poll.
+ * After fork(2) attach, or adopt.
  *
  * A writer trusts the file; a poller does not: -EIO if it is shorter than it must be, -EBADMSG if
  * it holds what no meter does. No process may shorten the file while it is in use.
