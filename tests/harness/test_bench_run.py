@@ -112,6 +112,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     plan(tmp_path, a=HANGING, b=GOOD)
     whole = tmp_path / "bench.json"
     whole.write_text("the last whole run")
+    told = tmp_path / "bench_a.pid"
     code = (
         "import sys; from pathlib import Path; from bench.run import Plan; "
         "from bench.__main__ import measure; "
@@ -132,12 +133,11 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
             line = process.stderr.readline()
             assert line, said
             said += line
-        wait_for((tmp_path / "bench_a.pid").exists, "the bench hangs")
+        wait_for(lambda: told.exists() and told.read_text() != "", "the bench hangs")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         said += process.stderr.read()
         assert process.wait(60) == 130
-    hanging = (tmp_path / "bench_a.pid").read_text()
-    assert not Path("/proc", hanging).exists()
+    assert not Path("/proc", told.read_text()).exists()
     assert "2 rows are kept in" in said
     document = json.loads((tmp_path / "bench.part.json").read_text())
     assert rows(document) == ["good 1", "good 2"]

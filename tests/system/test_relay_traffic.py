@@ -315,4 +315,4 @@ def test_statistics_switch(gateways: tuple[Gateway, Gateway]) -> None:
             nothing = (0, 0, 0, 0)
             expected = (five if tun_counts else nothing, five if sock_counts else nothing)
             assert taken(a.meter) == expected
-        assert relay.counters().tx == Count(20, 2000)
+    assert relay.counters().tx == Count(20, 2000)

@@ -66,8 +66,7 @@ def test_through_a_relay(meter: Meter, stack: tuple[TunDevice, socket.socket]) -
             peer.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, len(back[0]))
             peer.sendto(b"".join(back), sock.address)
             assert [Super.parse(kernel.recv(65535))] == coalesce(back)
-            wait_for(lambda: relay.counters().rx.packets == len(back), "all came back")
-            counters = relay.counters()
+    counters = relay.counters()
     sent, received = sum(map(len, out)), sum(map(len, back))
     assert (counters.tx, counters.rx) == (Count(len(out), sent), Count(len(back), received))
     assert counted(meter) == ([len(out), sent, len(back), received], [0] * 4)
@@ -118,8 +117,7 @@ def test_each_datagram_is_judged(meter: Meter, stack: tuple[TunDevice, socket.so
         with Relay(tun, sock, [Peer(at, ("10.0.0.2",))]) as relay:
             peer.sendto(b"".join(sent), sock.address)
             assert [Super.parse(kernel.recv(65535))] == coalesce([one, two])
-            wait_for(lambda: relay.counters().rx.packets == 2, "all are dealt with")
-            counters = relay.counters()
+    counters = relay.counters()
     assert counters.rx == Count(2, 200)
     dropped = {reason: count for reason, count in counters.rx_dropped.items() if count.packets}
     assert dropped == {
@@ -141,7 +139,7 @@ def test_drops_count_as_on_the_wire(meter: Meter, stack: tuple[TunDevice, socket
     ):
         kernel.send(bytes(super_of(nobodys, 1000)))
         wait_for(lambda: relay.counters().tx_dropped["no_peer"].packets > 0, "it is dropped")
-        counters = relay.counters()
+    counters = relay.counters()
     assert counters.tx_dropped["no_peer"] == Count(5, 5 * 1040)
     assert counted(meter) == ([5, 5 * 1040, 0, 0], [0] * 4)
 
@@ -171,7 +169,7 @@ def test_corrupt_headers(name: str, meter: Meter, stack: tuple[TunDevice, socket
         kernel.send(bytes(Super(Vnet(), THERE)))
         assert peer.recvfrom(20)[0] == THERE
         wait_for(lambda: relay.counters().tx.packets == 1, "the second has gone")
-        counters = relay.counters()
+    counters = relay.counters()
     assert counters.tx_dropped["malformed"] == Count(1, len(THERE))
     assert counted(meter) == ([1, len(THERE), 0, 0], [1, len(THERE), 0, 0])
     assert counted(meter) == ([0] * 4, [0] * 4)
