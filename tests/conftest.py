@@ -1,6 +1,7 @@
 """What all tests share: the `root` marker, and the tests' helpers on the import path."""
 
 import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -17,6 +18,22 @@ from namespace import missing_rights
 # Time never decides whether a test passes: machines are shared.
 settings.register_profile("netlog", deadline=None)
 settings.load_profile("netlog")
+
+
+def take_back_signals() -> None:
+    """Undo what the suite was started with, since every process that a test starts inherits it.
+
+    `nohup` ignores SIGHUP, a shell's `&` SIGINT and SIGQUIT, and what a shell finds ignored its
+    `trap` can not change. Python itself ignores SIGPIPE and SIGXFSZ, for itself alone.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
+
+
+take_back_signals()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -34,7 +34,12 @@ def popen(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str], given: str = "") -> tuple[int, str, str]:
     """Wait for its end: status, standard output and error."""
-    out, err = process.communicate(given, timeout=60)
+    try:
+        out, err = process.communicate(given, timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
     assert "Traceback" not in err, err
     return process.returncode, out, err
 
