@@ -3,7 +3,8 @@
  *
  * Packets go through passes, so that the misses of one are waited for while the others are worked
  * on: decode, hash and prefetch the bucket; match tags and prefetch the record; compare and add.
- * The last two are one where the table fits into the second-level cache.
+ * Small tables go through all three, too: with the last two in one, each packet waits for its
+ * bucket and then for its record (measured on Zen 3: 15 to 20 % at 1 k connections).
  *
  * The loop over packets stands in count_packets.h and is compiled once for each level of the
  * instruction set (count_base.c, count_avx2.c, count_avx512.c: from AVX2 on eight headers are

@@ -12,9 +12,6 @@
 /* How far ahead headers are asked for. */
 #define AHEAD_PACKETS 48
 
-/* Up to this many bytes of records a table lives in the second-level cache. */
-#define SMALL_BYTES (512u * 1024)
-
 /* Asks for the headers of n packets. */
 NETLOG_INLINE void prefetch_headers(const struct netlog_packet *packets, size_t n)
 {
@@ -106,23 +103,6 @@ NETLOG_INLINE struct netlog_record *pass_add(struct netlog_table *table,
 	return last;
 }
 
-/* The last two passes in one, where no record is far away. */
-NETLOG_INLINE struct netlog_record *pass_match_add(struct netlog_table *table,
-						   const struct pending *pending, int version,
-						   struct netlog_record *last)
-{
-	/* A copy: the compiler can not know that a record's counters are not in the index. */
-	const struct netlog_index index = table->index;
-	struct netlog_record *records = table->records;
-
-	for (size_t i = 0; i < pending->n; i++) {
-		if (unlikely(!first_candidate(&index, records, pending, i, &last)) ||
-		    unlikely(!settle(last, pending, i, version)))
-			last = settle_other(table, pending, i, version);
-	}
-	return last;
-}
-
 /* A packet by itself: there is nothing to wait for together with it. */
 NETLOG_INLINE struct netlog_record *count_single(struct netlog_table *table,
 						 const struct netlog_packet *packet,
@@ -156,15 +136,10 @@ static NETLOG_NOINLINE void count_many(struct netlog_table *table,
 		size_t part = n < PASS_PACKETS ? n : PASS_PACKETS;
 
 		pass_decode(table, packets, part, *last, &pass);
-		if (table->header->count * sizeof(struct netlog_record) <= SMALL_BYTES) {
-			*last = pass_match_add(table, &pass.four, 4, *last);
-			*last = pass_match_add(table, &pass.six, 6, *last);
-		} else {
-			pass_match(table, &pass.four);
-			pass_match(table, &pass.six);
-			*last = pass_add(table, &pass.four, 4, *last);
-			*last = pass_add(table, &pass.six, 6, *last);
-		}
+		pass_match(table, &pass.four);
+		pass_match(table, &pass.six);
+		*last = pass_add(table, &pass.four, 4, *last);
+		*last = pass_add(table, &pass.six, 6, *last);
 		packets += part;
 		n -= part;
 	}
