@@ -45,6 +45,17 @@ static const char octets[] =
 
 static_assert(sizeof(octets) == 256 * 4 + 1, "one for each octet");
 
+#define TWICE(text)    text text
+#define TIMES_5(text)  text text text text text
+#define TIMES_10(text) TWICE(TIMES_5(text))
+
+/* How many of the four count: looked up sooner than compared. */
+static const char octet_bytes[] =
+	TIMES_10("\2") TIMES_10(TIMES_5("\3")) TIMES_10(TWICE(TWICE("\3"))) TIMES_10(TIMES_10("\4"))
+		TIMES_10(TIMES_5("\4")) TIMES_5("\4") "\4";
+
+static_assert(sizeof(octet_bytes) == 256 + 1, "one for each octet");
+
 #define DIGIT_1(p) p "0" p "1" p "2" p "3" p "4" p "5" p "6" p "7" p "8" p "9"
 /* clang-format off */
 #define DIGIT_2(p) \
@@ -119,15 +130,19 @@ static inline char *append_decimal(char *at, uint64_t value)
 	return at + 8;
 }
 
+static inline char *append_octet(char *at, unsigned octet)
+{
+	memcpy(at, octets + 4 * octet, 4);
+	return at + octet_bytes[octet];
+}
+
 /* Text of an IPv4 address, and `end` in place of the last dot. */
 static inline char *append_ipv4(char *at, uint32_t address, char end)
 {
-	for (int shift = 24; shift >= 0; shift -= 8) {
-		unsigned octet = address >> shift & 255;
-
-		memcpy(at, octets + 4 * octet, 4);
-		at += 2 + (octet > 9) + (octet > 99);
-	}
+	at = append_octet(at, address >> 24);
+	at = append_octet(at, address >> 16 & 255);
+	at = append_octet(at, address >> 8 & 255);
+	at = append_octet(at, address & 255);
 	at[-1] = end;
 	return at;
 }
@@ -136,20 +151,32 @@ static inline char *append_ipv4(char *at, uint32_t address, char end)
 static inline char *append_group(char *at, uint32_t group)
 {
 	uint16_t high, low;
-	/* leading zeros among the first three digits; bit 0 stands for the digit that stays */
-	unsigned zeros = ((unsigned)__builtin_clz(group | 1) - 16) / 4;
+	/* digits behind the first one; bit 0 stands for the digit that stays */
+	unsigned further = ((unsigned)__builtin_clz(group | 1) ^ 31) / 4;
 
 	memcpy(&high, hex_bytes + 2 * (group >> 8), 2);
 	memcpy(&low, hex_bytes + 2 * (group & 255), 2);
 	uint64_t text = le16toh(high) | (uint64_t)le16toh(low) << 16 | (uint64_t)':' << 32;
 
-	store_text(at, text >> 8 * zeros);
-	return at + 5 - zeros;
+	/* 24 less 8 * further: the bits of leading zeros */
+	store_text(at, text >> (8 * further ^ 24));
+	return at + further + 2;
 }
 
 static inline uint32_t group_of(struct netlog_value value, unsigned i)
 {
 	return (uint32_t)((i < 4 ? value.high : value.low) >> (48 - 16 * (i & 3))) & 0xffff;
+}
+
+/* Bit i: group i of the word is 0. */
+static inline unsigned zero_groups(uint64_t word)
+{
+	const uint64_t below = 0x7fff7fff7fff7fff;
+	/* The upper bit of a group is left where neither it nor a carry from below is set. */
+	uint64_t zeros = ~(((word & below) + below) | word | below);
+
+	/* Those four bits, the first group's lowest, come together in the upper bits. */
+	return (unsigned)((zeros >> 15) * 0x0008000400020001 >> 48 & 15);
 }
 
 /* RFC 5952 section 4.2: the longest run of zero groups, the first of several, at least two long,
@@ -174,10 +201,8 @@ static char *append_shortened(char *at, struct netlog_value value, unsigned zero
 
 static inline char *append_ipv6(char *at, struct netlog_value value)
 {
-	unsigned zeros = 0; /* bit i: group i is 0 */
+	unsigned zeros = zero_groups(value.high) | zero_groups(value.low) << 4;
 
-	for (unsigned i = 0; i < 8; i++)
-		zeros |= (unsigned)(group_of(value, i) == 0) << i;
 	if (value.high == 0 && value.low >> 32 == 0xffff) {
 		at = APPEND(at, "::ffff:");
 		return append_ipv4(at, (uint32_t)value.low, ']') - 1;
@@ -216,8 +241,7 @@ static inline char *append_entry(char *start, const struct netlog_flow *flow)
 
 	if (connection->proto) {
 		at = APPEND(at, ",\"proto\":");
-		memcpy(at, octets + 4 * connection->proto, 4);
-		at += 1 + (connection->proto > 9) + (connection->proto > 99);
+		at = append_octet(at, connection->proto) - 1;
 	}
 	family = family_src(connection, &value);
 	if (family)
