@@ -72,6 +72,7 @@ struct bench_stall {
 	struct netlog_flow *flows; /* where the poller drains to; NULL: it swaps never */
 	size_t capacity;
 	uint64_t period_ns; /* the poller's, below a second */
+	int poller_cpu;     /* the processor that it is bound to */
 	size_t batches;
 	uint32_t *batch_ns;   /* result, one a batch */
 	uint8_t *marks;       /* result, one a batch */

@@ -3,8 +3,7 @@
 The same writer with a poller beside it that swaps, drains and clears, and without one, in turns
 until there were so many swaps. The histograms of all batches that nobody else interrupted are in
 the JSON, and `python -m bench.report` draws them. The row is the difference that the poller makes
-to the 99.9th percentile, as more than one batch in a thousand is the first after a swap: beyond it
-are interrupts, which come with and without a poller.
+to the 99.9th percentile, as more than one batch in a thousand is the first after a swap.
 """
 
 from typing import Any
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 
 from bench import SEED
 from bench.bench_count import SIZES
-from bench.bench_swap import REFILLS, Stall, region_of
 from bench.harness import Budget, Row
 from bench.native import ffi, lib
 from bench.packets import Memory, Meter, Ring
+from bench.stalls import REFILLS, Stall, longest_left_out, region_of
 
 SWAPS = 1000
 BATCHES = 400_000
@@ -48,16 +47,14 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
         ring.fill_uniform(SEED)
         swapped, quiet = Stall(meter, ring, BATCHES, flows), Stall(meter, ring, BATCHES, None)
         while swaps < SWAPS and turns < MAX_TURNS:
-            assert lib.bench_stall(quiet.c) == 0
-            assert lib.bench_stall(swapped.c) == 0
+            for stall, kept in ((quiet, alone), (swapped, beside)):
+                stall.run()
+                kept.append(longest_left_out(stall.undisturbed(), stall.interrupts))
             swaps += len(swapped.undisturbed(lib.BENCH_FIRST_OF_EPOCH))
             turns += 1
-            for stall, kept in ((swapped, beside), (quiet, alone)):
-                kept.append(stall.batch_ns[stall.marks & lib.BENCH_PREEMPTED == 0].copy())
         assert swaps >= SWAPS // 2
         refilled = Stall(meter, ring, REFILLS, None)
-        begin, n_bytes = region_of(meter)
-        lib.bench_refill(refilled.c, ffi.cast("void *", begin), n_bytes)
+        refilled.refill(*region_of(meter))
     polled, unpolled = np.concatenate(beside), np.concatenate(alone)
     one_batch = float(np.quantile(refilled.undisturbed(), 0.99))
     longest = float(np.quantile(polled, LONGEST) - np.quantile(unpolled, LONGEST))
@@ -69,6 +66,7 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
         "one_batch_refilled_ns": one_batch,
         "with the poller": histogram(polled),
         "without": histogram(unpolled),
+        "longest_ns": {"with the poller": int(polled.max()), "without": int(unpolled.max())},
     }
     Row(
         f"stall over {swaps} swaps, {size}, what a poller adds at the 99.9th percentile",

@@ -4,67 +4,24 @@ And swapping and draining 1 M connections, counted on two lanes and merged, cost
 each.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import netlog
 from bench import SEED
 from bench.bench_count import SIZES
 from bench.harness import Budget, Row, Turns
 from bench.native import ffi, lib
-from bench.packets import Memory, Meter, Ring, counting
+from bench.packets import Memory, Meter, Ring
+from bench.stalls import REFILLS, Stall, region_of
 
 BATCHES = 1_000_000
-REFILLS = 2_000
-PERIOD_NS = 300_000
 
 # "Longest" is the 99th percentile of either kind: what is beyond are interrupts, which come with
 # and without swaps. All quantiles are in the JSON.
 LONGEST = 0.99
-
-
-class Stall:
-    """A writer's batches, timed one by one, beside a poller."""
-
-    def __init__(self, meter: Meter, ring: Ring, batches: int, flows: Memory | None) -> None:
-        """Allocate the results; flows: where the poller drains to, None if it never swaps."""
-        # Touched, so that no page fault of theirs is taken for one of the meter's.
-        self.batch_ns = np.full(batches, 1, np.uint32)
-        self.marks = np.full(batches, 1, np.uint8)
-        self._pass = counting(ring, meter.lanes[0])
-        self.c = ffi.new(
-            "struct bench_stall *",
-            {
-                "pass": self._pass,
-                "meter": meter.handle,
-                "flows": ffi.cast("struct netlog_flow *", flows.address) if flows else ffi.NULL,
-                "capacity": flows.n_bytes // ffi.sizeof("struct netlog_flow") if flows else 0,
-                "period_ns": PERIOD_NS,
-                "batches": batches,
-                "batch_ns": ffi.from_buffer("uint32_t[]", self.batch_ns),
-                "marks": ffi.from_buffer("uint8_t[]", self.marks),
-            },
-        )
-
-    def undisturbed(self, marks: int = 0) -> NDArray[np.uint32]:
-        """Times of the batches that have these marks and were not taken off the processor."""
-        kept = (self.marks & (marks | lib.BENCH_PREEMPTED)) == marks
-        times: NDArray[np.uint32] = self.batch_ns[kept]
-        return times
-
-
-def region_of(meter: Meter) -> tuple[int, int]:
-    """Where the meter's memory lies: the one mapping that can hold all of it and just that."""
-    size = int(lib.netlog_meter_region_bytes(meter.handle))
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        begin, end = (int(edge, 16) for edge in line.split()[0].split("-"))
-        if end - begin == size:
-            return begin, size
-    pytest.skip(f"no mapping of {size} bytes: the kernel joined it with another one")
 
 
 @pytest.mark.parametrize("size", ["1 k", "64 k"])
@@ -79,14 +36,13 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
         swapped = Stall(meter, ring, BATCHES, flows)
         quiet = Stall(meter, ring, BATCHES, None)
         refilled = Stall(meter, ring, REFILLS, None)
-        assert lib.bench_stall(quiet.c) == 0
-        benchmark.pedantic(lambda: lib.bench_stall(swapped.c), rounds=1, iterations=1)
+        quiet.run()
+        benchmark.pedantic(swapped.run, rounds=1, iterations=1)
         assert lib.netlog_meter_swap(meter.handle, 10**9) == 0
         lib.netlog_meter_clear(meter.handle)
         meter.meet_all(ring)
         ring.fill_uniform(SEED)
-        begin, n_bytes = region_of(meter)
-        lib.bench_refill(refilled.c, ffi.cast("void *", begin), n_bytes)
+        refilled.refill(*region_of(meter))
 
         first = swapped.undisturbed(lib.BENCH_FIRST_OF_EPOCH)
         assert len(first) > 10

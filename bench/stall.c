@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* stall: how long a writer's batches take while the poller swaps, drains and clears beside it. */
-#define _GNU_SOURCE /* RUSAGE_THREAD */
+#define _GNU_SOURCE /* RUSAGE_THREAD, pthread_setaffinity_np */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -21,7 +22,11 @@ static void *poll_periods(void *argument)
 	struct bench_stall *stall = poller->stall;
 	struct timespec period = {.tv_nsec = (long)stall->period_ns};
 	struct netlog_unattributed unattributed;
+	cpu_set_t cpus;
 
+	CPU_ZERO(&cpus);
+	CPU_SET(stall->poller_cpu, &cpus);
+	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	while (!__atomic_load_n(&poller->stop, __ATOMIC_ACQUIRE)) {
 		nanosleep(&period, NULL);
 		if (!stall->flows)

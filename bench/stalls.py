@@ -1,0 +1,111 @@
+"""A writer's batches, timed one by one, beside a poller: how both are bound, and what is left out.
+
+Writer and poller each have a processor of their own, where there are two. What says nothing about a
+meter is left out: batches during which the writer was taken off its processor, and as many of the
+longest as there were interrupts on it. An interrupt prolongs one batch; if something else made
+batches as long, that many of them would remain and be seen.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.native import ffi, lib
+from bench.packets import Memory, Meter, Ring, counting
+
+__all__ = ["REFILLS", "Stall", "longest_left_out", "region_of"]
+
+REFILLS = 2_000
+"""Batches that find nothing of the meter's in a cache: what others are compared with."""
+PERIOD_NS = 300_000
+
+INTERRUPTS = Path("/proc/interrupts")
+
+
+def _interrupts(processor: int) -> int:
+    """How many a processor has had, of all kinds."""
+    heading, *lines = INTERRUPTS.read_text().splitlines()
+    column = heading.split().index(f"CPU{processor}")
+    fields = [line.split()[1:] for line in lines]
+    return sum(
+        int(each[column]) for each in fields if len(each) > column and each[column].isdigit()
+    )
+
+
+@contextmanager
+def _bound(processor: int) -> Iterator[None]:
+    """The calling thread on one processor only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def longest_left_out(times: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
+    """All but the n longest, sorted."""
+    return np.sort(times)[: max(0, len(times) - n)]
+
+
+class Stall:
+    """A writer's batches, timed one by one, beside a poller."""
+
+    def __init__(self, meter: Meter, ring: Ring, batches: int, flows: Memory | None) -> None:
+        """Allocate the results; flows: where the poller drains to, None if it never swaps."""
+        # Touched, so that no page fault of theirs is taken for one of the meter's.
+        self.batch_ns = np.full(batches, 1, np.uint32)
+        self.marks = np.full(batches, 1, np.uint8)
+        self.interrupts = 0
+        processors = sorted(os.sched_getaffinity(0))
+        self._writer, poller = processors[-1], processors[0]
+        self._pass = counting(ring, meter.lanes[0])
+        self.c = ffi.new(
+            "struct bench_stall *",
+            {
+                "pass": self._pass,
+                "meter": meter.handle,
+                "flows": ffi.cast("struct netlog_flow *", flows.address) if flows else ffi.NULL,
+                "capacity": flows.n_bytes // ffi.sizeof("struct netlog_flow") if flows else 0,
+                "period_ns": PERIOD_NS,
+                "poller_cpu": poller,
+                "batches": batches,
+                "batch_ns": ffi.from_buffer("uint32_t[]", self.batch_ns),
+                "marks": ffi.from_buffer("uint8_t[]", self.marks),
+            },
+        )
+
+    def run(self) -> None:
+        """Write all batches; counts the interrupts meanwhile."""
+        with _bound(self._writer):
+            before = _interrupts(self._writer)
+            assert lib.bench_stall(self.c) == 0
+            self.interrupts = _interrupts(self._writer) - before
+
+    def refill(self, memory: int, n_bytes: int) -> None:
+        """Write all batches, each after all of the memory was put out of the caches."""
+        with _bound(self._writer):
+            before = _interrupts(self._writer)
+            lib.bench_refill(self.c, ffi.cast("void *", memory), n_bytes)
+            self.interrupts = _interrupts(self._writer) - before
+
+    def undisturbed(self, marks: int = 0) -> NDArray[np.uint32]:
+        """Times of the batches that have these marks and were not taken off the processor."""
+        kept = (self.marks & (marks | lib.BENCH_PREEMPTED)) == marks
+        times: NDArray[np.uint32] = self.batch_ns[kept]
+        return times
+
+
+def region_of(meter: Meter) -> tuple[int, int]:
+    """Where the meter's memory lies: the one mapping that can hold all of it and just that."""
+    size = int(lib.netlog_meter_region_bytes(meter.handle))
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        begin, end = (int(edge, 16) for edge in line.split()[0].split("-"))
+        if end - begin == size:
+            return begin, size
+    pytest.skip(f"no mapping of {size} bytes: the kernel joined it with another one")
