@@ -129,11 +129,9 @@ static NETLOG_NOINLINE void count_many(struct netlog_table *table,
 				       const struct netlog_packet *packets, size_t n,
 				       struct netlog_record **last)
 {
-	uint64_t count = table->header->count;
 	struct pass pass;
 
-	table->filling = count == 0 || count != table->met;
-	table->met = count;
+	table_begin(table);
 	while (n) {
 		size_t part = n < PASS_PACKETS ? n : PASS_PACKETS;
 

@@ -3,10 +3,6 @@
 
 #include "atomic.h"
 
-/* New connections come in crowds, above all after a swap, when the bank has left the cache: so many
- * records further on are asked for. */
-#define APPEND_AHEAD 16
-
 size_t netlog_table_index_bytes(uint32_t capacity)
 {
 	return (size_t)index_buckets(capacity) * NETLOG_BUCKET_SLOTS * sizeof(uint32_t);
@@ -34,8 +30,8 @@ static struct netlog_record *append(struct netlog_table *table, const struct net
 	}
 	struct netlog_record *record = &table->records[position];
 
-	if (likely(position + APPEND_AHEAD < table->capacity))
-		prefetch_write(record + APPEND_AHEAD);
+	if (likely(position + NETLOG_APPEND_AHEAD < table->capacity))
+		prefetch_write(record + NETLOG_APPEND_AHEAD);
 	memcpy(&record->connection, key, sizeof(record->connection));
 	record->packets[NETLOG_TX] = record->packets[NETLOG_RX] = 0;
 	record->bytes[NETLOG_TX] = record->bytes[NETLOG_RX] = 0;

@@ -26,6 +26,10 @@ struct netlog_table_header {
 	struct netlog_unattributed unattributed;
 };
 
+/* New connections come in crowds, above all after a swap, when the bank has left the cache: so many
+ * records further on are asked for. */
+#define NETLOG_APPEND_AHEAD 16u
+
 struct netlog_table {
 	struct netlog_table_header *header;
 	struct netlog_record *records;
@@ -37,6 +41,20 @@ struct netlog_table {
 };
 
 size_t netlog_table_index_bytes(uint32_t capacity);
+
+/* At the beginning of a batch: whether new connections are to be expected, and the first records of
+ * an empty table, as those behind them are asked for when a record is appended. */
+NETLOG_INLINE void table_begin(struct netlog_table *table)
+{
+	uint64_t count = table->header->count;
+
+	table->filling = count == 0 || count != table->met;
+	table->met = count;
+	if (likely(count))
+		return;
+	for (uint32_t i = 0; i < NETLOG_APPEND_AHEAD && i < table->capacity; i++)
+		prefetch_write(&table->records[i]);
+}
 
 /* Adds increment to the record of key, whose hash is hash; counts it as unattributed if there is no
  * room. Returns the record, or NULL. */
