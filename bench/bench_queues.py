@@ -22,7 +22,7 @@ from bench.harness import Budget, Turns
 from bench.native import BENCH, build_program
 from netlog import Meter, Peer, Relay, SockDevice, TunDevice
 
-ROUNDS = 15
+ROUNDS = 11
 PACKETS = 300_000
 FLOWS = 64
 PAYLOAD_BYTES = 200
