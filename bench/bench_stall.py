@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from bench import SEED
 from bench.bench_count import SIZES
 from bench.harness import Budget, Row
+from bench.interrupts import longest_left_out
 from bench.native import ffi, lib
 from bench.packets import Memory, Meter, Ring
-from bench.stalls import REFILLS, Stall, longest_left_out, region_of
+from bench.stalls import REFILLS, Stall, region_of
 
 SWAPS = 1000
 BATCHES = 400_000

@@ -1,9 +1,6 @@
-"""A writer's batches, timed one by one, beside a poller: how both are bound, and what is left out.
+"""A writer's batches, timed one by one, beside a poller.
 
-Writer and poller each have a processor of their own, where there are two. What says nothing about a
-meter is left out: batches during which the writer was taken off its processor, and as many of the
-longest as there were interrupts on it. An interrupt prolongs one batch; if something else made
-batches as long, that many of them would remain and be seen.
+Writer and poller each have a processor of their own, where there are two.
 """
 
 import os
@@ -15,26 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.interrupts import interrupts
 from bench.native import ffi, lib
 from bench.packets import Memory, Meter, Ring, counting
 
-__all__ = ["REFILLS", "Stall", "longest_left_out", "region_of"]
+__all__ = ["REFILLS", "Stall", "region_of"]
 
 REFILLS = 2_000
 """Batches that find nothing of the meter's in a cache: what others are compared with."""
 PERIOD_NS = 300_000
-
-INTERRUPTS = Path("/proc/interrupts")
-
-
-def _interrupts(processor: int) -> int:
-    """How many a processor has had, of all kinds."""
-    heading, *lines = INTERRUPTS.read_text().splitlines()
-    column = heading.split().index(f"CPU{processor}")
-    fields = [line.split()[1:] for line in lines]
-    return sum(
-        int(each[column]) for each in fields if len(each) > column and each[column].isdigit()
-    )
 
 
 @contextmanager
@@ -46,11 +32,6 @@ def _bound(processor: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def longest_left_out(times: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
-    """All but the n longest, sorted."""
-    return np.sort(times)[: max(0, len(times) - n)]
 
 
 class Stall:
@@ -83,16 +64,16 @@ class Stall:
     def run(self) -> None:
         """Write all batches; counts the interrupts meanwhile."""
         with _bound(self._writer):
-            before = _interrupts(self._writer)
+            before = interrupts(self._writer)
             assert lib.bench_stall(self.c) == 0
-            self.interrupts = _interrupts(self._writer) - before
+            self.interrupts = interrupts(self._writer) - before
 
     def refill(self, memory: int, n_bytes: int) -> None:
         """Write all batches, each after all of the memory was put out of the caches."""
         with _bound(self._writer):
-            before = _interrupts(self._writer)
+            before = interrupts(self._writer)
             lib.bench_refill(self.c, ffi.cast("void *", memory), n_bytes)
-            self.interrupts = _interrupts(self._writer) - before
+            self.interrupts = interrupts(self._writer) - before
 
     def undisturbed(self, marks: int = 0) -> NDArray[np.uint32]:
         """Times of the batches that have these marks and were not taken off the processor."""
