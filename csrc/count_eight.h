@@ -81,20 +81,50 @@ NETLOG_INLINE void append4(const struct netlog_table *table, const struct block 
 	append_block(table, block, block_hash4(block, table->secret), pending);
 }
 
-NETLOG_INLINE void append6(const struct netlog_table *table, const struct block *block,
-			   struct pending *pending)
+/* Which packets of a block are rx, so that their ends are swapped. */
+enum block_swap { BLOCK_SWAP_NONE, BLOCK_SWAP_ALL, BLOCK_SWAP_SOME };
+
+NETLOG_INLINE __m256i swapped_addresses6(const uint8_t *data, enum block_swap swap, int32_t rx)
 {
-	size_t at = pending->n;
-	__m256i products[BLOCK_PACKETS];
+	__m256i there = _mm256_loadu_si256((const __m256i *)(data + 8));
+
+	if (swap == BLOCK_SWAP_NONE)
+		return there;
+	if (swap == BLOCK_SWAP_ALL)
+		return _mm256_permute4x64_epi64(there, 0x4e);
+	return block_addresses6(data, _mm256_set1_epi32(rx));
+}
+
+/* Stores the addresses of a block, and multiplies them. */
+NETLOG_INLINE void store_addresses6(const struct netlog_table *table, const struct block *block,
+				    enum block_swap swap, struct pending *pending,
+				    __m256i *products)
+{
+	__m256i *stored = (__m256i *)&pending->addresses[pending->n];
 	int32_t rx[BLOCK_PACKETS];
 
 	_mm256_storeu_si256((__m256i *)rx, block->rx);
 	for (int k = 0; k < BLOCK_PACKETS; k++) {
-		__m256i addresses = block_addresses6(block->data[k], _mm256_set1_epi32(rx[k]));
+		__m256i addresses = swapped_addresses6(block->data[k], swap, rx[k]);
 
-		_mm256_store_si256((__m256i *)&pending->addresses[at + (size_t)k], addresses);
+		_mm256_store_si256(stored + k, addresses);
 		products[k] = block_products6(addresses, table->secret);
 	}
+}
+
+NETLOG_INLINE void append6(const struct netlog_table *table, const struct block *block,
+			   struct pending *pending)
+{
+	int rx = _mm256_movemask_ps(_mm256_castsi256_ps(block->rx));
+	__m256i products[BLOCK_PACKETS];
+
+	/* What a device has read or written is all of one direction. */
+	if (rx == 0)
+		store_addresses6(table, block, BLOCK_SWAP_NONE, pending, products);
+	else if (rx == 0xff)
+		store_addresses6(table, block, BLOCK_SWAP_ALL, pending, products);
+	else
+		store_addresses6(table, block, BLOCK_SWAP_SOME, pending, products);
 	append_block(table, block, block_hash6(block, products, table->secret), pending);
 }
 
