@@ -32,9 +32,9 @@
 #include "barrier.h"
 #include "lane.h"
 
-/* From this many bytes of records on, 256 k connections, a table is worth huge pages: counting gains
- * 3-15 % and first touch far more, while a table this large was asked for by somebody who has the
- * memory. */
+/* From this many bytes of records on, 256 k connections, a table is worth huge pages: counting
+ * gains 3-15 % and first touch far more, while a table this large was asked for by somebody who has
+ * the memory. */
 #define HUGE_TABLE_BYTES (16u << 20)
 
 bool netlog_meter_valid_options(const struct netlog_meter_options *options)
