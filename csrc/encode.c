@@ -7,6 +7,9 @@
 
 #include <endian.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "family.h"
 
@@ -73,17 +76,6 @@ static const char digits[] =
 
 static_assert(sizeof(digits) == 4 * 10000 + 1, "four digits each");
 
-#define SIXTEEN(p)                                                                                 \
-	p "0" p "1" p "2" p "3" p "4" p "5" p "6" p "7" p "8" p "9" p "a" p "b" p "c" p "d" p      \
-	  "e" p "f"
-
-/* A byte as two digits. */
-static const char hex_bytes[] = SIXTEEN("0") SIXTEEN("1") SIXTEEN("2") SIXTEEN("3") SIXTEEN("4")
-	SIXTEEN("5") SIXTEEN("6") SIXTEEN("7") SIXTEEN("8") SIXTEEN("9") SIXTEEN("a") SIXTEEN("b")
-		SIXTEEN("c") SIXTEEN("d") SIXTEEN("e") SIXTEEN("f");
-
-static_assert(sizeof(hex_bytes) == 256 * 2 + 1, "one for each byte");
-
 #define APPEND(at, literal) append((at), (literal), sizeof(literal) - 1)
 
 static inline char *append(char *at, const char *text, size_t length)
@@ -147,70 +139,102 @@ static inline char *append_ipv4(char *at, uint32_t address, char end)
 	return at;
 }
 
-/* A group in as few digits as it has, and the colon behind it. */
-static inline char *append_group(char *at, uint32_t group)
+/* The last digits of the groups, which stay, also those of 0. */
+#define LAST_DIGITS 0x88888888u
+
+/* The digits of an IPv6 address, four a group, and what is read with those of the last one. */
+struct hex {
+	char digits[32 + 3];
+	uint32_t nonzero; /* bit i: digit i is not 0 */
+};
+
+static inline void read_hex(struct netlog_value value, struct hex *hex)
 {
-	uint16_t high, low;
-	/* digits behind the first one; bit 0 stands for the digit that stays */
-	unsigned further = ((unsigned)__builtin_clz(group | 1) ^ 31) / 4;
+#ifdef __SSE2__
+	__m128i bytes =
+		_mm_set_epi64x((long long)htobe64(value.low), (long long)htobe64(value.high));
+	__m128i upper = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+	__m128i lower = _mm_and_si128(bytes, _mm_set1_epi8(15));
+	__m128i nibbles[2] = {_mm_unpacklo_epi8(upper, lower), _mm_unpackhi_epi8(upper, lower)};
+	uint32_t zeros = 0;
 
-	memcpy(&high, hex_bytes + 2 * (group >> 8), 2);
-	memcpy(&low, hex_bytes + 2 * (group & 255), 2);
-	uint64_t text = le16toh(high) | (uint64_t)le16toh(low) << 16 | (uint64_t)':' << 32;
+	for (int i = 0; i < 2; i++) {
+		__m128i letters = _mm_and_si128(_mm_cmpgt_epi8(nibbles[i], _mm_set1_epi8(9)),
+						_mm_set1_epi8('a' - 10 - '0'));
+		__m128i text = _mm_add_epi8(_mm_add_epi8(nibbles[i], _mm_set1_epi8('0')), letters);
 
-	/* 24 less 8 * further: the bits of leading zeros */
-	store_text(at, text >> (8 * further ^ 24));
-	return at + further + 2;
+		_mm_storeu_si128((__m128i *)hex->digits + i, text);
+		zeros |=
+			(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(nibbles[i], _mm_setzero_si128()))
+			<< 16 * i;
+	}
+	hex->nonzero = ~zeros;
+#else
+	hex->nonzero = 0;
+	for (unsigned i = 0; i < 32; i++) {
+		uint64_t word = i < 16 ? value.high : value.low;
+		unsigned digit = word >> (60 - 4 * (i & 15)) & 15;
+
+		hex->digits[i] = "0123456789abcdef"[digit];
+		hex->nonzero |= (uint32_t)(digit != 0) << i;
+	}
+#endif
 }
 
-static inline uint32_t group_of(struct netlog_value value, unsigned i)
+/* Group i in as few digits as it has, and the colon behind it. */
+static inline char *append_group(char *at, const struct hex *hex, unsigned i)
 {
-	return (uint32_t)((i < 4 ? value.high : value.low) >> (48 - 16 * (i & 3))) & 0xffff;
+	unsigned zeros = (unsigned)__builtin_ctz((hex->nonzero | LAST_DIGITS) >> 4 * i);
+
+	memcpy(at, hex->digits + 4 * i + zeros, 4);
+	at -= zeros;
+	at[4] = ':';
+	return at + 5;
 }
 
-/* Bit i: group i of the word is 0. */
-static inline unsigned zero_groups(uint64_t word)
+/* Bit 4 * i: group i is 0. */
+static inline uint32_t zero_groups(const struct hex *hex)
 {
-	const uint64_t below = 0x7fff7fff7fff7fff;
-	/* The upper bit of a group is left where neither it nor a carry from below is set. */
-	uint64_t zeros = ~(((word & below) + below) | word | below);
+	uint32_t nonzero = hex->nonzero | hex->nonzero >> 1;
 
-	/* Those four bits, the first group's lowest, come together in the upper bits. */
-	return (unsigned)((zeros >> 15) * 0x0008000400020001 >> 48 & 15);
+	return ~(nonzero | nonzero >> 2) & 0x11111111;
 }
 
 /* RFC 5952 section 4.2: the longest run of zero groups, the first of several, at least two long,
  * becomes "::". */
-static char *append_shortened(char *at, struct netlog_value value, unsigned zeros)
+static char *append_shortened(char *at, const struct hex *hex, uint32_t zeros)
 {
-	unsigned runs = zeros & zeros >> 1;
+	uint32_t runs = zeros & zeros >> 4;
 	unsigned length = 2, start, i;
 
-	for (; runs & runs >> 1; length++)
-		runs &= runs >> 1;
-	start = (unsigned)__builtin_ctz(runs);
+	for (; runs & runs >> 4; length++)
+		runs &= runs >> 4;
+	start = (unsigned)__builtin_ctz(runs) / 4;
 	for (i = 0; i < start; i++)
-		at = append_group(at, group_of(value, i));
+		at = append_group(at, hex, i);
 	at = start ? APPEND(at, ":") : APPEND(at, "::");
 	if (start + length == 8)
 		return at;
 	for (i = start + length; i < 8; i++)
-		at = append_group(at, group_of(value, i));
+		at = append_group(at, hex, i);
 	return at - 1;
 }
 
 static inline char *append_ipv6(char *at, struct netlog_value value)
 {
-	unsigned zeros = zero_groups(value.high) | zero_groups(value.low) << 4;
+	struct hex hex;
+	uint32_t zeros;
 
 	if (value.high == 0 && value.low >> 32 == 0xffff) {
 		at = APPEND(at, "::ffff:");
 		return append_ipv4(at, (uint32_t)value.low, ']') - 1;
 	}
-	if (zeros & zeros >> 1)
-		return append_shortened(at, value, zeros);
+	read_hex(value, &hex);
+	zeros = zero_groups(&hex);
+	if (zeros & zeros >> 4)
+		return append_shortened(at, &hex, zeros);
 	for (unsigned i = 0; i < 8; i++)
-		at = append_group(at, group_of(value, i));
+		at = append_group(at, &hex, i);
 	return at - 1;
 }
 

@@ -138,16 +138,21 @@ static void check_octets_and_ports(void)
 	}
 }
 
+/* Every group at every place, beside others. */
 static void check_groups(void)
 {
 	for (unsigned group = 1; group <= 65535; group++) {
 		struct netlog_flow flow = {.connection = {.version = 6, .flags = NETLOG_NO_SRC}};
+		unsigned groups[8];
 		char text[128];
 
-		for (unsigned i = 0; i < 8; i++)
-			put_16(flow.connection.dst + 2 * i, group);
-		snprintf(text, sizeof(text), "{\"dst\":\"[%x:%x:%x:%x:%x:%x:%x:%x]:0\"}", group,
-			 group, group, group, group, group, group, group);
+		for (unsigned i = 0; i < 8; i++) {
+			groups[i] = (group << i | group >> (16 - i)) & 0xffff;
+			put_16(flow.connection.dst + 2 * i, groups[i]);
+		}
+		snprintf(text, sizeof(text), "{\"dst\":\"[%x:%x:%x:%x:%x:%x:%x:%x]:0\"}", groups[0],
+			 groups[1], groups[2], groups[3], groups[4], groups[5], groups[6],
+			 groups[7]);
 		check_text(group, &flow, text);
 	}
 }
