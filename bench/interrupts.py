@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["interrupts", "longest_left_out"]
+__all__ = ["INTERRUPTS", "interrupts", "longest_left_out"]
 
 INTERRUPTS = Path("/proc/interrupts")
 

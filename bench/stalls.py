@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.interrupts import interrupts
+from bench.interrupts import INTERRUPTS, interrupts
 from bench.native import ffi, lib
 from bench.packets import Memory, Meter, Ring, counting
 
@@ -39,6 +39,8 @@ class Stall:
 
     def __init__(self, meter: Meter, ring: Ring, batches: int, flows: Memory | None) -> None:
         """Allocate the results; flows: where the poller drains to, None if it never swaps."""
+        if not INTERRUPTS.exists():
+            pytest.skip(f"no {INTERRUPTS}: what interrupts prolonged could not be left out")
         # Touched, so that no page fault of theirs is taken for one of the meter's.
         self.batch_ns = np.full(batches, 1, np.uint32)
         self.marks = np.full(batches, 1, np.uint8)
