@@ -51,11 +51,11 @@ $(INTEROP)/.built: tests/interop/tools/go.mod tests/interop/tools/go.sum Makefil
 	@touch $@
 
 selftest: needs ## the C tests alone
-	$(MAKE) -s -C csrc/selftest check
+	$(MAKE) -s -j$(shell nproc) -C csrc/selftest check
 
 sanitize: needs ## the C tests with AddressSanitizer and UBSan, then with ThreadSanitizer
-	$(MAKE) -s -C csrc/selftest asan
-	$(MAKE) -s -C csrc/selftest tsan
+	$(MAKE) -s -j$(shell nproc) -C csrc/selftest asan
+	$(MAKE) -s -j$(shell nproc) -C csrc/selftest tsan
 
 # On a copy, so that the core that is built here stays as it is. What a sanitizer itself allocates
 # is no leak of ours, what it keeps back is no memory of a poll, and it finds fault with the programs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,8 +21,8 @@ PROGRAMS = re.findall(r"^PROGRAMS := (.*)$", (SELFTEST / "Makefile").read_text()
 def test_selftest(program: str) -> None:
     """Every selftest of the core ends with status 0."""
     built = SELFTEST.parent.parent / "build" / "selftest" / "check" / program
-    make = ["make", "-s", "-C", str(SELFTEST), f"../../build/selftest/check/{program}"]
-    subprocess.run(make, check=True, timeout=300)
+    make = ["make", "-s", f"-j{os.cpu_count()}", "-C", str(SELFTEST)]
+    subprocess.run([*make, f"../../build/selftest/check/{program}"], check=True, timeout=300)
     ran = subprocess.run([str(built)], capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"{program}: ")
