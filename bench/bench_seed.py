@@ -45,10 +45,7 @@ def test_seed(benchmark: Any, seed: Path, size: str, version: int) -> None:  # n
     """At every size."""
     with Ring(SIZES[size], version) as ring:
         name = f"against the seed's table, {size}, IPv{version}"
-        rounds = 3 if SIZES[size] >= SIZES["1 M"] else 5
-        compare(
-            benchmark, seed, ring, name=name, beside_name="Go map", budget=BUDGET, rounds=rounds
-        )
+        compare(benchmark, seed, ring, name=name, beside_name="Go map", budget=BUDGET)
 
 
 @VERSIONS

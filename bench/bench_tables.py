@@ -38,7 +38,6 @@ def row(benchmark: Any, table: str, size: str, version: int, budget: Budget | No
             beside_name="theirs",
             budget=budget,
             prepare=Ring.chill,
-            rounds=3,
         )
 
 

@@ -24,6 +24,8 @@ from bench.peers import skip
 
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120
+COMPARED_ROUNDS = 9
+"""A neighbour disturbs single ones; with 3 the median moved by a third from run to run."""
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """The meter's tables lie on such pages; theirs come from malloc."""
 
@@ -145,7 +147,7 @@ def compare(  # noqa: PLR0913 - a row has so many
     beside_name: str,
     budget: Budget | None,
     prepare: Callable[[Ring], None] = lambda _ring: None,
-    rounds: int = 5,
+    rounds: int = COMPARED_ROUNDS,
 ) -> None:
     """One row: the time of another's table for a packet, over netlog's.
 

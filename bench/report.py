@@ -2,6 +2,8 @@
 
     python -m bench.report [FOLDER]             # draws into docs/figures
     python -m bench.report --table [FILE ...]   # prints Markdown; default: bench/results/bench.json
+    python -m bench.report --table --budgets    # only rows that have a budget
+    python -m bench.report --table --rows 'IPv6$'   # only rows with such a name
 
 The growth of a packet's and of a poll's cost with the connections comes from `python -m bench
 --curve`, the histogram of stalls from `python -m bench stall` or a whole run. What was not measured
@@ -11,157 +13,37 @@ file of benches the rows of the last run that has any: what was measured again r
 
 import argparse
 import json
+import re
 import sys
-from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("svg")
-import matplotlib.pyplot as plt  # after the choice of how to draw
 
 from bench import BENCH, RESULTS
 from bench.table import markdown
 
 FIGURES = BENCH.parent / "docs" / "figures"
-TITLES = {
-    "count": ("Counting a packet in batches", "CPU ns a packet"),
-    "poll": ("A poll, swap to file", "CPU ns a connection"),
-}
-# Of a family one colour; IPv6 is dashed.
-COLOURS = {
-    "netlog": "C0",
-    "floor": "C7",
-    "copying": "C7",
-    "seed": "C3",
-    "swap and drain": "C0",
-    "whole poll": "C1",
-}
-Curves = dict[str, list[tuple[int, float]]]
 
 
-def curves_of(document: dict[str, Any], figure: str) -> Curves:
-    """The points of a figure's curves, in order."""
-    points: Curves = defaultdict(list)
-    for row in document["rows"]:
-        curve = row.get("curve")
-        if not curve or curve["figure"] != figure:
-            continue
-        for name, value in ((curve["measured"], row["measured"]), (curve["beside"], row["beside"])):
-            if name and value is not None:
-                points[name].append((curve["x"], value))
-    return {name: sorted(of) for name, of in points.items()}
-
-
-def _machine(document: dict[str, Any]) -> str:
-    machine, load = document["machine"], document["load"]
-    return (
-        f"{machine['cpu']}, {machine['cores']} cores, caches {machine['caches']}; "
-        f"{document['versions']['compiler']}; {document['date'][:10]}; "
-        f"load average {load['median']:g}"
-    )
-
-
-def _save(document: dict[str, Any], path: Path) -> None:
-    plt.figtext(0.01, 0.01, _machine(document), fontsize=6, color="0.4")
-    plt.tight_layout(rect=(0, 0.03, 1, 1))
-    # Without a date and with ids by the content, so that the same figures make the same file.
-    plt.savefig(path, metadata={"Date": None})
-    plt.close()
-
-
-def draw_curves(document: dict[str, Any], figure: str, path: Path) -> bool:
-    """One figure of cost by connections; whether there was something to draw."""
-    curves = curves_of(document, figure)
-    if not curves:
-        return False
-    title, unit = TITLES[figure]
-    plt.figure(figsize=(7, 4.2))
-    for name, points in curves.items():
-        colour = next((c for family, c in COLOURS.items() if name.startswith(family)), "C2")
-        style = "--" if "IPv6" in name else "-"
-        xs, ys = zip(*points, strict=True)
-        plt.plot(xs, ys, style, color=colour, marker="o", markersize=3, label=name)
-    plt.xscale("log", base=2)
-    plt.yscale("log")
-    sizes = sorted({x for points in curves.values() for x, _ in points})
-    labels = [f"{x >> 20} M" if x >= 1 << 20 else f"{x >> 10} k" for x in sizes]
-    plt.xticks(sizes, labels)
-    plt.xlabel("connections")
-    plt.ylabel(unit)
-    plt.title(title, fontsize=10)
-    plt.grid(which="both", linewidth=0.3)
-    plt.legend(fontsize=7, handlelength=4)
-    _save(document, path)
-    return True
-
-
-def draw_stalls(document: dict[str, Any], path: Path) -> bool:
-    """The histograms of a writer's batches; whether there are any."""
-    found = [row["histogram"] for row in document["rows"] if "histogram" in row]
-    if not found:
-        return False
-    _, axes = plt.subplots(1, len(found), figsize=(8, 3.6), sharey=True, squeeze=False)
-    for axis, histogram in zip(axes[0], found, strict=True):
-        edges = histogram["edges_ns"]
-        for name, style in (("without", "C7"), ("with the poller", "C0")):
-            counts = histogram[name]
-            shares = [count / sum(counts) for count in counts]
-            axis.stairs(shares, edges, color=style, label=name)
-        axis.axvline(histogram["one_batch_refilled_ns"], color="C3", linewidth=0.8, linestyle=":")
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        seen = [
-            edge
-            for name in ("without", "with the poller")
-            for edge, count in zip(edges[1:], histogram[name], strict=True)
-            if count
-        ]
-        axis.set_xlim(min(seen) / 2, max(seen) * 2)
-        axis.set_xlabel("ns a batch of 64 packets")
-        axis.set_title(f"{histogram['size']} connections, {histogram['swaps']} swaps", fontsize=9)
-        axis.grid(linewidth=0.3)
-    axes[0][0].set_ylabel("share of the batches")
-    axes[0][0].legend(fontsize=7, title="dotted: tables not cached", title_fontsize=6)
-    _save(document, path)
-    return True
-
-
-def draw(folder: Path) -> int:
-    """Draw what there is; the exit status is 1 if there is nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mpl.rcParams.update({"svg.hashsalt": "netlog", "svg.fonttype": "none"})
-    drawn = 0
-    for kind in ("curve", "bench"):
-        results = RESULTS / f"{kind}.json"
-        if not results.exists():
-            sys.stderr.write(f"bench: there is no {results}\n")
-            continue
-        document = json.loads(results.read_text())
-        done = [
-            folder / f"{name}.svg"
-            for name in (TITLES if kind == "curve" else ())
-            if draw_curves(document, name, folder / f"{name}.svg")
-        ]
-        if draw_stalls(document, folder / "stall.svg"):
-            done.append(folder / "stall.svg")
-        for path in done:
-            sys.stdout.write(f"{path}\n")
-        drawn += len(done)
-    return 0 if drawn else 1
-
-
-def tabulate(paths: list[Path]) -> int:
-    """Print the table of these documents; the exit status is 1 if one is not there."""
+def tabulate(paths: list[Path], shown: Callable[[dict[str, Any]], bool]) -> int:
+    """Print these documents' rows that are shown; the exit status is 1 if a document is missing."""
     paths = paths or [RESULTS / "bench.json"]
     absent = [path for path in paths if not path.exists()]
     for path in absent:
         sys.stderr.write(f"bench: there is no {path}\n")
     if not absent:
         documents = [json.loads(path.read_text()) for path in paths]
-        sys.stdout.write(markdown(*sorted(documents, key=lambda one: one["date"])) + "\n")
+        sys.stdout.write(
+            markdown(*sorted(documents, key=lambda one: one["date"]), shown=shown) + "\n"
+        )
     return 1 if absent else 0
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
 
 
 def main(argv: list[str]) -> int:
@@ -172,12 +54,23 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--table", action="store_true", help="print a table; draw nothing")
+    parser.add_argument("--budgets", action="store_true", help="only rows that have a budget")
+    parser.add_argument(
+        "--rows", type=_pattern, default="", metavar="REGEX", help="only rows with such a name"
+    )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder, or documents")
     arguments = parser.parse_args(argv)
     if arguments.table:
-        return tabulate(arguments.paths)
+
+        def shown(row: dict[str, Any]) -> bool:
+            named = arguments.rows.search(row["row"]) is not None
+            return named and (row["budget"] is not None or not arguments.budgets)
+
+        return tabulate(arguments.paths, shown)
     if len(arguments.paths) > 1:
         parser.error("there is one folder to draw into")
+    from bench.figures import draw  # noqa: PLC0415 - a table is printed without matplotlib
+
     return draw(arguments.paths[0] if arguments.paths else FIGURES)
 
 

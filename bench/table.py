@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = ["joined", "line_of", "markdown", "setting"]
@@ -127,17 +127,23 @@ def joined(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def markdown(*documents: dict[str, Any]) -> str:
+def markdown(
+    *documents: dict[str, Any], shown: Callable[[dict[str, Any]], bool] = lambda _row: True
+) -> str:
     """The table of a run, or of several.
 
     Args:
         documents: what bench.run.run() returned, or its JSON, the oldest first.
+        shown: whether a row is in the table. What the table leaves out is told.
 
     Returns:
-        The machine's line of each, the table, the number of rows that missed their budget, which
-        benches have no row, and why, and what others disturbed.
+        The machine's line of each, the table, the number of rows that missed their budget, also of
+        those that are not shown, which benches have no row, and why, and what others disturbed.
     """
     rows = joined(documents)
+    selected = [row for row in rows if shown(row)]
+    left_out = len(rows) - len(selected)
+    hidden = f" Rows not shown here: {left_out}." if left_out else ""
     notes = [
         note
         for document in documents
@@ -146,9 +152,9 @@ def markdown(*documents: dict[str, Any]) -> str:
     return "\n".join(
         [
             *(line for document in documents for line in (setting(document), "")),
-            *(_grid(rows) if rows else ["Nothing was measured."]),
+            *(_grid(selected) if selected else ["Nothing was measured."] * (not rows)),
             "",
-            _verdict(rows),
+            _verdict(rows) + hidden,
             *([""] if notes else []),
             *notes,
         ]

@@ -1,8 +1,16 @@
 """The benches' table: what it says is what the documents have."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 from documents import document, row
 
 from bench.table import joined, line_of, markdown
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_row_has_its_figures_and_its_verdict() -> None:
@@ -29,6 +37,34 @@ def test_rows_that_were_measured_again_replace_those_that_were() -> None:
     new = document(row("new a"))
     assert [each["row"] for each in joined([old, new])] == ["new a", "old b"]
     assert [each["row"] for each in joined([new, old])] == ["old a", "old b"]
+
+
+def test_what_is_not_shown_is_counted() -> None:
+    """A selection has its rows and the verdict on all of them."""
+    whole = document(row("a"), row("b", budget=None, ok=None), row("c", ok=False))
+    selection = markdown(whole, shown=lambda info: info["row"] != "c")
+    assert [name for name in "abc" if f"| {name} " in selection] == ["a", "b"]
+    assert "1 of 2 budgets kept, 1 missed. Rows not shown here: 1." in selection
+    assert "not shown" not in markdown(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        pytest.param(["--budgets"], ["a row", "another"], id="with a budget"),
+        pytest.param(["--rows", "row$"], ["a row", "a free row"], id="by name"),
+        pytest.param(["--budgets", "--rows", "row$"], ["a row"], id="both"),
+    ],
+)
+def test_a_page_quotes_some_rows(tmp_path: Path, options: list[str], names: list[str]) -> None:
+    """The command's options choose rows."""
+    path = tmp_path / "run.json"
+    rows = row("a row"), row("another"), row("a free row", budget=None, ok=None)
+    path.write_text(json.dumps(document(*rows)))
+    command = (sys.executable, "-m", "bench.report", "--table", *options, str(path))
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    cells = [line.split("|")[1].strip() for line in shown.splitlines() if line.startswith("| ")]
+    assert cells == ["what", *names]
 
 
 def test_what_has_no_row_is_said() -> None:
