@@ -39,6 +39,10 @@
 #define NETLOG_API __attribute__((visibility("default")))
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct netlog_meter;
 struct netlog_lane;
 
@@ -197,5 +201,9 @@ NETLOG_API bool netlog_meter_period(const struct netlog_meter *meter, struct net
  * Returns 1 if woken, 0 after the time-out. */
 NETLOG_API int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns);
 NETLOG_API void netlog_meter_wake(struct netlog_meter *meter);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -45,17 +45,19 @@ def headers() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in CSRC.rglob("*.h"))
 
 
-PRELOAD_CORE = (
-    "meter",
-    "meter_file",
-    "poll",
-    "retired",
-    "merge",
-    "drain",
-    "table",
-    "packet",
-    "frame",
-)
+API_HEADERS = ("netlog.h", "flow.h")
+METER = ("meter", "meter_file", "poll", "retired", "merge", "drain", "table", "packet")
+# Into programs of any kind, also those that are shared objects, by whatever compiler links them.
+LIBRARY_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
+LIBRARY_FLAGS += ["-O3", "-fPIC", "-g0"]
+
+
+def library_sources() -> list[str]:
+    """The C files behind `netlog.h`."""
+    files = [*(CSRC / f"{name}.c" for name in METER), *CSRC.glob("count*.c")]
+    return sorted(str(path.relative_to(ROOT)) for path in files)
+
+
 # A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
 # must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
 PRELOAD_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
@@ -68,9 +70,8 @@ PRELOAD_FLAGS += ["-flto=auto", "-fno-tree-slp-vectorize"]
 
 def preload_sources() -> list[str]:
     """The C files of the preload library: its own, and those of the core that count."""
-    core = [CSRC / f"{name}.c" for name in PRELOAD_CORE]
-    files = [*CSRC.glob("preload/*.c"), *core, *CSRC.glob("count*.c")]
-    return sorted(str(path.relative_to(ROOT)) for path in files)
+    own = [*CSRC.glob("preload/*.c"), CSRC / "frame.c"]
+    return sorted([*library_sources(), *(str(path.relative_to(ROOT)) for path in own)])
 
 
 ffi = FFI()
