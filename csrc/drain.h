@@ -6,11 +6,11 @@
  * each queue; more tables than NETLOG_DRAIN_TABLES, or one with several records for a connection,
  * are merged.
  *
- * The smallest table comes first. The other tables' records of the same connection are found by
- * their indexes, added, and noted as taken; what was not taken follows likewise. So a record costs
- * a look-up for each table that is larger than its own, where merging costs one: hence the bound.
- * As in merge.h nothing in a lent index is believed, and a spoilt one can make a connection come
- * twice, with the sums right.
+ * The smallest table comes first, in the order of its records or, of three tables and more, of its
+ * index. The other tables' records of the same connection are found by their indexes, added, and
+ * noted as taken; what was not taken follows likewise. So a record costs a look-up for each table
+ * that is larger than its own, where merging costs one: hence the bound. As in merge.h nothing in a
+ * lent index is believed, and a spoilt one can make a connection come twice, with the sums right.
  *
  * Threads: the poller. Ownership: the tables are lent until the end.
  */
@@ -24,8 +24,12 @@
 struct netlog_drain {
 	struct netlog_merge_source sources[NETLOG_DRAIN_TABLES]; /* those with records */
 	size_t n;
-	size_t source, at;                    /* the next record */
-	uint64_t *taken[NETLOG_DRAIN_TABLES]; /* a bit for each record; of the first one, NULL */
+	size_t source;
+	size_t slot; /* the next one of the source's index, if records are visited by that */
+	size_t at;   /* its next record */
+	size_t left[NETLOG_DRAIN_TABLES];     /* records that were not taken */
+	uint64_t *taken[NETLOG_DRAIN_TABLES]; /* a bit for each record, in room; or NULL: none is */
+	uint64_t *room;
 	const struct netlog_secret *secret;
 };
 
