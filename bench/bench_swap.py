@@ -73,7 +73,7 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
         ).save(benchmark)
         # Of the meter's each swap would have one. The kernel may take a page away at any time.
         assert 100 * swapped.c.page_faults < len(first)
-        assert 100 * swapped.c.sleeps < len(first)
+        assert swapped.c.sleeps == 0
 
 
 def drained_ns(meter: Meter, flows: Memory) -> tuple[float, int]:

@@ -25,7 +25,7 @@ from bench.peers import skip
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120
 COMPARED_ROUNDS = 9
-"""A neighbour disturbs single ones; with 3 the median moved by a third from run to run."""
+"""A neighbour disturbs single ones; what he does for longer moves the ratio all the same."""
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """The meter's tables lie on such pages; theirs come from malloc."""
 

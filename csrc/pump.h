@@ -24,8 +24,9 @@ struct netlog_pump {
 	struct netlog_sock *sock;
 	struct netlog_lane *lane;
 	enum netlog_direction direction;
-	int stop_fd;                    /* readable: end; never read, so that all pumps see it */
-	const bool *stopping;           /* likewise, for one that is moving packets */
+	int stop_fd; /* readable: end; never read, so that all pumps see it */
+	/* writer: any / reader: the pump / relaxed: stop_fd says it for good */
+	const bool *stopping;
 	struct netlog_offload *offload; /* NULL: both devices take a packet at a time */
 	struct netlog_batch batch;
 	struct netlog_endpoint endpoints[NETLOG_BATCH];

@@ -18,11 +18,12 @@ SANITIZERS = {
 }
 
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Werror"]
+COMMON_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
 
 
 def compile_flags() -> tuple[list[str], list[str]]:
     """The compiler's and the linker's flags that the environment asks for."""
-    compiler = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
+    compiler = [*COMMON_FLAGS]
     # The module that cffi generates is not ours to keep free of these.
     compiler += ["-Wno-missing-prototypes", "-Wno-unused-parameter"]
     compiler += ["-O0", "-g3"] if os.environ.get("NETLOG_DEBUG") else ["-O3", "-g"]
@@ -48,8 +49,7 @@ def headers() -> list[str]:
 API_HEADERS = ("netlog.h", "flow.h")
 METER = ("meter", "meter_file", "poll", "retired", "merge", "drain", "table", "packet")
 # Into programs of any kind, also those that are shared objects, by whatever compiler links them.
-LIBRARY_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
-LIBRARY_FLAGS += ["-O3", "-fPIC", "-g0"]
+LIBRARY_FLAGS = [*COMMON_FLAGS, "-O3", "-fPIC", "-g0"]
 
 
 def library_sources() -> list[str]:
@@ -60,7 +60,7 @@ def library_sources() -> list[str]:
 
 # A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
 # must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
-PRELOAD_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
+PRELOAD_FLAGS = [*COMMON_FLAGS]
 # The program may hold a meter of its own, whose functions these are not.
 PRELOAD_FLAGS += ["-DNETLOG_API=", "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
 # A hook goes through five files, and is to cost less than 15 ns; what it makes of an address stays
