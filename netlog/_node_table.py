@@ -1,6 +1,6 @@
 """A node map as the core reads it: a prefix for each address, and a number for each node."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from netlog.endpoints import IPAddress
-    from netlog.nodes import Node
+    from netlog.nodes import Node, NodeMap
 
 __all__ = ["NodeTable"]
 
@@ -35,6 +35,15 @@ class NodeTable:
     """
 
     __slots__ = ("n_bytes", "nodes", "prefixes")
+
+    @classmethod
+    def of(cls, known: "NodeMap") -> Self:
+        """The numbers of a map: computed once, and kept with it."""
+        made = known.derived.get(cls)
+        if made is None:
+            made = known.derived.setdefault(cls, cls(known.self_node, known.by_address))
+        assert isinstance(made, cls)  # noqa: S101 - for the type checker
+        return made
 
     def __init__(self, self_node: "Node | None", by_address: "Mapping[IPAddress, Node]") -> None:
         own = self_node.node_id if self_node is not None else None

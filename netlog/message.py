@@ -6,6 +6,7 @@ from typing import TypeAlias
 from netlog._cut import MEMBERS, cut
 from netlog._message import Message, Period
 from netlog._native import lib
+from netlog._node_table import NodeTable
 from netlog._roster import DST_NODES, SRC_NODE, Roster, src_node_text
 from netlog._sections import EXIT_MODES, ExitTraffic, Inside, LeftOut, make_sections
 from netlog.classify import (
@@ -71,7 +72,7 @@ def _most_node_bytes(nodes: Nodes | None) -> int:
         return 0
     else:
         src = len(src_node_text(known.self_node))
-        others = sorted(known.table.n_bytes[1:].tolist())[-2:]
+        others = sorted(NodeTable.of(known).n_bytes[1:].tolist())[-2:]
     return src + (len(DST_NODES) if others else 0) + sum(n_bytes + len(",") for n_bytes in others)
 
 
@@ -172,7 +173,7 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     def generate() -> Iterator[Message]:
         rule = SEED_RULE if known is None else NODE_RULE
         src_node = known.self_node if known is not None else None
-        roster = Roster(known.table) if known is not None else None
+        roster = Roster(NodeTable.of(known)) if known is not None else None
         header = period.header() + src_node_text(src_node)
         exits = ExitTraffic(mode)
         with _open_map(configs, known, overlay) as prefix_map:
@@ -222,4 +223,4 @@ def _open_map(
 ) -> PrefixMap:
     if known is None:
         return route_map(configs, overlay)
-    return node_map(configs, known.table.prefixes, overlay)
+    return node_map(configs, NodeTable.of(known).prefixes, overlay)

@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import msgspec
 
-from netlog._node_table import NodeTable
 from netlog.endpoints import IPAddress, parse_address
 
 __all__ = ["MAX_NODE_BYTES", "Node", "NodeMap", "NodeSource", "StaticNodes", "well_formed"]
@@ -160,8 +159,8 @@ class NodeMap:
 
     self_node: Node | None = None
     by_address: Mapping[IPAddress, Node] = field(default_factory=dict)
-    # made when it is first asked for: a map is in force for many periods
-    _table: NodeTable | None = field(default=None, init=False, repr=False, compare=False)
+    # What other modules computed from this map, by its type: a map is in force for many periods.
+    derived: dict[type, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known: dict[IPAddress, Node] = {}
@@ -176,14 +175,6 @@ class NodeMap:
                 raise TypeError(f"self_node: expected a Node, not {self.self_node!r}")
             known |= _addresses_of(self.self_node)
         object.__setattr__(self, "by_address", MappingProxyType(known))
-
-    @property
-    def table(self) -> NodeTable:
-        """The map as the core reads it."""
-        if self._table is None:
-            object.__setattr__(self, "_table", NodeTable(self.self_node, self.by_address))
-        assert self._table is not None  # noqa: S101 - for the type checker
-        return self._table
 
     def __hash__(self) -> int:
         return hash((self.self_node, frozenset(self.by_address.items())))
