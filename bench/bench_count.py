@@ -174,7 +174,7 @@ def test_all_new(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN4
 def collisions(ring: Ring, wanted: int) -> NDArray[np.uint32]:
     """Connections that all fall into one bucket of a table for so many, by a key that is guessed.
 
-    The same hash as csrc/key.h, over all connections of the ring.
+    The same hash as csrc/packet/key.h, over all connections of the ring.
     """
     ring.fill(np.arange(ring.slots))
     slots = np.frombuffer(ffi.buffer(ring.data, ring.n_bytes), np.uint8)

@@ -17,9 +17,9 @@ from bench.native import lib as bench_lib
 from bench.packets import Memory
 from netlog import FLOW_DTYPE, RouterConfig
 from netlog._native import check, ffi, lib
-from netlog.classify import Traffic, classify_flows, route_map
-from netlog.flows import FlowArray
-from netlog.message import MAX_BYTES, iter_messages
+from netlog.messages.build import MAX_BYTES, iter_messages
+from netlog.messages.classify import Traffic, classify_flows, route_map
+from netlog.model.flows import FlowArray
 
 CONNECTIONS = 1 << 20
 ROUTES = 1000

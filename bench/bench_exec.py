@@ -28,7 +28,7 @@ import netlog
 from bench import BENCH
 from bench.compiling import build_program
 from bench.harness import Budget, Row, Turns, tool_or_skip
-from netlog.preload import library_path, preload_environment
+from netlog.preload.library import library_path, preload_environment
 
 KINDS = {
     "read-tun": "read of a TUN",

@@ -12,8 +12,8 @@ from bench import SEED
 from bench.harness import Budget, Turns
 from bench.native import lib as bench_lib
 from netlog import FLOW_DTYPE, Node, RouterConfig, StaticNodes
-from netlog.flows import FlowArray
-from netlog.message import MAX_BYTES, iter_messages
+from netlog.messages.build import MAX_BYTES, iter_messages
+from netlog.model.flows import FlowArray
 
 CONNECTIONS = 100_000
 NODES = 10_000

@@ -20,7 +20,7 @@ from bench.bench_memory import resident_bytes
 from bench.harness import Budget, Row
 from netlog import FileSink, Logger, Meter, MeterDevice, Node, RouterConfig, StaticNodes
 from netlog._native import ffi, lib
-from netlog.message import MAX_BYTES, Message
+from netlog.messages.build import MAX_BYTES, Message
 
 CONNECTIONS = 100_000
 NODES = 1000

@@ -10,13 +10,13 @@ import numpy as np
 
 from netlog._closing import Closing
 from netlog._native import check, ffi, lib
-from netlog.classify import PrefixMap
 from netlog.errors import NetlogError
-from netlog.message import LeftOut, Message, iter_messages
-from netlog.meter import Meter
-from netlog.nodes import NodeSource
-from netlog.routes import NetworkLike, RouterConfig, prefix_array
-from netlog.snapshot import Unattributed
+from netlog.messages.build import LeftOut, Message, iter_messages
+from netlog.messages.classify import PrefixMap
+from netlog.meter.meter import Meter
+from netlog.meter.snapshot import Unattributed
+from netlog.model.nodes import NodeSource
+from netlog.model.routes import NetworkLike, RouterConfig, prefix_array
 
 __all__ = ["CaptureCounters", "CaptureError", "CaptureReader"]
 

@@ -3,15 +3,14 @@
 import argparse
 from typing import Any
 
-from netlog.cli.advice import describe
-from netlog.cli.output import say
-from netlog.config import load_gateways
-from netlog.credentials import read_credentials
+from netlog.cli.diagnostics import describe, say
+from netlog.config.credentials import read_credentials
+from netlog.config.external import ExecConfig
+from netlog.config.file import load_gateways
+from netlog.config.node_file import NodeFile
 from netlog.errors import ConfigError, NotMeterableError
-from netlog.exec_config import ExecConfig
-from netlog.node_file import NodeFile
-from netlog.preload import find_program
-from netlog.sinks.open import check_sinks
+from netlog.gateways.sinks import check_sinks
+from netlog.preload.programs import find_program
 
 __all__ = ["add_parser"]
 

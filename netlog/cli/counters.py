@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 
-from netlog._units import binary_size
-from netlog.exec_metering import ExecCounters
-from netlog.gateway import GatewayCounters
-from netlog.logger import LoggerCounters
-from netlog.preload_meter import Aside
-from netlog.relay import RelayCounters
+from netlog.devices.tap import TapCounters
+from netlog.display.units import binary_size
+from netlog.gateways.exec_metering import ExecCounters
+from netlog.gateways.relay import GatewayCounters
+from netlog.gateways.watch import WatchCounters
+from netlog.logger.logger import LoggerCounters
+from netlog.preload.meter import Aside
+from netlog.relay.relay import RelayCounters
 from netlog.sinks import SinkCounters
-from netlog.tap import TapCounters
-from netlog.watch import WatchCounters
 
 __all__ = ["aside_lines", "counter_lines", "sink_line"]
 

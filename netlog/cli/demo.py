@@ -9,14 +9,13 @@ import subprocess
 import sys
 from typing import Any
 
-from netlog._terminal import Style, takes_color
-from netlog.cli.advice import TUN_DEVICE, Lines, advice_on, describe
-from netlog.cli.output import say
-from netlog.cli.stop import StopRequest
+from netlog.cli.diagnostics import TUN_DEVICE, Lines, advice_on, describe, say
+from netlog.cli.waiting import StopRequest
 from netlog.demo.namespace import Namespace
 from netlog.demo.reconcile import Verdict
 from netlog.demo.scenario import Demo, Interrupted
 from netlog.demo.table import header, message_lines, verdict_lines
+from netlog.display.terminal import Style, takes_color
 
 __all__ = ["add_parser"]
 

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from netlog.cli.counters import aside_lines
-from netlog.cli.foreign_options import add_foreign_options, foreign_changes
-from netlog.cli.output import say
-from netlog.cli.stop import StopRequest
-from netlog.command import Command
-from netlog.config import COMMAND_LINE, load_config
-from netlog.credentials import read_credentials
+from netlog.cli.diagnostics import say
+from netlog.cli.external_options import add_foreign_options, foreign_changes
+from netlog.cli.waiting import StopRequest
+from netlog.config.credentials import read_credentials
+from netlog.config.external import ExecConfig
+from netlog.config.file import COMMAND_LINE, load_config
+from netlog.config.sinks import StdoutSinkConfig
 from netlog.errors import ConfigError
-from netlog.exec_config import ExecConfig
-from netlog.exec_metering import ExecMetering
-from netlog.foreign import with_node
-from netlog.preload import find_program
-from netlog.preload_meter import has_writers
-from netlog.sink_config import StdoutSinkConfig
+from netlog.gateways.exec_metering import ExecMetering
+from netlog.gateways.settings import with_node
+from netlog.gateways.sinks import open_sinks
+from netlog.preload.children import Command
+from netlog.preload.meter import has_writers
+from netlog.preload.programs import find_program
 from netlog.sinks import SinkGroup
-from netlog.sinks.open import open_sinks
 
 __all__ = ["add_parser"]
 

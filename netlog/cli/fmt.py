@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from netlog._terminal import Style, takes_color
-from netlog.cli.advice import describe
-from netlog.cli.output import say
+from netlog.cli.diagnostics import describe, say
+from netlog.display.terminal import Style, takes_color
 from netlog.fmt.damage import Damage, read_values
 from netlog.fmt.expression import FilterError, Predicate, parse_filter
 from netlog.fmt.lines import CsvLines, JsonLines

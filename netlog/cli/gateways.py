@@ -6,22 +6,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from netlog.cli.advice import describe
 from netlog.cli.counters import counter_lines
-from netlog.cli.output import say
-from netlog.cli.readiness import ready
-from netlog.cli.stop import StopRequest
-from netlog.config import AnyConfig, PlacedConfig
-from netlog.credentials import read_credentials
-from netlog.exec_config import ExecConfig
-from netlog.exec_gateway import ExecGateway
-from netlog.foreign import with_node
-from netlog.gateway import Gateway
-from netlog.relay_config import RelayConfig
+from netlog.cli.diagnostics import describe, say
+from netlog.cli.waiting import StopRequest, ready
+from netlog.config.credentials import read_credentials
+from netlog.config.external import ExecConfig, WatchConfig
+from netlog.config.file import AnyConfig, PlacedConfig
+from netlog.config.relay import RelayConfig
+from netlog.gateways.exec import ExecGateway
+from netlog.gateways.relay import Gateway
+from netlog.gateways.settings import with_node
+from netlog.gateways.sinks import open_sinks
+from netlog.gateways.watch import Watch, watch_settings
 from netlog.sinks import Sink, SinkGroup, StreamSink
-from netlog.sinks.open import open_sinks
-from netlog.watch import Watch, watch_settings
-from netlog.watch_config import WatchConfig
 
 __all__ = ["run_gateways"]
 

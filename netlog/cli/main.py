@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netlog._version import __version__
-from netlog.cli.advice import advice_on, describe
-from netlog.cli.output import say
+from netlog.cli.diagnostics import advice_on, describe, say
 from netlog.errors import ConfigError, NetlogError
 
 __all__ = ["main"]

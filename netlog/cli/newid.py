@@ -4,8 +4,8 @@ import argparse
 import os
 from typing import Any
 
-from netlog.cli.output import say
-from netlog.sinks.log_ids import new_private_id, public_id
+from netlog.cli.diagnostics import say
+from netlog.sinks.remote.log_ids import new_private_id, public_id
 
 __all__ = ["add_parser"]
 

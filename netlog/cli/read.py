@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from netlog.capture import CaptureCounters, CaptureError, CaptureReader
-from netlog.cli.output import say
-from netlog.cli.source import STDIN, open_source
-from netlog.cli.stop import StopRequest
+from netlog.cli.capture_input import STDIN, open_source
+from netlog.cli.diagnostics import say
+from netlog.cli.waiting import StopRequest
 from netlog.errors import ConfigError
-from netlog.message import EXIT_MODES
-from netlog.routes import RouterConfig
+from netlog.messages.build import EXIT_MODES
+from netlog.model.routes import RouterConfig
 from netlog.sinks import StreamSink
 
 if TYPE_CHECKING:
-    from netlog.config import AnyConfig
-    from netlog.node_file import NodeFile
+    from netlog.config.file import AnyConfig
+    from netlog.config.node_file import NodeFile
 
 __all__ = ["add_parser"]
 
@@ -181,7 +181,7 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
 
 def _gateway_of(path: str) -> "AnyConfig":
     """The one gateway of a configuration."""
-    from netlog.config import load_gateways  # noqa: PLC0415 - see above
+    from netlog.config.file import load_gateways  # noqa: PLC0415 - see above
 
     placed = load_gateways(path)
     if len(placed) > 1:
@@ -192,7 +192,7 @@ def _gateway_of(path: str) -> "AnyConfig":
 def _open_nodes(path: str | None) -> "NodeFile | None":
     if path is None:
         return None
-    from netlog.node_file import NodeFile  # noqa: PLC0415 - as above
+    from netlog.config.node_file import NodeFile  # noqa: PLC0415 - as above
 
     return NodeFile(path)
 

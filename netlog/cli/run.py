@@ -4,9 +4,9 @@ import argparse
 from typing import Any
 
 from netlog.cli.gateways import run_gateways
-from netlog.config import load_gateways
+from netlog.config.external import ExecConfig
+from netlog.config.file import load_gateways
 from netlog.errors import ConfigError
-from netlog.exec_config import ExecConfig
 
 __all__ = ["add_parser"]
 

@@ -3,10 +3,10 @@
 import argparse
 from typing import Any
 
+from netlog.cli.external_options import add_foreign_options, foreign_changes
 from netlog.cli.gateways import run_gateways
-from netlog.cli.watch_options import add_options, changes_of
-from netlog.config import COMMAND_LINE, PlacedConfig, load_config
-from netlog.watch_config import WatchConfig
+from netlog.config.external import WatchConfig
+from netlog.config.file import COMMAND_LINE, PlacedConfig, load_config
 
 __all__ = ["add_parser"]
 
@@ -23,7 +23,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         epilog="exit status: 0 when told to stop, 1 on failure, 2 on wrong usage. "
         "example: sudo netlog watch --tun wg0 --sock 51820 --source wireguard:wg0",
     )
-    add_options(parser)
+    _add_options(parser)
     parser.set_defaults(execute=watch, parser=parser)
 
 
@@ -31,5 +31,56 @@ def watch(options: argparse.Namespace) -> int:
     """Watch until a signal comes, or until nobody can read the messages any more."""
     if options.tun is None and options.config is None:
         options.parser.error("--tun is needed, or a configuration that names it")
-    config = load_config(options.config, WatchConfig, changes_of(options))
+    config = load_config(options.config, WatchConfig, _changes_of(options))
     return run_gateways([PlacedConfig(config, options.config or COMMAND_LINE)])
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to the command's parser; values are checked as those of a configuration."""
+    add = parser.add_argument
+    add("--tun", metavar="IFACE", help="the interface with the virtual traffic")
+    add(
+        "--sock",
+        metavar="PORT[@IFACE]",
+        type=_sock,
+        action="append",
+        default=[],
+        help="a local UDP port that carries it, on an interface or on all; may be repeated",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output", metavar="FILE", default="-", help="JSON lines go here; -: standard output"
+    )
+    where.add_argument(
+        "--config", metavar="FILE", help="a TOML file, for what options do not say; with sinks"
+    )
+    add_foreign_options(parser)
+    add("--threads", metavar="N", type=int, help="of each tap; default: 1")
+
+
+def _changes_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say, as a configuration has it.
+
+    Args:
+        options: as parsed.
+
+    Returns:
+        Keys for `netlog.config.file.load_config`.
+
+    Thread safety: any thread.
+    """
+    changes = foreign_changes(options)
+    if options.tun is not None:
+        changes["tun"] = {"name": options.tun}
+    if options.sock:
+        changes["socks"] = options.sock
+    if options.threads is not None:
+        changes["threads"] = options.threads
+    return changes
+
+
+def _sock(text: str) -> dict[str, Any]:
+    port, at, interface = text.partition("@")
+    if not (port.isascii() and port.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a port, got {port!r}")
+    return {"port": int(port)} | ({"interface": interface} if at else {})

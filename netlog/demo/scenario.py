@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netlog.config import parse_config
+from netlog.config.file import parse_config
+from netlog.config.relay import RelayConfig
 from netlog.demo.reconcile import Totals, Verdict, add_message, reconcile
 from netlog.demo.topology import NODES, PATHS, UNDERLAY, Node, Topology, config_text
 from netlog.demo.traffic import Traffic, TrafficCounters, flows_between
-from netlog.gateway import Gateway
-from netlog.relay_config import RelayConfig
+from netlog.gateways.relay import Gateway
 
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
 
 __all__ = ["Demo", "Interrupted", "Outcome"]
 

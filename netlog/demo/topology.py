@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from netlog._closing import Closing
 from netlog.demo.namespace import Namespace
-from netlog.links import Links
+from netlog.netlink.links import Links
 
 __all__ = [
     "NODES",

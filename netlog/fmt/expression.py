@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from netlog._protocols import protocol_number
 from netlog.fmt.record import CLASSES, Endpoint, Entry, Node, Record, endpoint
+from netlog.model.protocols import protocol_number
 
 __all__ = ["Connection", "FilterError", "Predicate", "parse_filter"]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from netlog.fmt.names import Names
 from netlog.fmt.record import CLASSES, Entry, Record, endpoint
-from netlog.times import format_rfc3339
+from netlog.model.times import format_rfc3339
 
 __all__ = ["COLUMNS", "CsvLines", "JsonLines"]
 

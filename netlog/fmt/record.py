@@ -9,11 +9,11 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from netlog._protocols import protocol_name, protocol_number
-from netlog._wire_node import WireNode as Node
 from netlog.fmt.split import ReadError, Value
-from netlog.loss import Loss
-from netlog.times import parse_rfc3339
+from netlog.model.loss import Loss
+from netlog.model.nodes import WireNode as Node
+from netlog.model.protocols import protocol_name, protocol_number
+from netlog.model.times import parse_rfc3339
 
 __all__ = ["CLASSES", "Address", "Endpoint", "Entry", "Node", "Record", "endpoint", "read_records"]
 

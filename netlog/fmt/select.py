@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netlog.fmt.expression import Connection, Predicate
 from netlog.fmt.record import CLASSES, Record
-from netlog.times import parse_rfc3339
+from netlog.model.times import parse_rfc3339
 
 __all__ = ["Selection", "parse_moment"]
 

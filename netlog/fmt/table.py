@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from netlog._terminal import CLASS_COLORS, Style, printable
-from netlog._units import binary_rate, binary_size, decimal_rate
+from netlog.display.terminal import CLASS_COLORS, Style, printable
+from netlog.display.units import binary_rate, binary_size, decimal_rate
 from netlog.fmt.names import Names
 from netlog.fmt.record import CLASSES, Entry, Record
-from netlog.loss import Loss
-from netlog.times import format_rfc3339
+from netlog.model.loss import Loss
+from netlog.model.times import format_rfc3339
 
 __all__ = ["Table"]
 

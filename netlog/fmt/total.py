@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netlog.fmt.record import Address, Entry, Node, Record
-from netlog.loss import Loss
+from netlog.model.loss import Loss
 
 __all__ = ["Total"]
 

@@ -4,23 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from netlog.model.periods import PeriodId
+
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
 
 __all__ = ["DurableSink", "PeriodId", "Reports", "Sink", "SinkCounters"]
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodId:
-    """What names a period's counts for ever, also after a crash.
-
-    Attributes:
-        meter_id: 16 random bytes of the meter that counted.
-        epoch: number of the epoch. A later period of the same meter has a greater one.
-    """
-
-    meter_id: bytes
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

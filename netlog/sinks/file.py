@@ -15,7 +15,7 @@ from netlog.sinks.archive import Archive
 from netlog.sinks.rotation import RotatedNames, Rotation
 
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
 
 __all__ = ["FilePosition", "FileSink"]
 

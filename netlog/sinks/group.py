@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from netlog.loss import Loss, LossNotice
-from netlog.sinks.base import DurableSink, PeriodId, Reports, Sink, SinkCounters
+from netlog.model.loss import Loss, LossNotice
+from netlog.model.periods import PeriodId
+from netlog.sinks.base import DurableSink, Reports, Sink, SinkCounters
 from netlog.sinks.queued import QueuedSink
 
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
 
 __all__ = ["SinkGroup"]
 

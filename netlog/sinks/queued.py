@@ -5,11 +5,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from netlog.delivery import MAX_PENDING, Delivery
 from netlog.sinks.base import Sink, SinkCounters
+from netlog.sinks.delivery import MAX_PENDING, Delivery
 
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
 
 __all__ = ["QueuedSink"]
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlog.model.periods import PeriodId
 from netlog.sinks.backoff import Backoff
-from netlog.sinks.base import PeriodId, SinkCounters
+from netlog.sinks.base import SinkCounters
 from netlog.sinks.shipper import NotTaken, Shipper
 
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
     from netlog.spool import Record, Spool
 
 __all__ = ["SpooledSink"]

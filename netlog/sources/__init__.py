@@ -1,7 +1,8 @@
-"""Where names, peers and routes come from: what a gateway that is not ours knows of its overlay."""
+"""Where names, peers and routes come from: what a gateway that is not ours knows of its overlay.
 
-from netlog.sources.base import KeptSource, Overlay, Source, StaticSource
-from netlog.sources.openvpn import OpenVpnSource
-from netlog.sources.wireguard import WireGuardSource
+The names are in `__init__.pyi`, each imported when it is first used.
+"""
 
-__all__ = ["KeptSource", "OpenVpnSource", "Overlay", "Source", "StaticSource", "WireGuardSource"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from netlog.nodes import NodeMap
-from netlog.peer_map import Peer
-from netlog.routes import Network
+from netlog.model.nodes import NodeMap
+from netlog.model.peers import Peer
+from netlog.model.routes import Network
 
 __all__ = ["KeptSource", "Overlay", "Source", "StaticSource"]
 

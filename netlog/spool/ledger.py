@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from netlog.loss import Loss
+from netlog.model.loss import Loss
 from netlog.spool.place import NOTHING, Position, Totals
 from netlog.spool.segment import Segment
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from netlog.loss import Loss
+from netlog.model.loss import Loss
 
 __all__ = ["NOTHING", "Position", "Totals"]
 

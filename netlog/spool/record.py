@@ -7,8 +7,8 @@ import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from netlog.loss import Loss
-from netlog.sinks.base import PeriodId
+from netlog.model.loss import Loss
+from netlog.model.periods import PeriodId
 from netlog.spool.place import Position, Totals
 
 __all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from netlog.loss import Loss
-from netlog.sinks.base import PeriodId
+from netlog.model.loss import Loss
+from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
 from netlog.spool.directory import SPARE_BYTES, SpoolDirectory
 from netlog.spool.ledger import Ledger

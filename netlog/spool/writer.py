@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netlog.errors import StateError
-from netlog.sinks.base import PeriodId
+from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
 from netlog.spool.directory import SPARE_BYTES, SpoolDirectory, write_at
 from netlog.spool.ledger import Ledger

@@ -21,7 +21,7 @@ from runs import lines, summed
 from tailnet import CONTROL, HOST, PORT, REGION, TUN, tailnet
 from watches import counts, watching
 
-from netlog.sources.tailscale import TailscaleSource
+from netlog.sources.tailscale.source import TailscaleSource
 
 pytestmark = pytest.mark.root
 

@@ -1,4 +1,4 @@
-"""The slow twin of csrc/packet.c: DESIGN section 4, followed to the letter and for clarity only.
+"""The slow twin of csrc/packet/packet.c, written to the letter of DESIGN section 4, for clarity.
 
 Where the text is silent, the twin holds to this:
 
@@ -37,7 +37,7 @@ Address = IPv4Address | IPv6Address
 
 
 class Reason(enum.IntEnum):
-    """Why a packet has no connection; the numbers are those of csrc/netlog.h."""
+    """Why a packet has no connection; the numbers are those of csrc/include/netlog.h."""
 
     MALFORMED = 0
     NOT_IP = 1

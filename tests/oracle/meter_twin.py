@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from decoder import Address
 
-    from netlog.snapshot import Unattributed
+    from netlog.meter.snapshot import Unattributed
 
 __all__ = ["NOTHING", "Counts", "MeterTwin", "connections"]
 

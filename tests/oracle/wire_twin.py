@@ -1,4 +1,4 @@
-"""The slow twin of csrc/segment.c: what a packet with a virtio header is on the wire.
+"""The slow twin of csrc/gso/segment.c: what a packet with a virtio header is on the wire.
 
 Only what the header and the packet agree about is segmented:
 

@@ -22,14 +22,14 @@ PACKET_BYTES = 28
 DATAGRAM_BYTES = 60
 INSIDE = ("virtualTraffic", "subnetTraffic", "exitTraffic")
 WATCHED = (
-    "netlog.meter",
-    "netlog._meter_handle",
-    "netlog.poller",
-    "netlog.durable",
-    "netlog.observation",
-    "netlog.in_force",
-    "netlog.period",
-    "netlog.logger",
+    "netlog.meter.meter",
+    "netlog.meter.handle",
+    "netlog.logger.poller",
+    "netlog.sinks.delivery",
+    "netlog.logger.points",
+    "netlog.logger.period_config",
+    "netlog.model.periods",
+    "netlog.logger.logger",
     "netlog.spool",
     "netlog.sinks",
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from killing import Diary, Silence, in_files, killed_at
 
-from netlog.flows import flow_array
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
 from netlog.sinks import FileShipper, FileSink, PeriodId, Rotation, SpooledSink
 from netlog.spool import Spool
 

@@ -13,7 +13,7 @@ import numpy as np
 import netlog
 
 if TYPE_CHECKING:
-    from netlog.message import Message
+    from netlog.messages.build import Message
 
 SENDERS, DATAGRAMS = 3, 1500
 UDP4 = bytes.fromhex("4500001c0000000040110000644000016440000203e8003500080000")

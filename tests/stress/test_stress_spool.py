@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from killing import Diary, in_files, killed_at, killed_at_call
 
-from netlog.loss import Loss
-from netlog.sinks.base import PeriodId
+from netlog.model.loss import Loss
+from netlog.model.periods import PeriodId
 from netlog.spool import Record, Spool
 
 WATCHED = (

@@ -14,8 +14,8 @@ from gateways import Totals, taken
 from namespace import Namespace, wait_for
 
 from netlog import Meter
-from netlog.preload import library_path, preload_environment
-from netlog.preload_meter import has_writers
+from netlog.preload.library import library_path, preload_environment
+from netlog.preload.meter import has_writers
 
 SYSTEM = Path(__file__).parent
 PROLOGUE = """

@@ -7,7 +7,7 @@ import pytest
 from hooked import ran
 
 from netlog import Meter
-from netlog.preload_meter import read_aside
+from netlog.preload.meter import read_aside
 
 pytestmark = pytest.mark.root
 

@@ -1,4 +1,4 @@
-"""`netlog.gateway.Gateway`: a node in this process, in a namespace of its own."""
+"""`netlog.gateways.relay.Gateway`: a node in this process, in a namespace of its own."""
 
 import os
 import socket
@@ -12,9 +12,9 @@ from gateways import joined
 from namespace import LinkCounters, Namespace, wait_for
 
 from netlog import DeviceError, FileSink, Message, StateError
-from netlog.config import parse_config
-from netlog.gateway import Gateway
-from netlog.relay_config import RelayConfig
+from netlog.config.file import parse_config
+from netlog.config.relay import RelayConfig
+from netlog.gateways.relay import Gateway
 
 pytestmark = pytest.mark.root
 

@@ -258,8 +258,8 @@ def test_a_kernel_without_queues(
 ) -> None:
     """Without IFF_MULTI_QUEUE or SO_REUSEPORT there is one of each, which is said once."""
     caplog.set_level("INFO", "netlog")
-    monkeypatch.setattr("netlog._tun_open.IFF_MULTI_QUEUE", 0x0008)
-    monkeypatch.setattr("netlog.sock.SO_REUSEPORT", UNKNOWN)
+    monkeypatch.setattr("netlog.devices.tun_open.IFF_MULTI_QUEUE", 0x0008)
+    monkeypatch.setattr("netlog.devices.sock.SO_REUSEPORT", UNKNOWN)
     with namespace.entered():
         (tun,) = TunDevice.open_queues("tun0", 4)
         (sock,) = SockDevice.bind_group("127.0.0.1", 0, 4)

@@ -25,7 +25,7 @@ from test_relay_traffic import exchange, stream
 from wire import captured
 
 from netlog import Meter, PacketBatch, Relay, TunDevice
-from netlog._tun_open import OFFLOADS
+from netlog.devices.tun_open import OFFLOADS
 
 pytestmark = pytest.mark.root
 
@@ -231,8 +231,8 @@ def test_what_the_kernel_has_not(
     caplog.set_level("INFO", "netlog")
     (flags, names), *rest = OFFLOADS
     unknown = ((flags | UNKNOWN_OFFLOAD, names), *rest)
-    monkeypatch.setattr("netlog._tun_open.OFFLOADS", unknown)
-    monkeypatch.setattr("netlog.sock.UDP_GRO", UNKNOWN_OPTION)
+    monkeypatch.setattr("netlog.devices.tun_open.OFFLOADS", unknown)
+    monkeypatch.setattr("netlog.devices.sock.UDP_GRO", UNKNOWN_OPTION)
     with pair(offload=True) as (a, b):
         assert a.tun.offloads == {"checksum", "tso"}
         assert a.sock.offloads == {"segment"}
@@ -248,9 +248,9 @@ def test_a_kernel_without_any(
 ) -> None:
     """Where there is no virtio header the relay goes packet by packet, and says so."""
     caplog.set_level("INFO", "netlog")
-    monkeypatch.setattr("netlog._tun_open.IFF_VNET_HDR", UNKNOWN_FLAG)
+    monkeypatch.setattr("netlog.devices.tun_open.IFF_VNET_HDR", UNKNOWN_FLAG)
     for name in ("UDP_GRO", "UDP_SEGMENT"):
-        monkeypatch.setattr(f"netlog.sock.{name}", UNKNOWN_OPTION)
+        monkeypatch.setattr(f"netlog.devices.sock.{name}", UNKNOWN_OPTION)
     with pair(offload=True) as (a, b):
         assert a.tun.offloads == a.sock.offloads == set()
         flows_through(a, b)

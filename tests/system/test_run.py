@@ -29,7 +29,7 @@ from runs import (
 )
 from wire import captured
 
-from netlog.endpoints import join_endpoint
+from netlog.model.addresses import join_endpoint
 
 pytestmark = pytest.mark.root
 

@@ -20,7 +20,7 @@ SO_NO_CHECK = 11  # asm-generic/socket.h
 KILLS = 4
 """With offloads, and as many without."""
 BATCH = 64
-"""NETLOG_BATCH of csrc/batch.h: what each of the relay's threads can have in hand."""
+"""NETLOG_BATCH of csrc/io/batch.h: what each of the relay's threads can have in hand."""
 PACE_S = 0.0005
 
 

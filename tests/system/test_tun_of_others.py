@@ -16,7 +16,7 @@ from test_kernel_offload import a_hop_on
 from test_relay_offload import turned
 from vnet import ALL_OFFLOADS, CHECKSUM, IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, RawTun
 
-import netlog._vnet_header
+import netlog.devices.vnet_header
 from netlog import Meter, PacketBatch, Peer, Relay, SockDevice, TunDevice
 
 pytestmark = pytest.mark.root

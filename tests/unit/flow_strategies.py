@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from netlog.flows import FlowArray
+    from netlog.model.flows import FlowArray
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Endpoint: TypeAlias = tuple[Address, int] | None
@@ -65,7 +65,7 @@ row_lists = st.lists(rows, max_size=30)
 
 
 def read_endpoints(row: Any) -> tuple[Endpoint, Endpoint]:  # noqa: ANN401 - a numpy void
-    """Source and destination of a FLOW_DTYPE row, by the words of csrc/flow.h."""
+    """Source and destination of a FLOW_DTYPE row, by the words of csrc/include/netlog_flow.h."""
     version, flags = int(row["version"]), int(row["flags"])
     result: list[Endpoint] = []
     for name, absent, other in (("src", NO_SRC, SRC_OTHER), ("dst", NO_DST, DST_OTHER)):

@@ -1,7 +1,7 @@
 """Sinks on other machines as a configuration has them, for the tests."""
 
-from netlog.config import parse_config
-from netlog.relay_config import RelayConfig
+from netlog.config.file import parse_config
+from netlog.config.relay import RelayConfig
 
 NODE = """
 meter = "/run/netlog/gateway"

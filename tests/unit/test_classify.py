@@ -11,7 +11,7 @@ from hypothesis import given
 
 from netlog import FLOW_DTYPE, RouterConfig, flow_array
 from netlog._native import ffi, lib
-from netlog.classify import OverlayRanges, Tally, Traffic, classify_flows, route_map
+from netlog.messages.classify import OverlayRanges, Tally, Traffic, classify_flows, route_map
 
 OVERLAY = RouterConfig(local_addrs=["100.64.0.1"], routes=["100.64.0.0/16", "fd7a:115c:a1e0::/48"])
 SUBNETS = RouterConfig(subnet_routes=["10.0.0.0/8", "100.115.92.0/24", "2001:db8::/32"])

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from netlog.cli import main
-from netlog.cli.advice import advice_on, describe
-from netlog.cli.stop import StopRequest
+from netlog.cli.diagnostics import advice_on, describe
+from netlog.cli.waiting import StopRequest
 from netlog.errors import DeviceError
 
 ROOT = Path(__file__).parents[2]

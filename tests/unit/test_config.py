@@ -1,13 +1,13 @@
-"""netlog.config: a gateway's TOML file."""
+"""netlog.config.file: a gateway's TOML file."""
 
 from pathlib import Path
 
 import pytest
 
 from netlog import ConfigError
-from netlog.config import load_gateways, parse_gateways
-from netlog.relay_config import RelayConfig
-from netlog.sink_config import FileSinkConfig, StdoutSinkConfig
+from netlog.config.file import load_gateways, parse_gateways
+from netlog.config.relay import RelayConfig
+from netlog.config.sinks import FileSinkConfig, StdoutSinkConfig
 
 WHOLE = """
 poll_period_s = 2.5

@@ -1,15 +1,14 @@
-"""netlog.config: the types of gateways, and several of them in one file."""
+"""netlog.config.file: the types of gateways, and several of them in one file."""
 
 from pathlib import Path
 
 import pytest
 
 from netlog import ConfigError
-from netlog.config import COMMAND_LINE, load_config, parse_config, parse_gateways
-from netlog.exec_config import ExecConfig
-from netlog.gateway_config import GatewayConfig
-from netlog.relay_config import RelayConfig
-from netlog.watch_config import WatchConfig
+from netlog.config.external import ExecConfig, WatchConfig
+from netlog.config.file import COMMAND_LINE, load_config, parse_config, parse_gateways
+from netlog.config.gateway import GatewayConfig
+from netlog.config.relay import RelayConfig
 
 RELAY = """
 node.id = "a"

@@ -1,4 +1,4 @@
-"""netlog.credentials: secrets from files and the environment, and nowhere to be seen."""
+"""netlog.config.credentials: secrets from files and the environment, and nowhere to be seen."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from sink_configs import HEC, HTTP, HTTP_JSON, parsed
 
 from netlog import ConfigError
-from netlog.credentials import read_credentials
+from netlog.config.credentials import read_credentials
 
 
 def test_secrets_come_from_files_and_the_environment(

@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from netlog.delivery import MAX_PENDING, Delivery
-from netlog.flows import flow_array
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
+from netlog.sinks.delivery import MAX_PENDING, Delivery
 
 
 def message(number: int) -> Message:

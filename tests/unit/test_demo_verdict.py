@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from netlog._terminal import Style
-from netlog._units import binary_size
 from netlog.demo.reconcile import COUNTS, Counts, Totals, Verdict, add_message, reconcile
 from netlog.demo.table import ROWS_PER_CLASS, message_lines, verdict_lines
+from netlog.display.terminal import Style
+from netlog.display.units import binary_size
 
 PLAIN = Style(color=False)
 

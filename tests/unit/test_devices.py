@@ -22,9 +22,10 @@ from netlog import (
     StateError,
     TunDevice,
 )
-from netlog._gate import Gate
 from netlog._native import ffi
-from netlog.endpoints import pack_endpoint, parse_address, split_endpoint, unpack_endpoint
+from netlog.devices.gate import Gate
+from netlog.model.addresses import parse_address, split_endpoint
+from netlog.model.endpoints import pack_endpoint, unpack_endpoint
 
 UDP_SEGMENT, UDP_GRO = 103, 104
 

@@ -14,7 +14,7 @@ from netlog import FLOW_DTYPE, flow_array
 from netlog._native import ffi, lib
 
 if TYPE_CHECKING:
-    from netlog.flows import FlowArray
+    from netlog.model.flows import FlowArray
 
 LONGEST = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"
 GUARD = b"#" * 64

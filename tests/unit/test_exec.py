@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from netlog.elf import ElfFile
 from netlog.errors import NotMeterableError
-from netlog.preload import find_program, library_path, preload_environment
+from netlog.preload.elf import ElfFile
+from netlog.preload.library import library_path, preload_environment
+from netlog.preload.programs import find_program
 
 ROOT = Path(__file__).parents[2]
 EXEC = (sys.executable, "-W", "error", "-m", "netlog", "exec")

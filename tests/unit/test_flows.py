@@ -11,7 +11,7 @@ from hypothesis import given
 
 from netlog import FLOW_DTYPE, flow_array
 from netlog._native import ffi
-from netlog.flows import as_flow_array
+from netlog.model.flows import as_flow_array
 
 MAPPED = bytes(10) + b"\xff\xff"
 

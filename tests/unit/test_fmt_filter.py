@@ -9,7 +9,7 @@ from netlog.fmt.expression import MAX_DEPTH, FilterError, parse_filter
 from netlog.fmt.record import Record, read_records
 from netlog.fmt.select import Selection, parse_moment
 from netlog.fmt.split import Value
-from netlog.times import parse_rfc3339
+from netlog.model.times import parse_rfc3339
 
 MESSAGE: dict[str, Any] = {
     "nodeId": "n1",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from namespace import wait_for
 
-from netlog.flows import flow_array
-from netlog.loss import Loss, LossNotice
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
+from netlog.model.loss import Loss, LossNotice
 from netlog.sinks import DurableSink, FileSink, PeriodId, SinkCounters, SinkGroup, StreamSink
 
 

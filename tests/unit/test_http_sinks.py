@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from receiver import receiver
 
-from netlog.flows import flow_array
-from netlog.loss import Loss
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
+from netlog.model.loss import Loss
 from netlog.sinks import (
     Backoff,
     HecShipper,

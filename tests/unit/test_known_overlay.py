@@ -1,4 +1,4 @@
-"""netlog.known_overlay: what a source says, laid over what the user says."""
+"""netlog.gateways.overlay: what a source says, laid over what the user says."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from netlog import Logger, Node, NodeMap, RouterConfig, StaticNodes
-from netlog.known_overlay import KnownOverlay, OverlaySettings
-from netlog.peer_map import Peer
-from netlog.routes import Network
+from netlog.gateways.overlay import KnownOverlay, OverlaySettings
+from netlog.model.peers import Peer
+from netlog.model.routes import Network
 from netlog.sources import KeptSource, Overlay
 
 LAPTOP = Node("n2", "laptop", ["100.64.0.2"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import netlog
-from netlog.flows import FlowArray
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import FlowArray
 
 UDP4 = bytes.fromhex("4500001c000000004011000064400001 64400002 03e80035 00080000".replace(" ", ""))
 ROUTES = netlog.RouterConfig(local_addrs=("100.64.0.1/32",), routes=("100.64.0.0/10",))

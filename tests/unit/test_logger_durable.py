@@ -4,7 +4,7 @@ import itertools
 import threading
 
 import netlog
-from netlog.message import Message
+from netlog.messages.build import Message
 from netlog.sinks import PeriodId
 
 PACKET = bytes.fromhex("4500001c0000000040110000644000016440000203e8003500080000")

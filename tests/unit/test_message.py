@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlog import Message, Node, RouterConfig, build_messages, flow_array, iter_messages
-from netlog.loss import Loss
-from netlog.message import MAX_BYTES, smallest_max_bytes
+from netlog.messages.build import MAX_BYTES, smallest_max_bytes
+from netlog.model.loss import Loss
 
 if TYPE_CHECKING:
-    from netlog.flows import FlowArray
+    from netlog.model.flows import FlowArray
 
 ROUTES = RouterConfig(
     ["100.64.0.1"], ["100.64.0.0/10", "fd7a:115c:a1e0::/48"], ["10.0.0.0/8", "8000::/1"]

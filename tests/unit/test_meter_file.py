@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from netlog import Logger, Message, Meter, MeterDevice, MeterFileError, StateError
-from netlog.period import Period
+from netlog.model.periods import Period
 
 PACKET = bytes.fromhex("4500001c0000000040110000644000016440000203e8003500080000")
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from netlog import Message, Node, NodeMap, RouterConfig, StaticNodes, build_messages, flow_array
 from netlog._native import lib
-from netlog.classify import OverlayRanges
-from netlog.message import LeftOut, iter_messages, smallest_max_bytes
-from netlog.nodes import MAX_NODE_BYTES
+from netlog.messages.build import LeftOut, iter_messages, smallest_max_bytes
+from netlog.messages.classify import OverlayRanges
+from netlog.model.nodes import MAX_NODE_BYTES
 
 START, END = "2024-02-29T00:00:00Z", "2024-02-29T00:00:04.999999999Z"
 HEADER = '{"nodeId":"n1","start":"2024-02-29T00:00:00Z","end":"2024-02-29T00:00:04.999999999Z"'

@@ -15,7 +15,7 @@ import pytest
 
 from netlog import ConfigError, Node, NodeFile, NodeMap, NodeSource, StaticNodes
 from netlog.cli.check import check
-from netlog.nodes import MAX_NODE_BYTES
+from netlog.model.nodes import MAX_NODE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""netlog.sinks.open: the sinks of a configuration, all or none."""
+"""netlog.gateways.sinks: the sinks of a configuration, all or none."""
 
 import os
 import subprocess
@@ -10,11 +10,12 @@ import pytest
 from namespace import wait_for
 
 from netlog import ConfigError
-from netlog.config import parse_config
-from netlog.credentials import read_credentials
-from netlog.flows import flow_array
-from netlog.message import Message
-from netlog.relay_config import RelayConfig
+from netlog.config.credentials import read_credentials
+from netlog.config.file import parse_config
+from netlog.config.relay import RelayConfig
+from netlog.gateways.sinks import check_sinks, open_sinks
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
 from netlog.sinks import (
     DurableSink,
     FileSink,
@@ -23,7 +24,6 @@ from netlog.sinks import (
     SinkGroup,
     StreamSink,
 )
-from netlog.sinks.open import check_sinks, open_sinks
 
 ROOT = Path(__file__).parents[2]
 PRIVATE_ID = "a8" + "5c" * 30 + "7f"

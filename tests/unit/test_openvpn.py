@@ -18,14 +18,14 @@ from openvpn_answers import (
 
 from netlog import Node, Peer
 from netlog.sources import Overlay
-from netlog.sources.openvpn_overlay import (
+from netlog.sources.openvpn.overlay import (
     SharedNames,
     State,
     client_overlay,
     overlay_of,
     parse_state,
 )
-from netlog.sources.openvpn_status import parse_status, read_endpoint
+from netlog.sources.openvpn.status import parse_status, read_endpoint
 
 VERSION_3 = in_version_3(VERSION_2)
 VERSIONS = pytest.mark.parametrize("status", [VERSION_1, VERSION_2, VERSION_3], ids=["1", "2", "3"])

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from netlog.period import PeriodClock
+from netlog.model.periods import PeriodClock
 
 S = 1_000_000_000
 

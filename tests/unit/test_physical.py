@@ -3,8 +3,8 @@
 import pytest
 
 from netlog import Peer, flow_array
-from netlog.peer_map import open_peers
-from netlog.physical import fill_sources
+from netlog.messages.peer_sources import fill_sources
+from netlog.relay.peer_map import open_peers
 
 ENDPOINTS = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::1]:2", ""]
 ALICE = Peer("192.0.2.1:1", ("100.64.0.2", "10.0.0.0/8"))

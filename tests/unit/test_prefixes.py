@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from netlog import StateError, flow_array
 from netlog._native import ffi, lib
-from netlog.classify import PrefixMap, classify_flows
-from netlog.routes import PREFIX_DTYPE, prefix_array
+from netlog.messages.classify import PrefixMap, classify_flows
+from netlog.model.routes import PREFIX_DTYPE, prefix_array
 
 
 @st.composite

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from namespace import wait_for
 
-from netlog.delivery import MAX_PENDING
-from netlog.flows import flow_array
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
 from netlog.sinks import FileSink, QueuedSink, StreamSink
+from netlog.sinks.delivery import MAX_PENDING
 
 
 def message(number: int) -> Message:

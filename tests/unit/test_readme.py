@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from netlog.config import parse_config, parse_gateways
-from netlog.exec_config import ExecConfig
-from netlog.node_file import NodeFile
-from netlog.relay_config import RelayConfig
-from netlog.watch_config import WatchConfig
+from netlog.config.external import ExecConfig, WatchConfig
+from netlog.config.file import parse_config, parse_gateways
+from netlog.config.node_file import NodeFile
+from netlog.config.relay import RelayConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

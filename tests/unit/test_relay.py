@@ -10,7 +10,7 @@ import pytest
 
 from netlog import Count, Meter, Peer, Relay, SockDevice, StateError, TunDevice
 from netlog._native import lib
-from netlog.peer_map import open_peers
+from netlog.relay.peer_map import open_peers
 
 
 @pytest.mark.parametrize(

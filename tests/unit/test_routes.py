@@ -11,7 +11,7 @@ import pytest
 
 from netlog import RouterConfig
 from netlog._native import ffi
-from netlog.routes import PREFIX_DTYPE, prefix_array
+from netlog.model.routes import PREFIX_DTYPE, prefix_array
 
 
 def test_normalised() -> None:

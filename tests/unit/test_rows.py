@@ -1,4 +1,4 @@
-"""netlog.rows: a period's rows some at a time, and the messages that are made of them."""
+"""netlog.model.rows: a period's rows some at a time, and the messages that are made of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 
 from netlog import FLOW_DTYPE, Logger, Message, Meter, MeterDevice, RouterConfig, StateError
 from netlog._native import ffi, lib
-from netlog.flows import FlowArray
-from netlog.meter import Meter as AnyMeter
-from netlog.rows import SLICE_ROWS, Rows
+from netlog.meter.meter import Meter as AnyMeter
+from netlog.model.flows import FlowArray
+from netlog.model.rows import SLICE_ROWS, Rows
 
 MANY = 2 * SLICE_ROWS + 1000
 PACKET_BYTES = 28

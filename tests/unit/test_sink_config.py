@@ -4,7 +4,7 @@ import pytest
 from sink_configs import HEC, HTTP, HTTP_JSON, parsed
 
 from netlog import ConfigError
-from netlog.sink_config import (
+from netlog.config.sinks import (
     FileSinkConfig,
     HecSinkConfig,
     HttpJsonSinkConfig,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from netlog.flows import flow_array
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
 from netlog.sinks import FileSink, QueuedSink, Sink, SinkGroup, StreamSink
 
 

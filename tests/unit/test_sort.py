@@ -14,7 +14,7 @@ from netlog import FLOW_DTYPE, flow_array
 from netlog._native import ffi, lib
 
 if TYPE_CHECKING:
-    from netlog.flows import FlowArray
+    from netlog.model.flows import FlowArray
 
 
 def core_sort(flows: FlowArray, classes: Any = None) -> list[int]:  # noqa: ANN401 - uint8 or None

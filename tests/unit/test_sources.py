@@ -15,8 +15,8 @@ import pytest
 
 from netlog import Node, Peer
 from netlog.sources import KeptSource, Overlay, Source, StaticSource, WireGuardSource
-from netlog.sources.wireguard import parse_peers
-from netlog.sources.wireguard_peers import overlay_of
+from netlog.sources.wireguard.peers import overlay_of
+from netlog.sources.wireguard.source import parse_peers
 
 SECRET = os.urandom(32).hex()
 KEYS = [f"{number:064x}" for number in range(1, 4)]

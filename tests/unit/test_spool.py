@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from netlog.errors import StateError
-from netlog.loss import Loss
-from netlog.sinks.base import PeriodId
+from netlog.model.loss import Loss
+from netlog.model.periods import PeriodId
 from netlog.spool import Record, Spool
 
 METER = b"0123456789abcdef"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netlog.flows import flow_array
-from netlog.message import Message
+from netlog.messages.build import Message
+from netlog.model.flows import flow_array
 from netlog.sinks import Backoff, DurableSink, NotTaken, PeriodId, Reports, SpooledSink
 from netlog.spool import Record, Spool
 

@@ -21,9 +21,10 @@ from tailnet_status import (
 )
 
 from netlog import Node, NodeMap, Peer
-from netlog.sources import Source, tailscale
-from netlog.sources import local_api as asking
-from netlog.sources.tailscale import TailscaleSource
+from netlog.sources import Source
+from netlog.sources.tailscale import local_api as asking
+from netlog.sources.tailscale import source as tailscale
+from netlog.sources.tailscale.source import TailscaleSource
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlog.times import format_rfc3339, parse_rfc3339, to_ns
+from netlog.model.times import format_rfc3339, parse_rfc3339, to_ns
 
 YEAR_1_NS = -62135596800 * 10**9
 YEAR_9999_NS = 253402300800 * 10**9 - 1

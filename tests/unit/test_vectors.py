@@ -11,7 +11,7 @@ import pytest
 from netlog import Message, RouterConfig, build_messages, flow_array
 
 if TYPE_CHECKING:
-    from netlog.flows import FlowArray
+    from netlog.model.flows import FlowArray
 
 CASES = [
     json.loads(line)

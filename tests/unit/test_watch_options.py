@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from netlog import DeviceError, Meter
-from netlog.cli.watch_options import add_options, changes_of
-from netlog.config import load_config, parse_config
+from netlog.cli.watch import add_options, changes_of
+from netlog.config.external import WatchConfig
+from netlog.config.file import load_config, parse_config
+from netlog.devices.tap import Tap, TapCounters
 from netlog.errors import ConfigError
-from netlog.foreign import with_node
-from netlog.interfaces import addresses_of, index_of
-from netlog.routes import RouterConfig
+from netlog.gateways.settings import with_node
+from netlog.gateways.watch import SockPoint, WatchSettings, watch_settings
+from netlog.model.routes import RouterConfig
+from netlog.netlink.interfaces import addresses_of, index_of
 from netlog.sources import WireGuardSource
-from netlog.tap import Tap, TapCounters
-from netlog.watch import SockPoint, WatchSettings, watch_settings
-from netlog.watch_config import WatchConfig
 
 WATCH = """
 poll_period_s = 2.0

@@ -16,8 +16,8 @@ from pyroute2.netlink.generic.wireguard import wgmsg
 
 from netlog import Peer
 from netlog.sources import WireGuardSource
-from netlog.sources.wireguard_netlink import NLM_F_DUMP_INTR, ask_kernel, parse_dump
-from netlog.sources.wireguard_peers import Told, overlay_of
+from netlog.sources.wireguard.kernel import NLM_F_DUMP_INTR, ask_kernel, parse_dump
+from netlog.sources.wireguard.peers import Told, overlay_of
 
 KEYS = [bytes((number,)) * 32 for number in range(1, 4)]
 NLM_F_MULTI, FAMILY = 2, 30

@@ -1,0 +1,83 @@
+"""A capture to read from, until its end or until the user wants no more of it."""
+
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from io import FileIO
+
+from netlog.capture import CaptureError
+from netlog.cli.waiting import StopRequest, ready
+
+__all__ = ["STDIN", "Source", "open_source"]
+
+STDIN = "-"
+
+GRACE_S = 1.0
+"""How long to read on after a signal. The Ctrl-C that stops netlog stops the tcpdump before it in
+the pipe too, which then still writes what it had buffered."""
+
+
+class Source:
+    """A file or a pipe; what `CaptureReader.read` takes.
+
+    Args:
+        file: unbuffered.
+        stop: ends the reading: of a file at once, of anything live when its other end closes it,
+            at most `GRACE_S` later.
+
+    Thread safety: the main thread only.
+    """
+
+    def __init__(self, file: FileIO, stop: StopRequest) -> None:
+        self._file = file
+        self._fd = file.fileno()
+        self._stop = stop
+        self._deadline_s: float | None = None
+        self.live = not stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self.stopped = False
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Read into `buffer`; 0 at the end, or if no more is wanted."""
+        if not self._wait():
+            self.stopped = True
+            return 0
+        return self._file.readinto(buffer)
+
+    def _wait(self) -> bool:
+        """Wait until there is something to read, or the end; False: no more is wanted."""
+        if not self.live:
+            return not self._stop.requested
+        there = False
+        while not there and not self._stop.requested:
+            # A read that has begun would go on after a signal (PEP 475).
+            there = self._fd in ready([self._fd, self._stop.fileno()])
+        if not self._stop.requested:
+            return True
+        if self._deadline_s is None:
+            self._deadline_s = time.monotonic() + GRACE_S
+        left_s = self._deadline_s - time.monotonic()
+        return left_s > 0 and bool(ready([self._fd], left_s))
+
+
+@contextlib.contextmanager
+def open_source(name: str, stop: StopRequest) -> Iterator[Source]:
+    """Open a capture.
+
+    Args:
+        name: a path; - is standard input.
+        stop: see `Source`.
+
+    Raises:
+        CaptureError: it can not be opened.
+    """
+    # Standard input as its descriptor: nothing of a pipe stays behind in a buffer.
+    file = sys.stdin.fileno() if name == STDIN else name
+    try:
+        opened = FileIO(file, closefd=name != STDIN)
+    except OSError as error:
+        raise CaptureError(f"{name}: {error.strerror}") from error
+    with opened:
+        yield Source(opened, stop)

@@ -1,0 +1,65 @@
+"""The options of all commands that meter a gateway which is not netlog's."""
+
+import argparse
+from typing import Any
+
+from netlog.config.sources import source_table
+
+__all__ = ["add_foreign_options", "foreign_changes"]
+
+
+def add_foreign_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a command's parser; values are checked as those of a configuration."""
+    add = parser.add_argument
+    add(
+        "--node-id",
+        metavar="ID",
+        help="this node in its messages; default: as the source knows, else the host's name",
+    )
+    add(
+        "--route",
+        metavar="PREFIX",
+        action="append",
+        default=[],
+        help="is reached through the tunnel; may be repeated",
+    )
+    add(
+        "--source",
+        metavar="KIND[:WHERE]",
+        type=_source,
+        help="who knows peers, names and routes: wireguard:IFACE, openvpn:MANAGEMENT-OR-STATUS, "
+        "tailscale[:SOCKET]",
+    )
+    add("--poll-period", metavar="S", type=float, help="seconds between messages; default: 5")
+
+
+def foreign_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say, as a configuration has it.
+
+    Args:
+        options: as parsed, with `output`, None or - for standard output.
+
+    Returns:
+        Keys for `netlog.config.file.load_config`.
+
+    Thread safety: any thread.
+    """
+    changes: dict[str, Any] = {}
+    if options.node_id is not None:
+        changes["node"] = {"id": options.node_id}
+    if options.route:
+        changes["routes"] = {"overlay": options.route}
+    if options.source is not None:
+        changes["source"] = options.source
+    if options.poll_period is not None:
+        changes["poll_period_s"] = options.poll_period
+    if options.output not in (None, "-"):
+        changes["sinks"] = [{"type": "file", "path": options.output}]
+    return changes
+
+
+def _source(text: str) -> Any:  # noqa: ANN401 - a table as TOML has it
+    try:
+        return source_table(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

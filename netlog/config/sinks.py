@@ -1,0 +1,203 @@
+"""The `[[sinks]]` of a configuration: where messages go."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from netlog.config.values import EnvironmentName, Size, Text, Url
+
+__all__ = [
+    "FileSinkConfig",
+    "HecSinkConfig",
+    "HttpJsonSinkConfig",
+    "HttpSinkConfig",
+    "RemoteSinkConfig",
+    "SinkConfig",
+    "StdoutSinkConfig",
+    "Table",
+    "doubles",
+    "sink_contradictions",
+    "sink_names",
+]
+
+STDOUT = "standard output"
+SPOOL_BYTES = 256 << 20
+"""A day of messages of 15 KiB, one every five seconds."""
+MIN_SPOOL_BYTES = 1 << 20
+"""Four messages of the greatest size."""
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2: a token."""
+OUR_HEADERS = ("content-encoding", "content-length", "host", "transfer-encoding")
+
+WebCompression = Literal["zstd", "gzip", "none"]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every table of the file has in common."""
+
+
+class StdoutSinkConfig(Table, frozen=True, forbid_unknown_fields=True, tag="stdout"):
+    """`stdout`: JSON lines on standard output."""
+
+
+class FileSinkConfig(Table, frozen=True, forbid_unknown_fields=True, tag="file", kw_only=True):
+    """`file`: JSON lines, appended to a file that may be rotated."""
+
+    path: Text
+    rotate_bytes: Size | None = None
+    rotate_age_s: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    keep_bytes: Size | None = None
+    compression: Literal["zstd", "none"] = "none"
+
+
+class RemoteSinkConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all sinks on other machines have: a receiver, and a spool for when it is away."""
+
+    url: Url
+    spool: Text
+    spool_bytes: Size = Size(SPOOL_BYTES)
+    ca_file: Text | None = None
+
+
+class HttpSinkConfig(
+    RemoteSinkConfig, frozen=True, forbid_unknown_fields=True, tag="http", kw_only=True
+):
+    """`http`: the logtail protocol."""
+
+    collection: Text
+    private_id_file: Text | None = None
+    private_id_env: EnvironmentName | None = None
+    copy_id_file: Text | None = None
+    copy_id_env: EnvironmentName | None = None
+
+
+class HttpJsonSinkConfig(
+    RemoteSinkConfig, frozen=True, forbid_unknown_fields=True, tag="http-json", kw_only=True
+):
+    """`http-json`: POST to whoever takes JSON."""
+
+    headers: dict[str, str] = {}
+    header_files: dict[str, Text] = {}
+    header_env: dict[str, EnvironmentName] = {}
+    body: Literal["ndjson", "array"] = "ndjson"
+    compression: WebCompression = "none"
+
+
+class HecSinkConfig(
+    RemoteSinkConfig, frozen=True, forbid_unknown_fields=True, tag="hec", kw_only=True
+):
+    """`hec`: an HTTP event collector as Splunk has it."""
+
+    token_file: Text | None = None
+    token_env: EnvironmentName | None = None
+    user: Text | None = None
+    compression: WebCompression = "none"
+
+
+SinkConfig = StdoutSinkConfig | FileSinkConfig | HttpSinkConfig | HttpJsonSinkConfig | HecSinkConfig
+
+
+def sink_names(sinks: Sequence[SinkConfig]) -> list[str]:
+    """What reports call the sinks: each by where it leads, and by its spool if that is not enough.
+
+    Thread safety: any thread.
+    """
+    places = [_place(sink) for sink in sinks]
+    return [
+        f"{place} ({sink.spool})"
+        if isinstance(sink, RemoteSinkConfig) and places.count(place) > 1
+        else place
+        for place, sink in zip(places, sinks, strict=True)
+    ]
+
+
+def _place(sink: SinkConfig) -> str:
+    if isinstance(sink, StdoutSinkConfig):
+        return STDOUT
+    if isinstance(sink, FileSinkConfig):
+        return sink.path
+    # What follows the path of a URL may be a credential.
+    base = sink.url.partition("?")[0].rstrip("/")
+    return f"{base}/c/{sink.collection}" if isinstance(sink, HttpSinkConfig) else base
+
+
+def sink_contradictions(sinks: Sequence[SinkConfig]) -> Iterator[str]:
+    """Keys of sinks that are right each, but not together."""
+    yield from doubles(
+        "sinks",
+        ["stdout" if isinstance(sink, StdoutSinkConfig) else _own_path(sink) for sink in sinks],
+    )
+    yield from doubles(
+        "sinks",
+        [os.path.normpath(getattr(sink, "spool", "")).strip(".") for sink in sinks],
+        ".spool",
+    )
+    for i, sink in enumerate(sinks):
+        for wrong in _wrong(sink):
+            yield f"sinks[{i}].{wrong}"
+
+
+def _own_path(sink: SinkConfig) -> str:
+    return os.path.normpath(sink.path) if isinstance(sink, FileSinkConfig) else ""
+
+
+def _wrong(sink: SinkConfig) -> Iterator[str]:
+    """What does not go together within one sink: the key, and what was expected."""
+    if isinstance(sink, FileSinkConfig):
+        rotates = sink.rotate_bytes is not None or sink.rotate_age_s is not None
+        for key in ("keep", "keep_bytes", "compression"):
+            if getattr(sink, key) not in (None, "none") and not rotates:
+                yield f"{key}: expected rotate_bytes or rotate_age_s with it"
+    elif isinstance(sink, HttpSinkConfig):
+        yield from _one_secret(sink, "private_id")
+        if sink.copy_id_file or sink.copy_id_env:
+            yield from _one_secret(sink, "copy_id")
+    elif isinstance(sink, HecSinkConfig):
+        yield from _one_secret(sink, "token")
+    elif isinstance(sink, HttpJsonSinkConfig):
+        yield from _wrong_headers(sink)
+    if isinstance(sink, RemoteSinkConfig) and sink.spool_bytes < MIN_SPOOL_BYTES:
+        yield f"spool_bytes: expected at least {MIN_SPOOL_BYTES} (1MiB), got {sink.spool_bytes}"
+
+
+def _one_secret(sink: HttpSinkConfig | HecSinkConfig, name: str) -> Iterator[str]:
+    given = [getattr(sink, f"{name}_{source}") is not None for source in ("file", "env")]
+    if sum(given) != 1:
+        which = "both" if all(given) else "neither"
+        yield f"{name}_file: expected either this or {name}_env, got {which}"
+
+
+def _wrong_headers(sink: HttpJsonSinkConfig) -> Iterator[str]:
+    tables: dict[str, Mapping[str, str]] = {
+        "headers": sink.headers,
+        "header_files": sink.header_files,
+        "header_env": sink.header_env,
+    }
+    owners: dict[str, str] = {}
+    for table, name in itertools.chain.from_iterable(
+        zip(itertools.repeat(table), names) for table, names in tables.items()
+    ):
+        first = owners.setdefault(name.lower(), f"{table}.{name}")
+        if not HEADER_NAME.fullmatch(name):
+            yield f"{table}: expected the name of an HTTP header, got {name!r}"
+        elif name.lower() in OUR_HEADERS:
+            yield f"{table}.{name}: expected a header of your own, netlog sets this one"
+        elif first != f"{table}.{name}":
+            yield f"{table}.{name}: expected a value of its own, the header is in {first} too"
+    for name, value in sink.headers.items():
+        if not (value.isascii() and value.isprintable()):
+            yield f"headers.{name}: expected printable ASCII"
+
+
+def doubles(key: str, values: Sequence[str], member: str = "") -> Iterator[str]:
+    """Say which of several values that must differ do not; "" is no value."""
+    seen: dict[str, int] = {}
+    for i, value in enumerate(values):
+        if value and seen.setdefault(value, i) != i:
+            first = f"{key}[{seen[value]}]{member}"
+            yield f"{key}[{i}]{member}: expected a value of its own, {value!r} is in {first} too"

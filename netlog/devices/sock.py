@@ -1,0 +1,334 @@
+"""The UDP socket: datagrams, counted by remote endpoint as they cross its descriptor."""
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import socket
+from typing import Self
+
+from netlog._native import ffi, lib
+from netlog.devices.batch import PacketBatch
+from netlog.devices.counted import CountedDevice
+from netlog.errors import DeviceError
+from netlog.meter.meter import Meter
+from netlog.model.addresses import IPAddress, check_port, join_endpoint, parse_address
+from netlog.model.endpoints import unpack_endpoint
+from netlog.model.flows import FlowArray
+
+__all__ = ["SockDevice"]
+
+_log = logging.getLogger("netlog")
+
+# What the socket asks for, each way: a burst of 2800 full-sized datagrams, or 4 ms at 1 GB/s. The
+# kernel gives at most net.core.rmem_max and wmem_max, and says twice of what it gives.
+BUFFER_BYTES = 4 << 20
+
+# linux/udp.h; Python names neither.
+UDP_SEGMENT = 103
+UDP_GRO = 104
+SO_REUSEPORT = socket.SO_REUSEPORT
+
+
+class SockDevice(CountedDevice):
+    """A UDP socket's descriptor: sending is tx, receiving is rx.
+
+    Made with `bind` or `from_socket`. ICMP errors that a remote sends back (port unreachable) fail
+    no call.
+
+    Thread safety: every method may be called from any thread; a PacketBatch belongs to one.
+
+    Source: udp(7), recvmmsg(2), sendmmsg(2).
+    """
+
+    _set_statistics = staticmethod(lib.netlog_sock_set_statistics)
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        meter: Meter | None,
+        offloads: frozenset[str] = frozenset(),
+    ) -> None:
+        name = sock.getsockname()
+        self._address: tuple[str, int] = (name[0], name[1])
+        self._receive_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._send_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        self._dual_stack = (
+            sock.family == socket.AF_INET6
+            and name[0] == "::"
+            and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        )
+        self._family = sock.family
+        handle = ffi.new("struct netlog_sock *", {"fd": sock.fileno(), "family": int(sock.family)})
+        handle.segments = "segment" in offloads
+        if "gro" in offloads:
+            handle.gro = True
+            handle.rest = self._rest = ffi.new("struct netlog_sock_rest *")
+        super().__init__(sock.fileno(), f"udp {join_endpoint(*self._address)}", meter, handle)
+        sock.detach()
+
+    @classmethod
+    def bind(
+        cls, address: str, port: int, *, meter: Meter | None = None, offload: bool = False
+    ) -> Self:
+        """Open a UDP socket on an address of this machine.
+
+        Args:
+            address: IPv4 or IPv6; "0.0.0.0" is all of IPv4, "::" all of IPv6 and IPv4.
+            port: 1 to 65535; 0: the kernel chooses, see `address` then.
+            meter: counts the device's datagrams; None: a meter of its own.
+            offload: use UDP_SEGMENT and UDP_GRO, as far as the kernel has them; see `offloads`.
+                Datagrams count, and `recv_batch` hands them over, one by one all the same.
+
+        Raises:
+            ValueError: the address is no IP address, or the port out of range.
+            DeviceError: EADDRINUSE if the port is taken, EADDRNOTAVAIL if the address is not this
+                machine's, EACCES for a port below 1024 without the rights.
+        """
+        (device,) = cls.bind_group(address, port, 1, meter=meter, offload=offload)
+        return device
+
+    @classmethod
+    def bind_group(
+        cls,
+        address: str,
+        port: int,
+        count: int,
+        *,
+        meter: Meter | None = None,
+        offload: bool = False,
+    ) -> list[Self]:
+        """Open several UDP sockets on one address and port, for as many threads (SO_REUSEPORT).
+
+        The kernel hands every datagram to one of them, those of a remote always to the same. So all
+        of them must be read. Nobody can join the port of a group of one; other processes of the
+        same user can join that of a larger one, though none can be there before. Where the kernel
+        has no SO_REUSEPORT, that is logged, and there is one.
+
+        Args:
+            address: as for `bind`.
+            port: as for `bind`; 0: the kernel chooses one for all.
+            count: sockets, 1 to 256.
+            meter: shared by all devices; None: each has a meter of its own.
+            offload: as for `bind`.
+
+        Raises:
+            ValueError: as `bind`, or the count is out of range.
+            DeviceError: as `bind`.
+        """
+        parsed = parse_address(address)
+        check_port(port)
+        if not 1 <= count <= lib.NETLOG_MAX_QUEUES:
+            raise ValueError(f"count: expected 1 to {lib.NETLOG_MAX_QUEUES} sockets, got {count}")
+        with contextlib.ExitStack() as sockets, contextlib.ExitStack() as devices:
+            try:
+                made: list[Self] = []
+                for sock in _bind_group(sockets, parsed, port, count):
+                    offloads = _offloads_of(sock) if offload else frozenset()
+                    made.append(cls(sock, meter, offloads))
+                    devices.callback(made[-1].close)
+            except socket.gaierror as error:
+                raise ValueError(f"{address!r}: {error.strerror}") from None
+            except OSError as error:
+                code = error.errno or 0
+                what = f"udp {join_endpoint(str(parsed), port)}"
+                raise DeviceError(code, os.strerror(code), what) from None
+            devices.pop_all()
+            return made
+
+    @classmethod
+    def from_socket(
+        cls, sock: socket.socket, *, meter: Meter | None = None, offload: bool = False
+    ) -> Self:
+        """Use a UDP socket that somebody else made.
+
+        The device works on a duplicate: `sock` stays the caller's to close, and its options and
+        buffers as they are. It may be connected.
+
+        Args:
+            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP. With UDP_GRO, which must stay as it is now,
+                datagrams that come as one count and are handed over one by one. Without
+                UDP_SEGMENT: the kernel would cut up every datagram.
+            meter: as for `bind`.
+            offload: let a relay send several datagrams as one, as far as the kernel has
+                UDP_SEGMENT. That is asked for with each call: no option is set.
+
+        Raises:
+            ValueError: the socket is of another kind, or has UDP_SEGMENT set.
+            DeviceError: the socket is closed (EBADF).
+        """
+        if sock.fileno() < 0:
+            raise DeviceError(errno.EBADF, os.strerror(errno.EBADF), "socket")
+        protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+        if sock.family not in {socket.AF_INET, socket.AF_INET6} or protocol != socket.IPPROTO_UDP:
+            raise ValueError(f"expected a UDP socket over IPv4 or IPv6, got {sock!r}")
+        gro, segment_bytes = _option(sock, UDP_GRO), _option(sock, UDP_SEGMENT)
+        if segment_bytes:
+            raise ValueError(
+                f"{sock!r} has UDP_SEGMENT set: every datagram would be cut into pieces of "
+                f"{segment_bytes} bytes; set it to 0"
+            )
+        has = {"gro": bool(gro), "segment": offload and segment_bytes is not None}
+        with contextlib.closing(sock.dup()) as own:
+            return cls(own, meter, frozenset(name for name, there in has.items() if there))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port) that the socket is bound to."""
+        return self._address
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """The socket's receive buffer as the kernel accounts it (twice what datagrams may fill)."""
+        return self._receive_buffer_bytes
+
+    @property
+    def send_buffer_bytes(self) -> int:
+        """The socket's send buffer as the kernel accounts it."""
+        return self._send_buffer_bytes
+
+    @property
+    def offloads(self) -> frozenset[str]:
+        """What the kernel takes and gives several datagrams at a time with: "segment", "gro".
+
+        "segment" goes when the kernel fails it on the way out.
+        """
+        with self.gate:
+            found = {"segment": lib.netlog_sock_segments(self._handle), "gro": self._handle.gro}
+            return frozenset(name for name, has in found.items() if has)
+
+    def reaches(self, version: int) -> bool:
+        """Whether the socket can send to IPv4 (4) or IPv6 (6) remotes."""
+        if self._family == socket.AF_INET:
+            return version == 4  # noqa: PLR2004 - the IP version
+        return version == 6 or self._dual_stack  # noqa: PLR2004 - as above
+
+    def recv_batch(self, batch: PacketBatch, timeout_s: float | None = 0.0) -> int:
+        """Receive datagrams into `batch`, from slot 0 on, until it is full or there are no more.
+
+        Args:
+            batch: its slots, lengths and endpoints are overwritten.
+            timeout_s: how long to wait for the first datagram; 0: not at all, None: for ever.
+
+        Returns:
+            How many datagrams, also in `batch.count`; 0 after the time-out.
+
+        Raises:
+            StateError: the device is closed, or its meter has no lane left.
+        """
+        return self._read_batch(lib.netlog_sock_recv, batch, timeout_s)
+
+    def recvfrom(self, timeout_s: float | None = None) -> tuple[bytes, tuple[str, int]]:
+        """Receive one datagram.
+
+        Args:
+            timeout_s: how long to wait for it; 0: not at all, None: for ever.
+
+        Returns:
+            The payload, and the remote's (host, port); an IPv4-mapped host as IPv4.
+
+        Raises:
+            TimeoutError: there was none in time.
+            StateError: as `recv_batch`.
+        """
+        batch = PacketBatch(1)
+        if not self.recv_batch(batch, timeout_s):
+            raise TimeoutError(f"{self._what}: no datagram within {timeout_s} s")
+        return bytes(batch.packet(0)), unpack_endpoint(batch.endpoints[0].tobytes())
+
+    def send_batch(self, batch: PacketBatch, count: int) -> int:
+        """Send the datagrams in the first `count` slots to their endpoints, without waiting.
+
+        A datagram that is refused does not stop the rest; a full send queue does.
+
+        Returns:
+            How many the kernel took; only these are counted. `refusals` has the others.
+
+        Raises:
+            ValueError: there are fewer slots, or a length is over `packet_bytes`; nothing was sent.
+            StateError: the device is closed, or its meter has no lane left.
+        """
+        slots = batch.outgoing(count, least_bytes=0)
+        return int(self._write_batch(lib.netlog_sock_send, slots).done_packets)
+
+    def sendto(self, payload: bytes, remote: tuple[str, int]) -> None:
+        """Send one datagram, without waiting.
+
+        Args:
+            payload: 0 to 65507 bytes over IPv4, 65527 over IPv6.
+            remote: (address, port).
+
+        Raises:
+            ValueError: the address is none, or the payload has more than 65535 bytes.
+            StateError: as `send_batch`.
+            DeviceError: the kernel refused it: EMSGSIZE, ENETUNREACH, EAGAIN if its queue is full.
+        """
+        check_port(remote[1])
+        batch = PacketBatch(1, max(1, len(payload)))
+        batch.put(0, payload, remote)
+        outcome = self._write_batch(lib.netlog_sock_send, batch.outgoing(1, least_bytes=0))
+        if outcome.error:
+            raise DeviceError(outcome.error, os.strerror(outcome.error), self._what)
+
+    def _rows(self) -> FlowArray:
+        return self.meter.snapshot().sock_rows()
+
+    def _clear_errors(self) -> None:
+        lib.netlog_sock_clear_errors(self._handle)
+
+
+def _bind_group(
+    stack: contextlib.ExitStack, address: IPAddress, port: int, count: int
+) -> list[socket.socket]:
+    first = _bind(stack, address, port, shared=False)
+    if count == 1:
+        return [first]
+    try:
+        # Only now: whoever is on the port already is found, and does not share it with us.
+        first.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    except OSError as error:
+        _log.info("udp: the kernel has no SO_REUSEPORT: %s", error)
+        return [first]
+    port = first.getsockname()[1]
+    return [first, *(_bind(stack, address, port, shared=True) for _ in range(count - 1))]
+
+
+def _bind(
+    stack: contextlib.ExitStack, address: IPAddress, port: int, *, shared: bool
+) -> socket.socket:
+    family = socket.AF_INET6 if isinstance(address, ipaddress.IPv6Address) else socket.AF_INET
+    sock = stack.enter_context(contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)))
+    if str(address) == "::":
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    # getaddrinfo knows the form that an address with an interface takes.
+    ((*_, name),) = socket.getaddrinfo(
+        str(address), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
+    )
+    sock.bind(name)
+    return sock
+
+
+def _option(sock: socket.socket, option: int) -> int | None:
+    """A socket option's value, or None where the kernel does not have it."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_UDP, option)
+    except OSError:
+        return None
+
+
+def _offloads_of(sock: socket.socket) -> frozenset[str]:
+    """Set UDP_GRO, and see whether UDP_SEGMENT is there; say what is not."""
+    found = set()
+    for name, option, value in (("gro", UDP_GRO, 1), ("segment", UDP_SEGMENT, 0)):
+        try:
+            sock.setsockopt(socket.IPPROTO_UDP, option, value)
+        except OSError as error:
+            _log.info("udp: the kernel has no UDP_%s: %s", name.upper(), error)
+        else:
+            found.add(name)
+    return frozenset(found)

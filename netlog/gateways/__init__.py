@@ -1,0 +1,1 @@
+"""Wiring: from a configuration to running gateways. The only package that knows all others."""

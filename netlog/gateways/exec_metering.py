@@ -1,0 +1,129 @@
+"""Metering a daemon from inside: the meter that it counts into, and the logger that reports it."""
+
+import contextlib
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from netlog._closing import Closing
+from netlog.config.external import ExecConfig
+from netlog.config.sources import OpenVpnSourceConfig
+from netlog.gateways.external import ForeignLogger
+from netlog.gateways.settings import ForeignSettings, foreign_settings
+from netlog.logger.logger import LoggerCounters
+from netlog.meter.meter import Meter
+from netlog.preload.library import library_path, preload_environment
+from netlog.preload.meter import Aside, has_writers, open_preload_meter, read_aside
+from netlog.preload.processes import PreloadProcesses
+from netlog.sinks import Sink
+from netlog.sources import OpenVpnSource
+
+__all__ = ["ExecCounters", "ExecMetering"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecCounters:
+    """What became of a daemon's traffic: in all, beside the messages, and of its source."""
+
+    logger: LoggerCounters
+    aside: Aside
+    source_errors: int = 0
+
+
+class ExecMetering(Closing):
+    """The meter of a daemon, polled from `start` to `stop`.
+
+    Args:
+        config: one that says who reports. What a predecessor left in its meter is emitted first.
+        sink: where the messages go; it stays the caller's to close, after `close`.
+
+    Raises:
+        NotMeterableError: netlog was built without its preload library.
+        ConfigError: the file of nodes is wrong.
+
+    Thread safety: `counters` from any thread between `start` and `close`, the rest from one.
+    """
+
+    def __init__(self, config: ExecConfig, sink: Sink) -> None:
+        self._config = config
+        self._library = library_path()
+        self._stack = contextlib.ExitStack()
+        self._meter: Meter | None = None
+        self._processes: PreloadProcesses | None = None
+        settings = ForeignSettings(**foreign_settings(config))
+        self._logger = ForeignLogger(settings, sink, self._interfaces)
+
+    def start(self) -> None:
+        """Open the meter, and begin to report.
+
+        Raises:
+            MeterFileError: the meter's file can not be used, or somebody polls it.
+            OSError: there is no place for a meter.
+        """
+        with contextlib.ExitStack() as stack:
+            opened = open_preload_meter(self._config.meter, self._config.max_flows)
+            self._meter = stack.enter_context(opened)
+            self._processes = PreloadProcesses(self.path)
+            stack.callback(self.stop)
+            self._logger.start(self._meter)
+            self._stack = stack.pop_all()
+
+    @property
+    def path(self) -> str:
+        """Of the meter's file."""
+        return str(self._opened.path)
+
+    @property
+    def processes(self) -> PreloadProcesses:
+        """Those that count into the meter, or could."""
+        assert self._processes is not None  # noqa: S101 - as there is a meter
+        return self._processes
+
+    @property
+    def counted_into(self) -> bool:
+        """Whether a process that counts into the meter is alive."""
+        return has_writers(self.path)
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """An environment, with what makes a command count."""
+        config = self._config
+        excluded = (*config.sock_exclude, *_of_the_source(config))
+        return preload_environment(
+            environment, self._library, self.path, config.sock_ports, excluded
+        )
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Emit the last period. Whoever still counts goes on, for a successor.
+
+        Raises:
+            TimeoutError: the sink did not take the last messages in time.
+        """
+        self._logger.stop(timeout_s)
+
+    def close(self) -> None:
+        """Stop, and give up the meter. Closing twice is fine."""
+        self._stack.close()
+
+    def counters(self) -> ExecCounters:
+        """What has been counted and reported so far."""
+        return ExecCounters(
+            self._logger.counters(), read_aside(self._opened), self._logger.source_errors
+        )
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    @property
+    def _opened(self) -> Meter:
+        assert self._meter is not None  # noqa: S101 - the caller's order: see the class
+        return self._meter
+
+    def _interfaces(self) -> tuple[str, ...]:
+        return self._processes.tun_interfaces() if self._processes else ()
+
+
+def _of_the_source(config: ExecConfig) -> Iterator[str]:
+    """Where the source asks the daemon over TCP, which is no part of the tunnel."""
+    if isinstance(config.source, OpenVpnSourceConfig):
+        tcp = OpenVpnSource(config.source.at).tcp
+        if tcp is not None:
+            yield str(ipaddress.ip_network(tcp[0]))

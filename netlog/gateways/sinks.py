@@ -1,0 +1,197 @@
+"""The sinks that a configuration asks for; a shipper is imported when it is asked for."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from netlog.config.credentials import Credentials
+from netlog.config.gateway import GatewayConfig
+from netlog.config.sinks import (
+    FileSinkConfig,
+    HecSinkConfig,
+    HttpJsonSinkConfig,
+    HttpSinkConfig,
+    RemoteSinkConfig,
+    SinkConfig,
+    sink_names,
+)
+from netlog.errors import ConfigError
+from netlog.sinks.archive import load_zstd
+from netlog.sinks.base import Sink
+from netlog.sinks.file import FileSink
+from netlog.sinks.file_shipper import FileShipper
+from netlog.sinks.rotation import Rotation
+from netlog.sinks.shipper import Shipper
+from netlog.sinks.spooled import SpooledSink
+from netlog.sinks.stream import StreamSink
+from netlog.spool import Spool
+
+__all__ = ["check_sinks", "open_sinks"]
+
+FILE_SPOOL_BYTES = 64 << 20
+"""What a file's spool holds while the file can not be written: hours of messages."""
+DIGEST_CHARS = 12
+
+
+def open_sinks(
+    config: GatewayConfig,
+    credentials: Sequence[Credentials],
+    origin: str,
+    stream: StreamSink | None = None,
+) -> dict[str, Sink]:
+    """Open every sink of a configuration; if one can not be had, none stays open.
+
+    Args:
+        config: the gateway. If its meter lies in a file, a file sink has a spool beside that, so
+            that it gets each message once whatever happens to the process.
+        credentials: what each sink shows to its receiver, in their order.
+        origin: what errors call the configuration's file.
+        stream: standard output, where several gateways share it; None: one of its own.
+
+    Returns:
+        The sinks by the name that reports call them.
+
+    Raises:
+        OSError: a file or a spool can not be opened, or standard output is closed.
+        ConfigError: a secret is none that its receiver could take.
+        MissingExtraError: a sink needs a package that is not there.
+
+    Thread safety: any thread.
+    """
+    sinks: dict[str, Sink] = {}
+    with contextlib.ExitStack() as stack:
+        names = sink_names(config.sinks)
+        for i, (name, sink) in enumerate(zip(names, config.sinks, strict=True)):
+            if isinstance(sink, RemoteSinkConfig):
+                shipper = _make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]")
+                spool = _open_spool(sink.spool, sink.spool_bytes, shipper)
+                sinks[name] = SpooledSink(spool, shipper, node_id=config.node_id, name=name)
+            else:
+                sinks[name] = _local(name, sink, config, stream)
+            stack.callback(sinks[name].close)
+        stack.pop_all()
+    return sinks
+
+
+def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origin: str) -> None:
+    """See whether `open_sinks` has what it needs, but open nothing.
+
+    Args:
+        config: the gateway.
+        credentials: what each sink shows to its receiver, in their order.
+        origin: what errors call the configuration's file.
+
+    Raises:
+        ConfigError, MissingExtraError: as there.
+
+    Thread safety: any thread.
+    """
+    for i, sink in enumerate(config.sinks):
+        if isinstance(sink, RemoteSinkConfig):
+            _make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]").close()
+        elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
+            load_zstd()
+
+
+def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:
+    if not isinstance(sink, FileSinkConfig):
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed", name)
+        return stream or StreamSink(sys.stdout)
+    file = FileSink(sink.path, rotation=_rotation(sink))
+    if config.meter is None:
+        return file
+    shipper = FileShipper(file)
+    spool = _open_spool(_spool_of(sink.path, config.meter), FILE_SPOOL_BYTES, shipper)
+    # That the file was renamed, and is to be made anew, it sees itself before the next message.
+    return SpooledSink(spool, shipper, node_id=config.node_id, name=name)
+
+
+def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:
+    """A spool; without one the shipper is closed."""
+    try:
+        return Spool(path, max_bytes=max_bytes)
+    except ValueError as error:
+        shipper.close()
+        raise ConfigError(f"{path}: {error}") from error
+    except BaseException:
+        shipper.close()
+        raise
+
+
+def _spool_of(path: str, meter: str) -> Path:
+    """The directory of a file's spool, in one beside the meter; those above it are made."""
+    folder = Path(f"{meter}.spool")
+    for each in (folder.parent, folder):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+    # Not resolved: a link that leads elsewhere one day is still the same sink.
+    path = os.path.abspath(path)  # noqa: PTH100
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    return folder / digest[:DIGEST_CHARS]
+
+
+def _rotation(sink: FileSinkConfig) -> Rotation | None:
+    if sink.rotate_bytes is None and sink.rotate_age_s is None:
+        return None
+    return Rotation(
+        max_bytes=sink.rotate_bytes or 0,
+        age_s=sink.rotate_age_s or 0,
+        keep=sink.keep or 0,
+        keep_bytes=sink.keep_bytes or 0,
+        zstd=sink.compression == "zstd",
+    )
+
+
+def _make_shipper(sink: RemoteSinkConfig, secrets: Credentials, key: str) -> Shipper:
+    """Make what takes messages to a receiver; nothing is sent yet.
+
+    Args:
+        sink: the receiver.
+        secrets: what is shown to it.
+        key: what errors call the sink: the configuration's file, and the key there.
+
+    Raises:
+        ConfigError: a secret or the file of certificates is none.
+        MissingExtraError: a package is not there.
+
+    Thread safety: any thread.
+    """
+    try:
+        return _made(sink, secrets)
+    except ValueError as error:
+        raise ConfigError(f"{key}.{error}") from None
+    except OSError as error:
+        # ssl's own errors are OSErrors too, and about the certificates.
+        raise ConfigError(f"{key}.ca_file: {error.strerror or error}") from None
+
+
+def _made(sink: RemoteSinkConfig, secrets: Credentials) -> Shipper:
+    if isinstance(sink, HttpSinkConfig):
+        from netlog.sinks.remote.logtail import LogtailShipper  # noqa: PLC0415 - needs urllib3
+
+        copy_id = secrets.copy_id or None
+        return LogtailShipper(
+            sink.url, sink.collection, secrets.private_id, copy_id, ca_file=sink.ca_file
+        )
+    if isinstance(sink, HttpJsonSinkConfig):
+        from netlog.sinks.remote.http_json import HttpJsonShipper  # noqa: PLC0415 - needs urllib3
+
+        return HttpJsonShipper(
+            sink.url, secrets.headers, sink.body, sink.compression, ca_file=sink.ca_file
+        )
+    if isinstance(sink, HecSinkConfig):
+        from netlog.sinks.remote.hec import HecShipper  # noqa: PLC0415 - needs urllib3
+
+        return HecShipper(
+            sink.url,
+            secrets.token,
+            user=sink.user,
+            compression=sink.compression,
+            ca_file=sink.ca_file,
+        )
+    raise TypeError(f"no such sink: {type(sink).__name__}")

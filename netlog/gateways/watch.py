@@ -1,0 +1,184 @@
+"""A watch: metering a gateway that is not ours by taps on its interfaces."""
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+
+from netlog._closing import Closing
+from netlog.config.external import WatchConfig
+from netlog.devices.followed_tap import FollowedTap
+from netlog.devices.tap import Tap, TapCounters, check_rights
+from netlog.errors import StateError
+from netlog.gateways.external import ForeignLogger
+from netlog.gateways.settings import ForeignSettings, foreign_settings
+from netlog.logger.logger import LoggerCounters
+from netlog.meter.meter import Meter
+from netlog.netlink.interfaces import LinkEvents
+from netlog.sinks import Sink
+
+__all__ = ["SockPoint", "Watch", "WatchCounters", "WatchSettings", "watch_settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class SockPoint:
+    """Where the datagrams that carry the tunnel are seen.
+
+    Attributes:
+        port: the local UDP port.
+        interface: where they cross; "": everywhere.
+    """
+
+    port: int
+    interface: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.port}@{self.interface}" if self.interface else str(self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings(ForeignSettings):
+    """What is watched, and how it is reported.
+
+    Attributes:
+        tun: the interface whose packets are virtual traffic.
+        socks: where the datagrams that carry them are seen.
+        threads: of each tap.
+    """
+
+    tun: str
+    socks: tuple[SockPoint, ...] = ()
+    threads: int = 1
+
+
+def watch_settings(config: WatchConfig) -> WatchSettings:
+    """The settings of a configuration that says who reports.
+
+    Raises:
+        ConfigError: the file of nodes is wrong.
+
+    Thread safety: any thread.
+    """
+    return WatchSettings(
+        tun=config.tun.name,
+        socks=tuple(SockPoint(sock.port, sock.interface or "") for sock in config.socks),
+        threads=config.threads,
+        **foreign_settings(config),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchCounters:
+    """What a watch has done so far: at its taps by their names, in all, and of its source."""
+
+    taps: dict[str, TapCounters]
+    logger: LoggerCounters
+    source_errors: int = 0
+
+
+class Watch(Closing):
+    """Taps on the interfaces of a gateway, and the logger that reports what they count.
+
+    An interface that is not there yet is waited for; one that is removed and made again is
+    followed. Both happen in `look`, which the owner calls whenever `fileno` is ready to read, and
+    every so often.
+
+    Args:
+        settings: what is watched.
+        sink: where the messages go; it stays the caller's to close, after `close`.
+
+    Thread safety: `start`, `look` and `close` belong to one thread, in the network namespace of the
+        gateway; `counters` may be called from any.
+    """
+
+    def __init__(self, settings: WatchSettings, sink: Sink) -> None:
+        self._settings = settings
+        self._stack = contextlib.ExitStack()
+        self._logger = ForeignLogger(settings, sink, lambda: (settings.tun,))
+        self._points: list[FollowedTap] = []
+        self._events: LinkEvents | None = None
+
+    def start(self) -> None:
+        """Open a tap on what is there, and begin to report.
+
+        Raises:
+            DeviceError: CAP_NET_RAW is missing.
+            MeterFileError: the meter's file can not be used.
+            StateError: it was started before.
+        """
+        if self._events is not None:
+            raise StateError("watch: already started")
+        check_rights()
+        settings = self._settings
+        with contextlib.ExitStack() as stack:
+            self._events = stack.enter_context(LinkEvents())
+            lanes = settings.threads * (1 + len(settings.socks))
+            meter = self._logger.open_meter(stack, lanes)
+            self._points = _points(settings, meter)
+            stack.callback(self.stop)
+            self._logger.start(meter)
+            # Not before, as the logger begins by clearing what is stale.
+            self.look()
+            self._stack = stack.pop_all()
+
+    def fileno(self) -> int:
+        """A descriptor that is ready to read when it is time to `look`, for select(2)."""
+        if self._events is None:
+            raise StateError("watch: not started")
+        return self._events.fileno()
+
+    def look(self) -> None:
+        """Tap what has appeared, let go of what is gone.
+
+        Raises:
+            DeviceError: CAP_NET_RAW is missing by now.
+        """
+        if self._events is not None:
+            self._events.take()
+        for point in self._points:
+            point.look()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an interface is not there."""
+        return any(not point.open for point in self._points)
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End the taps, then emit the last period.
+
+        Args:
+            timeout_s: how long to wait for the sink; None: as long as it takes.
+
+        Raises:
+            TimeoutError: the sink did not take the last messages in time.
+        """
+        for point in self._points:
+            point.close()
+        self._logger.stop(timeout_s)
+
+    def close(self) -> None:
+        """Stop, and give up what is held. Closing twice is fine."""
+        self._stack.close()
+
+    def counters(self) -> WatchCounters:
+        """What taps and logger have done so far."""
+        return WatchCounters(
+            {point.name: point.counters() for point in self._points},
+            self._logger.counters(),
+            self._logger.source_errors,
+        )
+
+
+def _points(settings: WatchSettings, meter: Meter) -> list[FollowedTap]:
+    """A tap for the TUN, and one for each socket."""
+    made = [
+        FollowedTap(
+            f"tun {settings.tun}",
+            settings.tun,
+            partial(Tap.on_tun, settings.tun, meter=meter, threads=settings.threads),
+        )
+    ]
+    for sock in settings.socks:
+        interface = sock.interface or None
+        opened = partial(Tap.on_sock, sock.port, interface, meter=meter, threads=settings.threads)
+        made.append(FollowedTap(f"sock {sock}", interface, opened))
+    return made

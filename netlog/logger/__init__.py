@@ -1,0 +1,1 @@
+"""Every period: extract, emit, clear."""

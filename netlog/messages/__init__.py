@@ -1,0 +1,1 @@
+"""From the rows of a period to its messages, and back."""

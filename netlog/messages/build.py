@@ -1,0 +1,226 @@
+"""The messages of a period: what is shown, and what of it fits into each."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from netlog._native import lib
+from netlog.messages.classify import (
+    DEFAULT_OVERLAY,
+    NODE_RULE,
+    SEED_RULE,
+    OverlayRanges,
+    PrefixMap,
+    classify_flows,
+    node_map,
+    route_map,
+)
+from netlog.messages.message import Message, Period
+from netlog.messages.named_nodes import DST_NODES, SRC_NODE, Roster, src_node_text
+from netlog.messages.node_numbers import NodeTable
+from netlog.messages.sections import EXIT_MODES, ExitTraffic, Inside, LeftOut, make_sections
+from netlog.messages.split import MEMBERS, cut
+from netlog.model.flows import NO_FLOWS, FlowArray, as_flow_array
+from netlog.model.nodes import MAX_NODE_BYTES, NodeMap, NodeSource, StaticNodes
+from netlog.model.routes import RouterConfig
+from netlog.model.rows import Rows, Slice
+from netlog.model.times import Moment, to_ns
+
+__all__ = [
+    "EXIT_MODES",
+    "MAX_BYTES",
+    "LeftOut",
+    "Message",
+    "Nodes",
+    "build_messages",
+    "iter_messages",
+    "smallest_max_bytes",
+]
+
+MAX_BYTES = 256 * 1024
+"""Of a message. Source: maxLogSize of Tailscale's wgengine/netlog."""
+
+Nodes: TypeAlias = NodeSource | NodeMap | Iterable[NodeMap]
+"""A source, which is asked once; what it said; or all that it said in a period, oldest first."""
+
+
+def smallest_max_bytes(node_id: str, nodes: Nodes | None = None) -> int:
+    """How many bytes a message of this node must be allowed for any entry to fit.
+
+    Args:
+        node_id: who reports.
+        nodes: as for `iter_messages`. Of a source other than `StaticNodes`, which may know other
+            nodes tomorrow, every node may have MAX_NODE_BYTES.
+
+    Returns:
+        A `max_bytes` with which no traffic makes `iter_messages` raise; the least one, but that
+        the longest entry need not be one of the longest nodes.
+    """
+    longest_ns = to_ns("9999-12-31T23:59:59.999999999Z", "end")
+    header = Period.checked(node_id, longest_ns, longest_ns).header()
+    section = max(map(len, MEMBERS.values())) + len(',"":[]}')
+    entry: int = lib.netlog_encode_max_entry_bytes - len(",")
+    return len(header) + section + entry + _most_node_bytes(nodes)
+
+
+def _most_node_bytes(nodes: Nodes | None) -> int:
+    """Of the node that reports and the two of an entry."""
+    if nodes is None:
+        return 0
+    if isinstance(nodes, NodeSource) and not isinstance(nodes, StaticNodes):
+        src, others = len(SRC_NODE) + MAX_NODE_BYTES, [MAX_NODE_BYTES] * 2
+    elif (known := _node_map(nodes)) is None:
+        return 0
+    else:
+        src = len(src_node_text(known.self_node))
+        others = sorted(NodeTable.of(known).n_bytes[1:].tolist())[-2:]
+    return src + (len(DST_NODES) if others else 0) + sum(n_bytes + len(",") for n_bytes in others)
+
+
+def build_messages(  # noqa: PLR0913 - what a period consists of
+    *,
+    node_id: str,
+    start: Moment,
+    end: Moment,
+    tun: FlowArray | None,
+    sock: FlowArray | None,
+    routes: RouterConfig | Iterable[RouterConfig],
+    nodes: Nodes | None = None,
+    exit_traffic: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    overlay: OverlayRanges = DEFAULT_OVERLAY,
+    left_out: LeftOut | None = None,
+) -> list[Message]:
+    """Make the messages of one period; `iter_messages` as a list."""
+    return list(
+        iter_messages(
+            node_id=node_id,
+            start=start,
+            end=end,
+            tun=tun,
+            sock=sock,
+            routes=routes,
+            nodes=nodes,
+            exit_traffic=exit_traffic,
+            max_bytes=max_bytes,
+            overlay=overlay,
+            left_out=left_out,
+        )
+    )
+
+
+def iter_messages(  # noqa: PLR0913 - what a period consists of
+    *,
+    node_id: str,
+    start: Moment,
+    end: Moment,
+    tun: FlowArray | Rows | None,
+    sock: FlowArray | Rows | None,
+    routes: RouterConfig | Iterable[RouterConfig],
+    nodes: Nodes | None = None,
+    exit_traffic: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    overlay: OverlayRanges = DEFAULT_OVERLAY,
+    left_out: LeftOut | None = None,
+) -> Iterator[Message]:
+    """Make the messages of one period, one after the other.
+
+    Args:
+        node_id: who reports; lone surrogates become U+FFFD.
+        start: the period's first nanosecond: nanoseconds since the epoch, RFC 3339 text, or a
+            datetime that knows its zone.
+        end: its last one.
+        tun: the connections inside the tunnel, FLOW_DTYPE, shape (n,), each once. None: none. Of
+            `Rows` each slice becomes messages of its own, in which entries are sorted.
+        sock: the datagrams that carried it, likewise, with the peers' addresses filled in.
+        routes: what the router was told; if that changed in the period, all of it.
+        nodes: who has which address. Then connections are classified by `NODE_RULE`, each message
+            shows the nodes whose addresses are in its entries, and what goes to the overlay's own
+            services is left out. None: they are classified by `SEED_RULE`.
+        exit_traffic: `aggregate`: exit traffic is one entry that has only counts, each at most
+            2^64-1. `anonymize`: it is one entry for each node's address, or without nodes each
+            overlay address in a route; protocol, ports and foreign addresses are removed. `log`: it
+            is shown in full. `drop`: it is not shown. None: `anonymize` with nodes, else
+            `aggregate`.
+        max_bytes: of a message. What does not fit comes in further messages of the same period.
+            `smallest_max_bytes` is always enough.
+        overlay: where overlay addresses and its services are.
+        left_out: what no message shows is added to it, when the first message is asked for.
+
+    Returns:
+        An iterator over the messages; none if there was no traffic. The rows are not changed; they
+        must stay as they are until the iterator is exhausted.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        ValueError: `exit_traffic` is no mode, the end is before the start, a time is out of range;
+            or, while iterating, `max_bytes` is too small for an entry.
+
+    Thread safety: any thread; an iterator belongs to one.
+    Source: wgengine/netlog of Tailscale; RFC 3339.
+    """
+    known = None if nodes is None else _node_map(nodes)
+    mode = exit_traffic or ("aggregate" if known is None else "anonymize")
+    if exit_traffic == "" or mode not in EXIT_MODES:
+        raise ValueError(f"exit_traffic {exit_traffic!r}: expected one of {', '.join(EXIT_MODES)}")
+    period = Period.checked(node_id, start, end)
+    configs = (routes,) if isinstance(routes, RouterConfig) else tuple(routes)
+    if not all(isinstance(config, RouterConfig) for config in configs):
+        raise TypeError("routes: expected a RouterConfig or several")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes {max_bytes}: expected at least 1")
+    slices = _slices(tun, "tun"), _slices(sock, "sock")
+
+    def generate() -> Iterator[Message]:
+        rule = SEED_RULE if known is None else NODE_RULE
+        src_node = known.self_node if known is not None else None
+        roster = Roster(NodeTable.of(known)) if known is not None else None
+        header = period.header() + src_node_text(src_node)
+        exits = ExitTraffic(mode)
+        with _open_map(configs, known, overlay) as prefix_map:
+            for tun_rows, sock_rows, last in _side_by_side(*slices):
+                classified = classify_flows(tun_rows, prefix_map, rule)
+                inside = Inside(classified, prefix_map, by_nodes=known is not None)
+                outside = classify_flows(sock_rows, None)
+                sections = make_sections(inside, outside, exits, left_out or LeftOut(), last=last)
+                for part in cut(header, sections, max_bytes, roster):
+                    yield Message.of_part(period, src_node, part)
+
+    return generate()
+
+
+def _slices(rows: FlowArray | Rows | None, name: str) -> Iterable[Slice]:
+    """An array is one slice, whatever its length: all of it is sorted."""
+    return rows if isinstance(rows, Rows) else ((as_flow_array(rows, name), True),)
+
+
+def _side_by_side(
+    tun: Iterable[Slice], sock: Iterable[Slice]
+) -> Iterator[tuple[FlowArray, FlowArray, bool]]:
+    """Slices of both points; none where one has no more; whether both are the last."""
+    rows, last = [NO_FLOWS, NO_FLOWS], [False, False]
+    slices = [iter(tun), iter(sock)]
+    while not all(last):
+        for at in (0, 1):
+            rows[at], last[at] = (NO_FLOWS, True) if last[at] else next(slices[at])
+        yield rows[0], rows[1], all(last)
+
+
+def _node_map(nodes: Nodes) -> NodeMap | None:
+    """All nodes that were known in the period; None: of a source that knows none yet."""
+    if isinstance(nodes, NodeSource):
+        now = nodes.snapshot()
+        if now is None:
+            return None
+        nodes = now
+    maps = (nodes,) if isinstance(nodes, NodeMap) else tuple(nodes)
+    if not all(isinstance(one, NodeMap) for one in maps):
+        raise TypeError("nodes: expected a NodeSource, a NodeMap or several")
+    return NodeMap.merged(maps)
+
+
+def _open_map(
+    configs: Iterable[RouterConfig], known: NodeMap | None, overlay: OverlayRanges
+) -> PrefixMap:
+    if known is None:
+        return route_map(configs, overlay)
+    return node_map(configs, NodeTable.of(known).prefixes, overlay)

@@ -1,0 +1,243 @@
+"""One message: what a node saw in a period, or a part of it, and its JSON form."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from netlog.messages.classify import Traffic
+from netlog.messages.named_nodes import dst_nodes_text, src_node_text
+from netlog.messages.read import read_message
+from netlog.messages.split import MEMBERS, Part, Section, cut
+from netlog.model.flows import NO_FLOWS, FlowArray, as_flow_array
+from netlog.model.nodes import Node, well_formed
+from netlog.model.times import Moment, format_rfc3339, to_ns
+
+__all__ = ["Message", "Period"]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Who reports, and from when to when."""
+
+    node_id: str
+    start_ns: int
+    end_ns: int
+
+    def header(self) -> bytes:
+        """A message's text from the brace to the last member before the arrays."""
+        node_id = msgspec.json.encode(self.node_id).decode()
+        start, end = format_rfc3339(self.start_ns), format_rfc3339(self.end_ns)
+        return f'{{"nodeId":{node_id},"start":"{start}","end":"{end}"'.encode()
+
+    @classmethod
+    def checked(cls, node_id: str, start: Moment, end: Moment) -> Self:
+        """Make a period of what a caller passed."""
+        if not isinstance(node_id, str):
+            raise TypeError(f"node_id: expected text, not {node_id!r}")
+        # A subclass of str is text too, but not to the encoder: this makes it plain.
+        period = cls(well_formed(node_id), to_ns(start, "start"), to_ns(end, "end"))
+        if period.end_ns < period.start_ns:
+            raise ValueError(f"the end {end} is before the start {start}")
+        period.header()  # raises if a time can not be written
+        return period
+
+
+class Message:
+    """What one node saw in one period, or a part of it; read-only.
+
+    Args:
+        node_id: who reports; lone surrogates become U+FFFD.
+        start_ns: the period's first nanosecond, since the epoch.
+        end_ns: its last one.
+        src_node: the node that reports; None: not known.
+        dst_nodes: the other nodes, in the order in which they are shown.
+        virtual_traffic: FLOW_DTYPE, shape (n,), in the order in which it is shown; copied. None
+            is empty, here and below.
+        subnet_traffic: as above.
+        exit_traffic: as above.
+        physical_traffic: as above.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        ValueError: the end is before the start, a time is out of range, or an array has not one
+            dimension.
+
+    Thread safety: any thread.
+    Source: types/netlogtype of Tailscale.
+    """
+
+    __slots__ = ("_dst_nodes", "_json", "_period", "_src_node", "_traffic")
+
+    def __init__(  # noqa: PLR0913 - the members of a message
+        self,
+        node_id: str,
+        start_ns: int,
+        end_ns: int,
+        *,
+        src_node: Node | None = None,
+        dst_nodes: Iterable[Node] = (),
+        virtual_traffic: FlowArray | None = None,
+        subnet_traffic: FlowArray | None = None,
+        exit_traffic: FlowArray | None = None,
+        physical_traffic: FlowArray | None = None,
+    ) -> None:
+        traffic = {
+            Traffic.VIRTUAL: virtual_traffic,
+            Traffic.SUBNET: subnet_traffic,
+            Traffic.EXIT: exit_traffic,
+            Traffic.PHYSICAL: physical_traffic,
+        }
+        self._period = Period.checked(node_id, start_ns, end_ns)
+        self._json: bytes | None = None
+        self._src_node = src_node
+        self._dst_nodes = tuple(dst_nodes)
+        for node in (*self._dst_nodes, *(() if src_node is None else (src_node,))):
+            if not isinstance(node, Node):
+                raise TypeError(f"src_node, dst_nodes: expected a Node, not {node!r}")
+        self._traffic = {
+            kind: _freeze(as_flow_array(rows, MEMBERS[kind]).copy())
+            for kind, rows in traffic.items()
+        }
+
+    @classmethod
+    def of_part(cls, period: Period, src_node: Node | None, part: Part) -> Self:
+        """Make a message of what was written already; nothing is copied."""
+        traffic = {piece.traffic: piece.gather() for piece in part.pieces}
+        return cls._built(period, src_node, part.nodes, traffic, part.text)
+
+    @classmethod
+    def _built(
+        cls,
+        period: Period,
+        src_node: Node | None,
+        dst_nodes: tuple[Node, ...],
+        traffic: dict[Traffic, FlowArray],
+        text: bytes | None,
+    ) -> Self:
+        """Make a message of checked parts, with its text if that is known; nothing is copied."""
+        message = cls.__new__(cls)
+        message._period = period  # noqa: SLF001 - its own
+        message._src_node = src_node  # noqa: SLF001 - its own
+        message._dst_nodes = dst_nodes  # noqa: SLF001 - its own
+        message._json = text  # noqa: SLF001 - its own
+        message._traffic = {kind: _freeze(rows) for kind, rows in traffic.items()}  # noqa: SLF001
+        return message
+
+    @property
+    def node_id(self) -> str:
+        """Who reports."""
+        return self._period.node_id
+
+    @property
+    def start_ns(self) -> int:
+        """The period's first nanosecond, since the epoch."""
+        return self._period.start_ns
+
+    @property
+    def end_ns(self) -> int:
+        """The period's last nanosecond, since the epoch."""
+        return self._period.end_ns
+
+    @property
+    def src_node(self) -> Node | None:
+        """The node that reports; None: not known."""
+        return self._src_node
+
+    @property
+    def dst_nodes(self) -> tuple[Node, ...]:
+        """The other nodes whose addresses are in the entries, in the order shown."""
+        return self._dst_nodes
+
+    @property
+    def virtual_traffic(self) -> FlowArray:
+        """Connections between overlay addresses; FLOW_DTYPE, shape (n,), read-only."""
+        return self._traffic.get(Traffic.VIRTUAL, NO_FLOWS)
+
+    @property
+    def subnet_traffic(self) -> FlowArray:
+        """Connections with an address behind a subnet router; FLOW_DTYPE, shape (n,), read-only."""
+        return self._traffic.get(Traffic.SUBNET, NO_FLOWS)
+
+    @property
+    def exit_traffic(self) -> FlowArray:
+        """All other connections in the tunnel; FLOW_DTYPE, shape (n,), read-only."""
+        return self._traffic.get(Traffic.EXIT, NO_FLOWS)
+
+    @property
+    def physical_traffic(self) -> FlowArray:
+        """The datagrams that carried the tunnel; FLOW_DTYPE, shape (n,), read-only."""
+        return self._traffic.get(Traffic.PHYSICAL, NO_FLOWS)
+
+    @property
+    def packets(self) -> int:
+        """Packets of all entries, both ways."""
+        return self._sum("tx_packets") + self._sum("rx_packets")
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all entries, both ways."""
+        return self._sum("tx_bytes") + self._sum("rx_bytes")
+
+    def _sum(self, counter: str) -> int:
+        return sum(int(rows[counter].sum(dtype=np.uint64)) for rows in self._traffic.values())
+
+    def to_json(self) -> bytes:
+        """Write the message as one JSON object.
+
+        Returns:
+            UTF-8 without insignificant white space; members that are zero or empty are left out.
+        """
+        if self._json is None:
+            header = self._period.header() + src_node_text(self._src_node)
+            header += dst_nodes_text(self._dst_nodes)
+            sections = [
+                Section(kind, rows, np.arange(len(rows), dtype=np.uint32))
+                for kind, rows in self._traffic.items()
+            ]
+            unlimited = 1 << 62
+            parts = cut(header, sections, unlimited)
+            self._json = next((part.text for part in parts), header + b"}")
+        return self._json
+
+    @classmethod
+    def from_json(cls, data: bytes | bytearray | str) -> Self:
+        """Read a message.
+
+        Args:
+            data: one JSON object. Addresses may be absent or ""; a protocol may be a name; unknown
+                members and nodes without an id are ignored.
+
+        Returns:
+            The message, with its entries in the order given.
+
+        Raises:
+            ValueError: it is no such object.
+
+        Thread safety: any thread.
+        """
+        wire = read_message(data)
+        period = Period(wire.node_id, wire.start_ns, wire.end_ns)
+        return cls._built(period, wire.src_node, wire.dst_nodes, wire.traffic, None)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same text."""
+        if not isinstance(other, Message):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self._period)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(
+            f"{len(rows)} {kind.name.lower()}" for kind, rows in self._traffic.items()
+        )
+        return f"<Message {self.node_id!r} {format_rfc3339(self.start_ns)}: {sizes or 'empty'}>"
+
+
+def _freeze(rows: FlowArray) -> FlowArray:
+    rows.flags.writeable = False
+    return rows

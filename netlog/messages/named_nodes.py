@@ -1,0 +1,94 @@
+"""Which nodes a message must name, and what that costs."""
+
+import numpy as np
+import numpy.typing as npt
+
+from netlog.messages.node_numbers import NodeTable
+from netlog.model.nodes import Node
+
+__all__ = ["DST_NODES", "SRC_NODE", "Roster", "dst_nodes_text", "src_node_text"]
+
+SRC_NODE = b',"srcNode":'
+DST_NODES = b',"dstNodes":['
+
+# Each node is followed by a comma or by the bracket.
+_OPENING_BYTES = len(DST_NODES)
+_BEHIND_BYTES = 1
+
+_MOST_BYTES = 2**63 - 1  # what is compared to int64
+
+
+def src_node_text(node: Node | None) -> bytes:
+    """The member that shows the node that reports; empty if it is not known."""
+    return SRC_NODE + node.to_json() if node is not None else b""
+
+
+def dst_nodes_text(nodes: tuple[Node, ...]) -> bytes:
+    """The member that shows the other nodes; empty if there are none."""
+    return DST_NODES + b",".join(node.to_json() for node in nodes) + b"]" if nodes else b""
+
+
+class Roster:
+    """The nodes of one object after the other.
+
+    Args:
+        table: all nodes that there are.
+
+    Thread safety: one thread.
+    """
+
+    __slots__ = ("_named", "_object", "_seen_in", "_table", "n_bytes")
+
+    def __init__(self, table: NodeTable) -> None:
+        self._table = table
+        self._object = 0
+        # by number: the last object that names the node
+        self._seen_in = np.zeros(len(table.nodes) or 1, np.int64)
+        self._named: list[npt.NDArray[np.uint32]] = []
+        self.n_bytes = 0
+        """Of the member that shows the nodes of this object."""
+
+    def begin(self) -> None:
+        """Begin an object; it names nobody."""
+        self._object += 1
+        self._named = []
+        self.n_bytes = 0
+        self._seen_in[0] = self._object  # no node costs nothing
+
+    def admit(
+        self, numbers: npt.NDArray[np.uint32], ends: npt.NDArray[np.uint64], room: int
+    ) -> int:
+        """Take as many entries as fit together with the nodes that are new with them.
+
+        Args:
+            numbers: the nodes of each entry, shape (n, 2); 0 is none.
+            ends: the bytes up to the end of each entry, shape (n,).
+            room: bytes that there are for entries and new nodes.
+
+        Returns:
+            How many entries; their nodes are named.
+        """
+        flat = numbers.reshape(-1)
+        fresh = np.flatnonzero(self._seen_in[flat] != self._object)
+        unique, first = np.unique(flat[fresh], return_index=True)
+        where = fresh[first]
+        cost = np.zeros(len(flat), np.int64)
+        cost[where] = self._table.n_bytes[unique] + _BEHIND_BYTES
+        cost = cost.reshape(-1, 2).sum(axis=1).cumsum()
+        if not self.n_bytes:
+            cost[cost > 0] += _OPENING_BYTES
+        room = min(room, _MOST_BYTES)
+        count = int(np.searchsorted(ends.astype(np.int64) + cost, room, side="right"))
+        if count:
+            named = unique[where < 2 * count]
+            self._seen_in[named] = self._object
+            self._named.append(named)
+            self.n_bytes += int(cost[count - 1])
+        return count
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes of this object, sorted by id."""
+        if not self._named:
+            return ()
+        nodes = self._table.nodes
+        return tuple(nodes[number] for number in np.sort(np.concatenate(self._named)).tolist())

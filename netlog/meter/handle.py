@@ -1,0 +1,165 @@
+"""How a process holds a meter of the core: its lanes, its waiting, its end."""
+
+import contextlib
+import errno
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from netlog._closing import Closing
+from netlog._native import ffi, lib
+from netlog.errors import StateError
+from netlog.meter.file import check_meter_file
+from netlog.meter.snapshot import NOTHING
+
+__all__ = ["MeterHandle", "nanoseconds"]
+
+
+def nanoseconds(timeout_s: float) -> int:
+    """A time-out for the core: 0 to 30 years."""
+    return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
+
+
+class MeterHandle(Closing):
+    """A `struct netlog_meter *` with the locks that keep its users apart; the base of `Meter`.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def _hold(self, handle: Any, path: str | None) -> None:  # noqa: ANN401 - cffi's pointers have no type of their own
+        self._meter: Any = handle
+        self._path = path
+        self._lane: Any = None
+        self._unattributed = NOTHING
+        # Open devices that count into it: they are extracted together or not at all.
+        self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
+        # Late lanes of a swap whose drain is still to succeed.
+        self._undrained: int | None = None
+        self._drained = False
+        # The writers of this class share one lane; pollers exclude each other; close waits for both
+        # and for whoever is inside wait().
+        self._count_lock = threading.Lock()
+        self._poll_lock = threading.Lock()
+        self._wait_lock = threading.Lock()
+        self._lanes_out = 0
+        self._lanes_lock = threading.Lock()
+
+    @property
+    def handle(self) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
+        """The `struct netlog_meter *`, for the modules that pass it to the core."""
+        self._check_open()
+        return self._meter
+
+    def acquire_lane(self) -> Any:  # noqa: ANN401 - as above
+        """A lane for one writer: `struct netlog_lane *`. Hand it back with `release_lane`.
+
+        Raises:
+            StateError: the meter is closed, or all of its lanes are taken.
+            MeterFileError: there is no room for another lane in the meter's file system, or the
+                process is a fork of the one that opened the file.
+        """
+        with self._lanes_lock:
+            self._check_open()
+            lane = ffi.new("struct netlog_lane **")
+            result = lib.netlog_meter_acquire_lane(self._meter, lane)
+            if result == -errno.EAGAIN:
+                raise StateError("meter: all lanes are taken; open it with a larger max_lanes")
+            check_meter_file(result, self._path)
+            self._lanes_out += 1
+            return lane[0]
+
+    def release_lane(self, lane: Any) -> None:  # noqa: ANN401 - as above
+        """Hand a lane back; nobody may be counting on it. Its counts stay for the poller."""
+        with self._lanes_lock:
+            lib.netlog_lane_release(lane)
+            self._lanes_out -= 1
+
+    @property
+    def id(self) -> bytes:
+        """16 random bytes, the meter's own. With the number of an epoch they name its counts."""
+        with self._used():
+            return bytes(ffi.buffer(lib.netlog_meter_id(self._meter), 16))
+
+    @property
+    def path(self) -> str | None:
+        """The file that the meter lies in; None: it goes with this process."""
+        return self._path
+
+    @property
+    def max_flows(self) -> int:
+        """Connections per lane and bank at the TUN."""
+        with self._used():
+            return int(lib.netlog_meter_options_of(self._meter).max_flows)
+
+    @property
+    def max_lanes(self) -> int:
+        """Threads that may count at the same time."""
+        with self._used():
+            return int(lib.netlog_meter_options_of(self._meter).max_lanes)
+
+    @property
+    def region_bytes(self) -> int:
+        """Bytes of address space that the meter holds, touched or not."""
+        with self._used():
+            return int(lib.netlog_meter_region_bytes(self._meter))
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._meter is None
+
+    def close(self) -> None:
+        """Give the memory back; what was not extracted is gone. Closing twice is fine.
+
+        Raises:
+            StateError: a device or a relay still counts into it.
+        """
+        if self._meter is None:
+            return
+        self.wake()
+        with self._wait_lock, self._poll_lock, self._count_lock, self._lanes_lock:
+            if self._meter is None:
+                return
+            own = self._lane is not None
+            if self._lanes_out > own:
+                raise StateError("meter: close the devices and relays that count into it first")
+            lib.netlog_meter_close(self._meter)
+            self._meter = self._lane = None
+
+    def __del__(self) -> None:
+        # The last net for a meter that nobody closed. Lanes that are out keep the memory mapped.
+        if getattr(self, "_meter", None) is not None:
+            with contextlib.suppress(StateError):
+                self.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed.
+
+        Returns:
+            Whether it was woken.
+
+        Raises:
+            StateError: the meter is closed.
+        """
+        with self._wait_lock:
+            self._check_open()
+            return bool(lib.netlog_meter_wait(self._meter, nanoseconds(timeout_s)))
+
+    def wake(self) -> None:
+        """End the current `wait`, or the next one. On a closed meter it does nothing."""
+        with self._lanes_lock:
+            if self._meter is not None:
+                lib.netlog_meter_wake(self._meter)
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        """Keep the meter from being closed meanwhile; for what takes no other lock."""
+        with self._lanes_lock:
+            self._check_open()
+            yield
+
+    def _check_open(self) -> None:
+        """The caller has a lock that `close` takes, or the meter could go right after this."""
+        if self._meter is None:
+            raise StateError("meter is closed")

@@ -1,0 +1,285 @@
+"""The meter: counts packets per connection in C, and hands the counts over period by period."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from netlog._native import check, ffi, lib
+from netlog.meter.file import check_meter_file, open_meter_file, place_meter_file
+from netlog.meter.poll import MeterPoll
+from netlog.model.periods import Period
+
+__all__ = ["DATAGRAM_DTYPE", "Meter"]
+
+# What the buffer protocol takes; the standard library names it from Python 3.12 on only.
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+DATAGRAM_DTYPE = np.dtype(
+    [
+        ("address", "V16"),
+        ("port", np.uint16),
+        ("version", np.uint8),
+        ("rx", np.uint8),
+        ("length", np.uint32),
+        ("gso_size", np.uint16),
+        ("reserved", np.uint16),
+    ]
+)
+"""One UDP datagram at the socket: `struct netlog_datagram` of csrc/include/netlog.h.
+
+`address` is the remote's, 16 raw bytes in network order, IPv4 in mapped form with `version` 4;
+`port` is in host order; `length` is the UDP payload in bytes; `gso_size` is the payload of one
+segment if the datagram stands for several, else 0.
+"""
+
+
+def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
+    """An integer array of shape (n,) as unsigned words; negative ones become too large to pass."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected an array of shape (n,), got shape {array.shape}")
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name}: expected integers, got {array.dtype}")
+    if array.dtype.kind == "i":
+        return np.ascontiguousarray(array, dtype=np.int64).view(np.uint64)
+    return np.ascontiguousarray(array, dtype=np.uint64)
+
+
+@contextlib.contextmanager
+def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
+    """The bytes of `data` for the time of a call, and how many they are."""
+    with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
+        if not view.c_contiguous:
+            raise ValueError("expected contiguous bytes")
+        with ffi.from_buffer("uint8_t[]", view) as buffer:
+            yield buffer, view.nbytes
+
+
+def _options(max_flows: int, max_endpoints: int | None, max_lanes: int) -> Any:  # noqa: ANN401 - as cffi has it
+    """Checked options for the core."""
+    if max_endpoints is None:
+        max_endpoints = max(64, max_flows // 4)
+    for name, value, most in (
+        ("max_flows", max_flows, lib.NETLOG_MAX_FLOWS),
+        ("max_endpoints", max_endpoints, lib.NETLOG_MAX_FLOWS),
+        ("max_lanes", max_lanes, lib.NETLOG_MAX_LANES),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}: expected 1 to {most}, got {value}")
+    options = ffi.new("struct netlog_meter_options *")
+    options.max_flows = max_flows
+    options.max_endpoints = max_endpoints
+    options.max_lanes = max_lanes
+    return options
+
+
+class Meter(MeterPoll):
+    """Counts per connection for the observation points of one node.
+
+    Args:
+        max_flows: connections per lane and bank at the TUN, 1 to 2**26. Memory is reserved for
+            all of them (72 to 80 bytes each) and touched as they are seen. A connection that does
+            not fit is counted as unattributed.
+        max_endpoints: remote endpoints per lane and bank at the socket; default a quarter of
+            `max_flows`, at least 64.
+        max_lanes: threads that may count at once, 1 to 256. Counting through this class takes one;
+            a device takes two, a relay two.
+        shared: whether a forked child counts into, or polls, the same tables.
+
+    Raises:
+        ValueError: an argument is out of range.
+        MemoryError: the address space is exhausted.
+
+    Thread safety: every method may be called from any thread. `snapshot`, `clear` and `extract`
+        are the poller's and exclude each other.
+    """
+
+    def __init__(
+        self,
+        max_flows: int = 65536,
+        *,
+        max_endpoints: int | None = None,
+        max_lanes: int = 16,
+        shared: bool = False,
+    ) -> None:
+        options = _options(max_flows, max_endpoints, max_lanes)
+        options.shared = shared
+        opened = ffi.new("struct netlog_meter **")
+        check(lib.netlog_meter_open(options, opened), "meter")
+        self._hold(opened[0], None)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        max_flows: int = 65536,
+        *,
+        max_endpoints: int | None = None,
+        max_lanes: int = 16,
+        start_ns: int | None = None,
+    ) -> Self:
+        """Make a meter that lies in a file, and become its poller.
+
+        Its counts outlive this process: whoever attaches to the file finds them. Each lane that is
+        used takes its whole memory on the file system, which should be one of memory (tmpfs).
+
+        Args:
+            path: of a file that is not there. Its directory is made if it is missing (not further
+                ones); it must be the user's or root's own and closed to others.
+            max_flows: as for `Meter`. So are the next two.
+            max_endpoints: as above.
+            max_lanes: as above.
+            start_ns: first nanosecond of the first period; default: now.
+
+        Raises:
+            ValueError: an argument is out of range.
+            MeterFileError: the file is there, its directory is open to others, or a system call
+                failed.
+        """
+        options = _options(max_flows, max_endpoints, max_lanes)
+        name = os.fspath(path)
+        created = ffi.new("struct netlog_meter **")
+        meter = cls.__new__(cls)
+
+        def fill(fd: int) -> None:
+            check_meter_file(lib.netlog_meter_create(fd, options, created), name)
+            meter._hold(created[0], name)  # noqa: SLF001 - its own
+            meter.date(Period.beginning(start_ns))
+
+        place_meter_file(name, fill)
+        return meter
+
+    @classmethod
+    def attach(cls, path: str | os.PathLike[str], *, poll: bool = False) -> Self:
+        """Count into a meter that lies in a file, or poll it.
+
+        Args:
+            path: of the file; it must be this user's own and closed to others.
+            poll: become its poller, from where the last one came to.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            MeterFileError: the file is not this user's own, is no meter or a corrupt one, or
+                somebody polls it.
+        """
+        name = os.fspath(path)
+        attached = ffi.new("struct netlog_meter **")
+        fd = open_meter_file(name)
+        try:
+            check_meter_file(lib.netlog_meter_attach(fd, attached), name)
+        finally:
+            os.close(fd)
+        meter = cls.__new__(cls)
+        meter._hold(attached[0], name)  # noqa: SLF001 - its own
+        if poll:
+            try:
+                check_meter_file(lib.netlog_meter_take_poll(attached[0]), name)
+            except BaseException:
+                meter.close()
+                raise
+        return meter
+
+    # -- counting ---------------------------------------------------------------------------------
+
+    def update_tx(self, packet: BytesLike) -> None:
+        """Count one IP packet that goes from this node's stack into the tunnel.
+
+        Args:
+            packet: the packet from its IP header on. What is no IP packet is unattributed.
+
+        Raises:
+            TypeError: `packet` is not bytes-like.
+            StateError: the meter is closed.
+        """
+        self._update(packet, lib.NETLOG_TX)
+
+    def update_rx(self, packet: BytesLike) -> None:
+        """Count one IP packet that comes out of the tunnel; see `update_tx`."""
+        self._update(packet, lib.NETLOG_RX)
+
+    def update_batch(
+        self,
+        data: BytesLike | npt.NDArray[np.uint8],
+        offsets: npt.ArrayLike,
+        lengths: npt.ArrayLike,
+        *,
+        rx: bool | npt.ArrayLike = False,
+    ) -> None:
+        """Count packets that lie in one buffer; all of them land in one epoch.
+
+        Args:
+            data: bytes-like, contiguous.
+            offsets: integers, shape (n,), bytes: where each packet begins in `data`.
+            lengths: integers, shape (n,), bytes: how long it is.
+            rx: a bool for all of them, or a bool array of shape (n,): whether a packet comes out of
+                the tunnel.
+
+        Raises:
+            TypeError: an array is not of integers, or `rx` not of bools.
+            ValueError: shapes differ, or a packet lies outside `data`; nothing was counted.
+            StateError: the meter is closed.
+        """
+        span = ffi.new("struct netlog_span *")
+        starts, sizes = _as_words(offsets, "offsets"), _as_words(lengths, "lengths")
+        if starts.shape != sizes.shape:
+            raise ValueError(f"offsets and lengths differ in shape: {starts.shape}, {sizes.shape}")
+        directions = np.asarray(rx)
+        if directions.dtype != np.bool_:
+            raise TypeError(f"rx: expected a bool or an array of bools, got {directions.dtype}")
+        if directions.ndim and directions.shape != starts.shape:
+            raise ValueError(f"rx: expected shape {starts.shape}, got {directions.shape}")
+        with _lent(data) as (buffer, size):
+            span.data, span.bytes = buffer, size
+            span.offsets = ffi.from_buffer("uint64_t[]", starts)
+            span.lengths = ffi.from_buffer("uint64_t[]", sizes)
+            span.n = len(starts)
+            if directions.ndim:
+                directions = np.ascontiguousarray(directions)
+                span.directions = ffi.from_buffer("uint8_t[]", directions)
+            else:
+                span.direction = lib.NETLOG_RX if directions else lib.NETLOG_TX
+            with self._count_lock:
+                result = lib.netlog_lane_count_span(self._own_lane(), span)
+        if result:
+            raise ValueError(f"offsets, lengths: a packet lies outside the {span.bytes} bytes")
+
+    def update_datagrams(self, datagrams: npt.NDArray[np.void]) -> None:
+        """Count UDP datagrams by remote endpoint; all of them land in one epoch.
+
+        Args:
+            datagrams: DATAGRAM_DTYPE, shape (n,).
+
+        Raises:
+            TypeError: `datagrams` has another dtype.
+            ValueError: it has another shape, or a `version` that is neither 4 nor 6.
+            StateError: the meter is closed.
+        """
+        if datagrams.dtype != DATAGRAM_DTYPE:
+            raise TypeError("datagrams: expected an array of DATAGRAM_DTYPE")
+        if datagrams.ndim != 1:
+            raise ValueError(f"datagrams: expected shape (n,), got {datagrams.shape}")
+        if not np.isin(datagrams["version"], (4, 6)).all():
+            raise ValueError("datagrams: expected version 4 or 6")
+        datagrams = np.ascontiguousarray(datagrams)
+        pointer = ffi.cast("struct netlog_datagram *", ffi.from_buffer(datagrams))
+        with self._count_lock:
+            lib.netlog_lane_count_bracket(self._own_lane(), ffi.NULL, 0, pointer, len(datagrams))
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _own_lane(self) -> Any:  # noqa: ANN401 - as above
+        """The lane of this object's update methods; the caller holds `_count_lock`."""
+        if self._lane is None:
+            self._lane = self.acquire_lane()
+        return self._lane
+
+    def _update(self, packet: BytesLike, direction: int) -> None:
+        described = ffi.new("struct netlog_packet *")
+        with _lent(packet) as (buffer, size):
+            described.data, described.length, described.direction = buffer, size, direction
+            with self._count_lock:
+                lib.netlog_lane_count_bracket(self._own_lane(), described, 1, ffi.NULL, 0)

@@ -1,0 +1,288 @@
+"""The nodes of the overlay: who has which address, as the messages tell it."""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol, Self, runtime_checkable
+
+import msgspec
+
+from netlog.model.addresses import IPAddress, parse_address
+
+__all__ = [
+    "MAX_NODE_BYTES",
+    "Node",
+    "NodeMap",
+    "NodeSource",
+    "StaticNodes",
+    "WireNode",
+    "well_formed",
+]
+
+MAX_NODE_BYTES = 8192
+"""Of the JSON of a node: an entry, its two nodes and the node that reports are then together below
+26 KiB, a tenth of a message."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHOWN_CHARACTERS = 64  # of an id, in the text of an error
+
+
+def well_formed(text: str) -> str:
+    """Replace what UTF-8 can not say: each lone surrogate becomes U+FFFD.
+
+    Such text stands for bytes from outside that were no UTF-8 (PEP 383).
+    """
+    return _SURROGATE.sub("\ufffd", str(text))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Node:
+    """A node of the overlay; compared by its values.
+
+    Args:
+        node_id: its stable id; not empty.
+        name: its DNS name; a dot at its end is dropped.
+        addresses: its overlay addresses, text or `ipaddress` objects; kept as canonical text, each
+            once. One that is IPv4 written as IPv6 is IPv4. A message shows the first IPv4 and the
+            first IPv6 address.
+        os: its operating system.
+        user: who it belongs to; dropped if there are tags.
+        tags: kept sorted, each once.
+            Lone surrogates in text become U+FFFD.
+
+    Raises:
+        TypeError: text is not a str.
+        ValueError: the id is empty, an address is none, or the node is longer than
+            `MAX_NODE_BYTES` as JSON.
+
+    Thread safety: immutable.
+    Source: types/netlogtype of Tailscale.
+    """
+
+    node_id: str
+    name: str
+    addresses: tuple[str, ...]
+    os: str
+    user: str
+    tags: tuple[str, ...]
+    # made once: a node is in many messages
+    _json: bytes = field(init=False, repr=False, compare=False)
+
+    def __init__(
+        self,
+        node_id: str,
+        name: str = "",
+        addresses: Iterable[str | IPAddress] = (),
+        os: str = "",
+        user: str = "",
+        tags: Iterable[str] = (),
+    ) -> None:
+        texts = {"node_id": node_id, "name": name, "os": os, "user": user}
+        clean = {key: _text(text, key) for key, text in texts.items()}
+        if not clean["node_id"]:
+            raise ValueError("node_id: expected text that is not empty")
+        unique_tags = sorted({_text(tag, "tags") for tag in _items(tags, "tags")} - {""})
+        parsed = dict.fromkeys(_address(one) for one in _items(addresses, "addresses"))
+        members: dict[str, Any] = {
+            "node_id": clean["node_id"],
+            "name": clean["name"].rstrip("."),
+            "addresses": tuple(map(str, parsed)),
+            "os": clean["os"],
+            "user": "" if unique_tags else clean["user"],
+            "tags": tuple(unique_tags),
+        }
+        members["_json"] = _encode(members, parsed)
+        for key, value in members.items():
+            object.__setattr__(self, key, value)
+
+    def to_json(self) -> bytes:
+        """The node as a message shows it.
+
+        Returns:
+            A JSON object, UTF-8; members that are empty are left out.
+        """
+        return self._json
+
+
+def _text(value: object, key: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{key}: expected text, not {value!r}")
+    return well_formed(value)
+
+
+def _items(values: Any, key: str) -> Any:  # noqa: ANN401 - what a caller passed
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{key}: expected a list, not {values!r}")
+    return values
+
+
+def _address(value: object) -> IPAddress:
+    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"addresses: {value!r}: expected an IPv4 or IPv6 address")  # noqa: TRY004 - a value
+    try:
+        address = parse_address(value)
+    except ValueError as error:
+        raise ValueError(f"addresses: {error}") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise ValueError(f"addresses: {value!r}: expected an address without a zone")
+    return address
+
+
+def _encode(members: Mapping[str, Any], addresses: Iterable[IPAddress]) -> bytes:
+    first = {address.version: str(address) for address in reversed(tuple(addresses))}
+    shown = {
+        "nodeId": members["node_id"],
+        "name": members["name"],
+        "addresses": [first[version] for version in sorted(first)],
+        "os": members["os"],
+        "user": members["user"],
+        "tags": members["tags"],
+    }
+    text = msgspec.json.encode({key: value for key, value in shown.items() if value})
+    if len(text) > MAX_NODE_BYTES:
+        raise ValueError(
+            f"node {members['node_id'][:_SHOWN_CHARACTERS]!r}: expected at most {MAX_NODE_BYTES} "
+            f"bytes as JSON, these are {len(text)}"
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMap:
+    """Who had which address at one moment; compared by its values.
+
+    Args:
+        self_node: the node that reports; None: not known.
+        by_address: the node that has an address; copied. The addresses of `self_node` are added.
+
+    Raises:
+        TypeError: something is no node, or no `ipaddress` address.
+
+    Thread safety: immutable.
+    """
+
+    self_node: Node | None = None
+    by_address: Mapping[IPAddress, Node] = field(default_factory=dict)
+    # What other modules computed from this map, by its type: a map is in force for many periods.
+    derived: dict[type, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        known: dict[IPAddress, Node] = {}
+        for address, node in self.by_address.items():
+            if not isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
+                raise TypeError(f"by_address: expected an ipaddress address, not {address!r}")
+            if not isinstance(node, Node):
+                raise TypeError(f"by_address: {address}: expected a Node, not {node!r}")
+            known[_address(address)] = node
+        if self.self_node is not None:
+            if not isinstance(self.self_node, Node):
+                raise TypeError(f"self_node: expected a Node, not {self.self_node!r}")
+            known |= _addresses_of(self.self_node)
+        object.__setattr__(self, "by_address", MappingProxyType(known))
+
+    def __hash__(self) -> int:
+        return hash((self.self_node, frozenset(self.by_address.items())))
+
+    @classmethod
+    def merged(cls, maps: Iterable[Self]) -> "NodeMap":
+        """All that was known in a period.
+
+        Args:
+            maps: those that were in force, oldest first.
+
+        Returns:
+            A map with every address of every map. A younger one says who has an address, and what
+            is known of a node; what once was the own node's is the own node's.
+        """
+        every = tuple(maps)
+        if len(every) == 1:
+            return every[0]
+        self_node = None
+        self_ids: set[str] = set()
+        known: dict[IPAddress, Node] = {}
+        by_id: dict[str, Node] = {}
+        for one in every:
+            known |= one.by_address
+            by_id |= {node.node_id: node for node in one.by_address.values()}
+            if one.self_node is not None:
+                self_node = one.self_node
+                self_ids.add(self_node.node_id)
+        if self_node is not None:
+            by_id |= dict.fromkeys(self_ids, self_node)
+        return NodeMap(self_node, {at: by_id[node.node_id] for at, node in known.items()})
+
+
+@runtime_checkable
+class NodeSource(Protocol):
+    """Whoever knows the nodes of the overlay.
+
+    Thread safety: `snapshot` may be called from any thread.
+    """
+
+    def snapshot(self) -> NodeMap | None:
+        """Who has which address now; None: not known yet.
+
+        The same object, as long as nothing has changed, is best.
+        """
+
+
+class StaticNodes:
+    """Nodes that never change.
+
+    Args:
+        self_node: the node that reports; None: not known.
+        peers: all others. One with the id of `self_node` is passed over.
+
+    Raises:
+        TypeError: something is no node.
+        ValueError: two different nodes have the same id or the same address.
+
+    Thread safety: immutable.
+    """
+
+    __slots__ = ("_map",)
+
+    def __init__(self, self_node: Node | None, peers: Iterable[Node] = ()) -> None:
+        owners: dict[IPAddress, Node] = {}
+        by_id: dict[str, Node] = {}
+        own = NodeMap(self_node).by_address
+        for peer in peers:
+            if not isinstance(peer, Node):
+                raise TypeError(f"peers: expected a Node, not {peer!r}")
+            if self_node is not None and peer.node_id == self_node.node_id:
+                continue
+            if by_id.setdefault(peer.node_id, peer) != peer:
+                raise ValueError(f"peers: two different nodes have the id {peer.node_id!r}")
+            for address in _addresses_of(peer):
+                if address in own or owners.setdefault(address, peer) != peer:
+                    other = own.get(address) or owners[address]
+                    raise ValueError(
+                        f"peers: {other.node_id!r} and {peer.node_id!r} both have {address}"
+                    )
+        self._map = NodeMap(self_node, owners)
+
+    def snapshot(self) -> NodeMap:
+        """Who has which address: always the same."""
+        return self._map
+
+
+def _addresses_of(node: Node) -> dict[IPAddress, Node]:
+    return {ipaddress.ip_address(text): node for text in node.addresses}
+
+
+class WireNode(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
+    """A node as a message of any writer describes it: nothing is checked.
+
+    Members that are absent or null are empty.
+    """
+
+    node_id: str = ""
+    name: str | None = ""
+    addresses: list[str] | None = None
+    os: str | None = ""
+    user: str | None = ""
+    tags: list[str] | None = None

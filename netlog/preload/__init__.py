@@ -1,0 +1,1 @@
+"""Metering a daemon from inside, by a library loaded into it."""

@@ -1,0 +1,64 @@
+"""The preload library: where it is, and the environment that loads it into a program."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from netlog.errors import NotMeterableError
+
+__all__ = ["ADVICE", "METER_VARIABLE", "library_path", "preload_environment"]
+
+LIBRARY = "_preload.abi3.so"
+METER_VARIABLE = "NETLOG_PRELOAD_METER"
+ADVICE = "meter its interface with `netlog watch` instead"
+UNSAFE = frozenset(" :")
+"""Characters that part the names in LD_PRELOAD."""
+
+
+def library_path() -> str:
+    """Where the library lies.
+
+    Raises:
+        NotMeterableError: it was not built, as on a system without glibc.
+
+    Thread safety: any thread.
+    """
+    path = Path(__file__).parent.with_name(LIBRARY)
+    if not path.exists():
+        raise NotMeterableError(f"{path}: netlog was built without its preload library; {ADVICE}")
+    return str(path)
+
+
+def preload_environment(
+    environment: Mapping[str, str],
+    library: str,
+    meter: str,
+    ports: Sequence[int] = (),
+    excluded: Sequence[str] = (),
+) -> dict[str, str]:
+    """The environment of a command that is to be metered.
+
+    Args:
+        environment: of this process.
+        library: path of the library, without blanks and colons.
+        meter: path of the meter's file.
+        ports: of the sockets that are the tunnel's, at most 64; none: all.
+        excluded: prefixes, at most 64: sockets that are connected there are none of the tunnel's.
+
+    Returns:
+        A copy, with the library behind those that are preloaded already.
+
+    Raises:
+        ValueError: the library's path can not stand in LD_PRELOAD.
+
+    Thread safety: any thread.
+    """
+    if not UNSAFE.isdisjoint(library):
+        raise ValueError(f"expected a path without blanks and colons, got {library!r}")
+    others = environment.get("LD_PRELOAD", "")
+    added = {
+        "LD_PRELOAD": f"{others}:{library}" if others else library,
+        METER_VARIABLE: meter,
+        "NETLOG_PRELOAD_PORTS": ",".join(map(str, ports)),
+        "NETLOG_PRELOAD_EXCLUDED": ",".join(excluded),
+    }
+    return {**environment, **added}

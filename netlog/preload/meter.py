@@ -1,0 +1,130 @@
+"""The meter of a command that is metered from inside: made, found again, and removed."""
+
+import contextlib
+import fcntl
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from netlog._native import ffi, lib
+from netlog.meter.file import open_meter_file, remove_meter_file
+from netlog.meter.meter import Meter
+
+__all__ = ["Aside", "has_writers", "open_preload_meter", "read_aside"]
+
+MAX_LANES = 16
+"""Threads of the command that move packets; each takes 14 MB of a meter for 65536 connections."""
+PRESENCE_BYTE = 512
+"""As in csrc/preload/process.c."""
+FLOCK = struct.Struct("hhqqi4x")
+"""struct flock of the C library: type, whence, start, length, pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What the library says beside its counts, since the meter was made.
+
+    Attributes:
+        processes: that loaded the library.
+        tuns: that they opened.
+        laneless_packets: that crossed while their thread had no lane; unattributed.
+        laneless_bytes: of those.
+        far_descriptors: TUNs and sockets with a number that is too high to be watched.
+    """
+
+    processes: int
+    tuns: int
+    laneless_packets: int
+    laneless_bytes: int
+    far_descriptors: int
+
+
+def read_aside(meter: Meter) -> Aside:
+    """What the processes that count into a meter say beside their counts.
+
+    Raises:
+        StateError: the meter is closed.
+
+    Thread safety: any thread.
+    """
+    aside = ffi.new("struct netlog_aside *")
+    lib.netlog_meter_read_aside(meter.handle, aside)
+    return Aside(
+        aside.processes,
+        aside.tuns,
+        aside.laneless_packets,
+        aside.laneless_bytes,
+        aside.far_descriptors,
+    )
+
+
+def has_writers(path: str) -> bool:
+    """Whether a process that loaded the library with this meter is alive.
+
+    Args:
+        path: of the meter's file.
+
+    Raises:
+        FileNotFoundError, MeterFileError: it can not be opened.
+
+    Thread safety: any thread.
+    """
+    fd = open_meter_file(path)
+    try:
+        asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, PRESENCE_BYTE, 1, 0)
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
+        return bool(FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def open_preload_meter(path: str | None, max_flows: int) -> Iterator[Meter]:
+    """A meter in a file, to poll; it is removed in the end if all that it held was stored.
+
+    Args:
+        path: of the file. What a predecessor left there is this one's. None: in a directory of its
+            own, in memory, which goes with it.
+        max_flows: connections per thread, if it is made.
+
+    Raises:
+        MeterFileError: the file can not be used, or somebody polls it.
+        OSError: the directory can not be made.
+    """
+    directory = None
+    if path is None:
+        directory = tempfile.mkdtemp(prefix="netlog-exec-", dir=_memory())
+        path = str(Path(directory, "meter"))
+    made = False
+    try:
+        meter = Meter.attach(path, poll=True)
+    except FileNotFoundError:
+        meter = Meter.create(path, max_flows, max_lanes=MAX_LANES)
+        made = True
+    emptied = False
+    try:
+        with meter:
+            try:
+                yield meter
+                # Others may count into it still: who polls next goes on with it.
+                emptied = not meter.retired and not has_writers(path)
+            finally:
+                # Nothing was started.
+                emptied |= made and not read_aside(meter).processes
+    finally:
+        if emptied:
+            remove_meter_file(path)
+            if directory is not None:
+                with contextlib.suppress(OSError):
+                    Path(directory).rmdir()
+
+
+def _memory() -> str | None:
+    """A directory in memory where this user may make files; None: where temporary files are."""
+    for candidate in (os.environ.get("XDG_RUNTIME_DIR"), "/run", "/dev/shm"):  # noqa: S108 - a new directory there
+        if candidate and os.access(candidate, os.W_OK):
+            return candidate
+    return None

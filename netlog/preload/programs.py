@@ -1,0 +1,99 @@
+"""Which programs the preload library can be loaded into."""
+
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+from netlog.errors import NotMeterableError
+from netlog.preload.elf import ElfFile
+from netlog.preload.library import ADVICE
+
+__all__ = ["find_program"]
+
+MAX_INTERPRETERS = 5
+"""Scripts whose interpreter is a script, and so on: more than the kernel follows."""
+MAX_LINE_BYTES = 256
+"""Of a script's first line: BINPRM_BUF_SIZE of the kernel."""
+
+
+def find_program(name: str) -> str:
+    """Find a command as a shell would, and see whether the library can be loaded into it.
+
+    Args:
+        name: a path, or what is looked for in PATH.
+
+    Returns:
+        Its path.
+
+    Raises:
+        FileNotFoundError: there is no such program, or it may not be executed.
+        NotMeterableError: it is static, of another architecture, made by Go, or more privileged
+            than this process; the text gives advice.
+
+    Thread safety: any thread.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise FileNotFoundError(2, "no such command", name)
+    looked_at = path
+    for _ in range(MAX_INTERPRETERS):
+        interpreter = _interpreter(looked_at)
+        if interpreter is None:
+            break
+        looked_at = interpreter
+    why = _obstacle(looked_at)
+    if why:
+        raise NotMeterableError(f"{looked_at}: {why}; {ADVICE}")
+    return path
+
+
+def _interpreter(path: str) -> str | None:
+    """Who executes a script; None: it is none."""
+    try:
+        with Path(path).open("rb") as file:
+            line = file.read(MAX_LINE_BYTES).partition(b"\n")[0]
+    except PermissionError:
+        return None
+    words = line[2:].split()
+    return os.fsdecode(words[0]) if line.startswith(b"#!") and words else None
+
+
+def _obstacle(path: str) -> str:
+    """Why the library can not be loaded into a program; nothing if it can."""
+    status = Path(path).stat()
+    if os.geteuid() != 0 and (privilege := _privilege(path, status)):
+        return f"the dynamic linker loads no library of the user's into a program with {privilege}"
+    try:
+        program = ElfFile.read(path)
+    except PermissionError:
+        return ""  # whoever may execute it without reading it: it is tried
+    if program is None:
+        return "neither an ELF program nor a script"
+    return _mismatch(program)
+
+
+def _mismatch(program: ElfFile) -> str:
+    own = ElfFile.read(sys.executable)
+    if program.is_go:
+        return "a Go program calls the kernel past the C library"
+    if not program.interpreter:
+        return "a program that is linked statically loads no library"
+    if own is not None and (program.bits, program.machine) != (own.bits, own.machine):
+        return "a program of another architecture than netlog's own"
+    if "musl" in program.interpreter:
+        return "a program of another C library than netlog's own"
+    return ""
+
+
+def _privilege(path: str, status: os.stat_result) -> str:
+    if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
+        return "set-user-ID"
+    if status.st_mode & stat.S_ISGID and status.st_gid != os.getegid():
+        return "set-group-ID"
+    try:
+        os.getxattr(path, "security.capability")
+    except OSError:
+        return ""
+    return "file capabilities"

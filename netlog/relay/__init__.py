@@ -1,0 +1,1 @@
+"""Threads that move packets between a TUN and a UDP socket."""

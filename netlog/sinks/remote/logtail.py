@@ -1,0 +1,103 @@
+"""Uploads as Tailscale's clients make them. Needs urllib3."""
+
+import re
+from typing import TYPE_CHECKING
+
+from netlog.sinks.remote.entries import OVERHEAD_BYTES, with_identity
+from netlog.sinks.remote.log_ids import check_private_id
+from netlog.sinks.remote.packing import pack
+from netlog.sinks.remote.transport import Timeouts, Transport, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netlog.spool import Record
+
+__all__ = ["LogtailShipper"]
+
+BODY_BYTES = 256 * 1024
+"""What a body has at most, if it has more than one entry. Source: Tailscale's logtail."""
+MAX_RECORDS = 1024
+MIN_PACKED_BYTES = 256
+MIN_SAVED_BYTES = 64
+"""A body is packed only if it is longer than this and saves more than that. Source: logtail."""
+OK = 200
+COLLECTION = re.compile(r"[0-9A-Za-z][-._0-9A-Za-z]*")
+
+
+class LogtailShipper:
+    """Posts JSON arrays to a logtail server.
+
+    Success is status 200 and nothing else. What is not taken is tried again as it is.
+
+    Args:
+        base_url: of the server, such as `https://log.example.com`.
+        collection: what kind of log it is there, such as `tailtraffic.log.tailscale.io`.
+        private_id: names the log, and lets write to it.
+        copy_id: of a log that has these messages too.
+        ca_file: certificates to trust instead of the system's; PEM.
+        timeouts: of each try.
+
+    Raises:
+        ValueError: an argument will not do; no id is repeated in the text.
+        OSError: the file of certificates can not be used.
+        MissingExtraError: urllib3 or zstd is not there; the text names what brings it.
+
+    Thread safety: as `Shipper`.
+    Source: Tailscale's logtail/api.md and logtail.go.
+    """
+
+    max_records = MAX_RECORDS
+    max_bytes = BODY_BYTES - len("[]")
+    overhead_bytes = OVERHEAD_BYTES
+
+    def __init__(
+        self,
+        base_url: str,
+        collection: str,
+        private_id: str,
+        copy_id: str | None = None,
+        *,
+        ca_file: str | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        if not COLLECTION.fullmatch(collection):
+            raise ValueError(f"collection: expected a name such as a.example.com: {collection!r}")
+        private_id = check_private_id(private_id, "private_id")
+        self._target = f"{path_of(base_url).rstrip('/')}/c/{collection}/{private_id}"
+        ids = [private_id]
+        if copy_id is not None:
+            ids.append(check_private_id(copy_id, "copy_id"))
+            self._target += f"?copyId={ids[1]}"
+        pack(b"", "zstd")
+        self._transport = Transport(base_url, ca_file=ca_file, timeouts=timeouts, secrets=ids)
+
+    def __repr__(self) -> str:
+        return f"<LogtailShipper {self._transport.name}>"
+
+    def prepare(self, note: bytes) -> bytes:
+        """See `Shipper`."""
+        return note
+
+    def ship(self, records: "Sequence[Record]") -> bytes:
+        """See `Shipper`."""
+        body = b"[" + b",".join(map(with_identity, records)) + b"]"
+        headers = {"Content-Type": "application/json"}
+        if len(body) > MIN_PACKED_BYTES:
+            packed = pack(body, "zstd")
+            if len(body) - len(packed) > MIN_SAVED_BYTES:
+                headers["Content-Encoding"] = "zstd"
+                headers["Orig-Content-Length"] = str(len(body))
+                body = packed
+        answer = self._transport.post(self._target, body, headers)
+        if answer.status != OK:
+            raise answer.not_taken()
+        return b""
+
+    def interrupt(self) -> None:
+        """See `Shipper`."""
+        self._transport.interrupt()
+
+    def close(self) -> None:
+        """See `Shipper`."""
+        self._transport.close()

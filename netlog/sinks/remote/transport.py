@@ -1,0 +1,290 @@
+"""POST over HTTP: one connection that is kept, TLS that is checked, and an end to every wait.
+
+This module needs urllib3; import it only where something is to be sent.
+"""
+
+import http.client
+import math
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from netlog.errors import MissingExtraError
+
+try:
+    import urllib3
+    from urllib3 import exceptions as failures
+    from urllib3.util import SKIP_HEADER, parse_url
+except ImportError as error:  # pragma: no cover - what is missing can not be tested with it there
+    raise MissingExtraError("a sink over HTTP", "http") from error
+
+from netlog.sinks.remote.lifeline import Lifeline, connection_class
+from netlog.sinks.shipper import NotTaken
+
+__all__ = ["Answer", "Timeouts", "Transport", "check_headers", "path_of"]
+
+MAX_TEXT_BYTES = 1024
+"""Kept of what the other side says about an error. Source: Tailscale's logtail."""
+MAX_ANSWER_BYTES = 64 * 1024
+"""Read of an answer, so that the connection can be used again; a longer one costs that."""
+REFUSALS = (400, 413, 422)
+"""Answers that say that what was sent is at fault."""
+MIN_SECRET_CHARS = 6
+"""Shorter words are not looked for in what the other side says: they stand in any text."""
+UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+"""RFC 9110 section 5.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds until a try fails.
+
+    Attributes:
+        connect_s: for one address to answer.
+        read_s: between two pieces of the answer.
+        total_s: for all of it, however the other side drips. Source: Tailscale's logtail.
+    """
+
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    total_s: float = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the other side said.
+
+    Attributes:
+        status: of HTTP.
+        text: the beginning of the body: printable ASCII, without secrets.
+        retry_after_s: what it asked for; None: nothing that can be understood.
+    """
+
+    status: int
+    text: str
+    retry_after_s: float | None
+
+    def not_taken(self) -> NotTaken:
+        """The answer as a failure."""
+        phrase = http.client.responses.get(self.status, "")
+        reason = f"{self.status} {phrase}".strip() + (f": {self.text}" if self.text else "")
+        return NotTaken(reason, self.retry_after_s, refused=self.status in REFUSALS)
+
+
+class Transport:
+    """Sends bodies to one host. No redirect is followed; no proxy is taken from the environment.
+
+    Args:
+        url: of the host, with `http` or `https`; what follows the host belongs to the caller.
+        ca_file: certificates to trust instead of the system's; PEM.
+        timeouts: for each try.
+        secrets: what must not be seen in an error.
+
+    Raises:
+        ValueError: the URL will not do. It is not repeated in the text.
+        OSError: the file can not be read, or has no certificate.
+
+    Thread safety: one thread; `interrupt` from any.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: str | None = None,
+        timeouts: Timeouts | None = None,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        scheme, host, port = _split(url)
+        self.name = f"{scheme}://{host}" + (f":{port}" if port else "")
+        self._timeouts = timeouts or Timeouts()
+        words = [word for word in secrets if len(word) >= MIN_SECRET_CHARS]
+        self._secrets = [*words, *(quote(word, safe="") for word in words)]
+        self._lifeline = Lifeline()
+        timeout = urllib3.Timeout(connect=self._timeouts.connect_s, read=self._timeouts.read_s)
+        options: dict[str, Any] = {"timeout": timeout, "maxsize": 1, "retries": False}
+        pool: urllib3.HTTPConnectionPool
+        if scheme == "https":
+            context = ssl.create_default_context(cafile=ca_file)
+            pool = urllib3.HTTPSConnectionPool(host, port, ssl_context=context, **options)
+        else:
+            pool = urllib3.HTTPConnectionPool(host, port, **options)
+        pool.ConnectionCls = connection_class(scheme, self._lifeline)
+        self._pool = pool
+
+    def __repr__(self) -> str:
+        return f"<Transport {self.name}>"
+
+    def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send a body.
+
+        Args:
+            target: path and query.
+            body: of the request.
+            headers: of the request; a User-Agent is sent only if it is among them.
+
+        Returns:
+            The answer, whatever it is.
+
+        Raises:
+            NotTaken: there was none. The other side may have the body all the same.
+        """
+        kept = self._lifeline.used
+        try:
+            return self._post(target, body, headers)
+        except (failures.ProtocolError, OSError) as error:
+            # A kept connection may have been closed just now by the other side.
+            if not kept or self._lifeline.cut:
+                raise self._failure(error) from None
+        except failures.HTTPError as error:
+            raise self._failure(error) from None
+        try:
+            return self._post(target, body, headers)
+        except (failures.HTTPError, OSError) as error:
+            raise self._failure(error) from None
+
+    def interrupt(self) -> None:
+        """Make the try that is under way fail."""
+        self._lifeline.cut_now()
+
+    def close(self) -> None:
+        """Close the connection. Closing twice is fine."""
+        self._pool.close()
+
+    def _post(self, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        sent = {"User-Agent": SKIP_HEADER, **headers}
+        self._lifeline.begin()
+        timer = threading.Timer(self._timeouts.total_s, self._lifeline.cut_now)
+        timer.daemon = True
+        timer.start()
+        try:
+            response = self._pool.urlopen(
+                "POST",
+                target,
+                body,
+                sent,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            data = response.read(MAX_ANSWER_BYTES, decode_content=False)
+            if self._lifeline.cut or response.read(1, decode_content=False):
+                response.close()
+            response.release_conn()
+            if self._lifeline.cut:
+                # A head that ends too early looks like a whole one to http.client.
+                raise failures.ProtocolError
+        finally:
+            timer.cancel()
+            self._lifeline.end()
+        retry_after_s = _seconds(response.headers.get("Retry-After"))
+        return Answer(response.status, self._clean(data), retry_after_s)
+
+    def _clean(self, data: bytes) -> str:
+        """The beginning of a text, fit for a log."""
+        text = data.decode("utf-8", "replace")
+        for word in self._secrets:
+            text = re.sub(re.escape(word), "(secret)", text, flags=re.IGNORECASE)
+        escaped = UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text.strip())
+        return escaped[:MAX_TEXT_BYTES]
+
+    def _failure(self, error: Exception) -> NotTaken:
+        """Say what failed. The error's own text may have the URL in it."""
+        if self._lifeline.cut:
+            return NotTaken(f"{self.name}: no whole answer in time")
+        return NotTaken(f"{self.name}: {_describe(error)}")
+
+
+def _split(url: str) -> tuple[str, str, int | None]:
+    try:
+        parts = parse_url(url)
+    except failures.LocationParseError:
+        raise ValueError("url: expected one such as https://host/path") from None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ValueError("url: expected one such as https://host/path")
+    if parts.auth:
+        raise ValueError("url: a user and a password do not belong there")
+    return parts.scheme, parts.host, parts.port
+
+
+def path_of(url: str) -> str:
+    """Path and query of a URL.
+
+    Raises:
+        ValueError: the URL will not do. It is not repeated in the text.
+    """
+    _split(url)
+    parts = parse_url(url)
+    if parts.fragment is not None:
+        raise ValueError("url: a #fragment does not belong there")
+    return parts.request_uri
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise if these can not be sent.
+
+    Raises:
+        ValueError: a name or a value is none. The value is not repeated in the text.
+    """
+    for name, value in headers.items():
+        if not HEADER_NAME.fullmatch(name):
+            raise ValueError(f"headers: {name!r} is no name of a header")
+        if not value.isprintable() or not value.isascii():
+            raise ValueError(f"headers: {name}: expected printable ASCII")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """RFC 9110 section 10.2.3: a number of seconds, or a date."""
+    if not retry_after:
+        return None
+    if retry_after.strip().isdecimal():
+        # More digits than any wait has; float() takes them all.
+        seconds = float(retry_after)
+        return seconds if math.isfinite(seconds) else None
+    try:
+        moment = parsedate_to_datetime(retry_after).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+    return max(0.0, moment - time.time())
+
+
+def _describe(error: BaseException) -> str:
+    """What failed, in words that hold nothing of what was sent."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for kind, words in WORDS:
+            if isinstance(seen, kind) and (text := words(seen)):
+                return text
+        inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
+        seen = inner or seen.__cause__ or seen.__context__
+    if isinstance(error, failures.ProtocolError):
+        return "the connection ended within the answer, or the answer is no HTTP"
+    return type(error).__name__
+
+
+WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
+    (
+        ssl.SSLCertVerificationError,
+        lambda error: f"TLS: the certificate is not trusted: {error.verify_message}",
+    ),
+    (ssl.SSLError, lambda error: f"TLS: {error.reason or 'it failed'}"),
+    (socket.gaierror, lambda error: f"the name can not be resolved: {error.strerror}"),
+    (
+        # A connection that was refused is one too, to urllib3; its cause says what it was.
+        failures.TimeoutError,
+        lambda error: (
+            None if isinstance(error, failures.NewConnectionError) else "no answer in time"
+        ),
+    ),
+    (TimeoutError, lambda _: "no answer in time"),
+    (OSError, lambda error: error.strerror),
+)
+"""What is said of an error, the closest kind first; None: look at its cause."""

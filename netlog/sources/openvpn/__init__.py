@@ -1,0 +1,1 @@
+"""OpenVPN: its management interface and its status file."""

@@ -1,0 +1,129 @@
+"""An OpenVPN daemon, asked over its management interface, or by the status file that it writes."""
+
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+
+from netlog.model.addresses import split_place
+from netlog.sources.base import Overlay
+from netlog.sources.openvpn.management import ask
+from netlog.sources.openvpn.overlay import (
+    SharedNames,
+    State,
+    client_overlay,
+    overlay_of,
+    parse_state,
+)
+from netlog.sources.openvpn.status import Status, parse_status
+
+__all__ = ["OpenVpnSource"]
+
+TIMEOUT_S = 0.5
+"""For the whole answer: messages wait for it."""
+SETTLED_S = 0.05
+"""OpenVPN writes a status file over the last one, line by line: one that was written to just now
+may be half of each."""
+MAX_FILE_BYTES = 16 << 20
+
+_CLIENT_STATUS = b"OpenVPN STATISTICS\n"
+
+
+class OpenVpnSource:
+    """The clients of an OpenVPN server, with their names; of a client, its own addresses.
+
+    The management interface is connected to for each answer, as it talks to one client at a time:
+    others can use it in between. Against a daemon with `--management-signal` or
+    `--management-forget-disconnect`, which act when a client leaves, take the status file.
+
+    A client's `state` has the endpoint of its server, and nothing of the server's overlay address:
+    the peer is there only if the tunnel is from point to point, so that the kernel knows it.
+
+    Args:
+        at: the management interface, as `host:port` or the path of its unix socket; or the path of
+            a status file, of any `--status-version`. Of paths, what is there is looked at each
+            time. `host` is an address or "localhost": names are not looked up.
+        password_file: the password of the management interface in its first line; read when it is
+            asked for.
+
+    Attributes:
+        tcp: address and port of the management interface, if it is TCP: such a socket of the daemon
+            is none of the tunnel's.
+
+    Raises:
+        ValueError: `at` is neither.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, at: str, password_file: str | None = None) -> None:
+        self.tcp = split_place(at)
+        self._at = at
+        self._password_file = password_file
+        self._shared = SharedNames()
+        self._last = Overlay()
+        self._made = Overlay()
+        self._told: tuple[Status, State] | None = None  # what that was made of
+
+    def snapshot(self) -> Overlay:
+        """What is so now; the same object as long as nothing has changed.
+
+        Raises:
+            OSError: nobody listens, there is no such file, or the answer takes longer than half a
+                second.
+            ValueError: what came is no answer or not whole; the text shows nothing of it.
+        """
+        try:
+            now = self._look()
+        except ValueError as error:
+            raise ValueError(f"{self._at}: {error}") from None
+        if now != self._last:
+            self._last = now
+        return self._last
+
+    def _look(self) -> Overlay:
+        if self.tcp is not None:
+            family = socket.AF_INET6 if ":" in self.tcp[0] else socket.AF_INET
+            return self._ask(family, self.tcp)
+        if stat.S_ISSOCK(Path(self._at).stat().st_mode):
+            return self._ask(socket.AF_UNIX, self._at)
+        return self._overlay(parse_status(_read_settled(self._at)), State())
+
+    def _ask(self, family: int, address: tuple[str, int] | str) -> Overlay:
+        answer = ask(family, address, self._password_file, TIMEOUT_S)
+        state = parse_state(answer.state)
+        if answer.status.startswith(_CLIENT_STATUS):
+            return client_overlay(state)
+        return self._overlay(parse_status(answer.status), state)
+
+    def _overlay(self, status: Status, state: State) -> Overlay:
+        """That of a server; most of the time it is the last one's, which takes long to make."""
+        if (status, state) != self._told:
+            self._made = overlay_of(status, state, self._shared)
+            self._told = status, state
+        return self._made
+
+
+def _read_settled(path: str) -> bytes:
+    """Read a status file that was not written to for a moment, or is not whole after all."""
+    deadline_s = time.monotonic() + TIMEOUT_S / 2
+    # What a path names may have become a pipe, which would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - by its descriptor
+        while True:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise ValueError("expected a socket or a status file")
+            age_s = time.time() - before.st_mtime
+            late = time.monotonic() > deadline_s
+            # A clock that was set back makes it seem to be from the future.
+            if 0 <= age_s < SETTLED_S and not late:
+                time.sleep(SETTLED_S - age_s)
+                continue
+            file.seek(0)
+            status = file.read(MAX_FILE_BYTES + 1)
+            if len(status) > MAX_FILE_BYTES:
+                raise ValueError("the status is too long")
+            if late or os.fstat(descriptor).st_mtime_ns == before.st_mtime_ns:
+                return status

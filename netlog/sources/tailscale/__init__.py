@@ -1,0 +1,1 @@
+"""Tailscale: tailscaled's LocalAPI."""

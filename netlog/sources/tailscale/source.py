@@ -1,0 +1,325 @@
+"""A tailscaled, asked over its LocalAPI: who the nodes are, where each is, what each routes.
+
+The control server may be Tailscale's or a headscale.
+
+Source: ipn/ipnstate and ipn/localapi of Tailscale.
+"""
+
+import contextlib
+import dataclasses
+import ipaddress
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from netlog.model.addresses import MAX_PORT, join_endpoint, split_endpoint
+from netlog.model.nodes import Node, NodeMap
+from netlog.model.peers import Peer
+from netlog.model.routes import Network
+from netlog.sources.base import Overlay
+from netlog.sources.tailscale.local_api import get
+
+__all__ = ["SOCKET", "TailscaleSource"]
+
+SOCKET = Path("/var/run/tailscale/tailscaled.sock")
+HOST = "local-tailscaled.sock"
+"""It answers to this name only: a web page can not have a browser ask it."""
+TIMEOUT_S = 0.5
+"""For everything that is asked: messages wait for it."""
+DERP_ADDRESS = "127.3.3.40"
+"""Stands for the relays; the port is the number of the region. Source: tailcfg.DerpMagicIP."""
+MAX_TEXT_CHARACTERS = 255
+"""Of a name (RFC 1035 section 2.3.4). Nodes say their host name themselves."""
+_ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[^]]*)?\]|[0-9.]+):([0-9]{1,5})(?::vni:[0-9]+)?")
+
+_NAMES = {
+    "id": "ID",
+    "dns_name": "DNSName",
+    "host_name": "HostName",
+    "os": "OS",
+    "user_id": "UserID",
+    "addresses": "TailscaleIPs",
+    "allowed_ips": "AllowedIPs",
+    "primary_routes": "PrimaryRoutes",
+    "tags": "Tags",
+    "candidates": "Addrs",
+    "endpoint": "CurAddr",
+    "region": "Relay",
+    "peer_relay": "PeerRelay",
+    "active": "Active",
+    "login_name": "LoginName",
+    "self_node": "Self",
+    "peers": "Peer",
+    "users": "User",
+    "state": "BackendState",
+    "regions": "Regions",
+    "region_id": "RegionID",
+    "region_code": "RegionCode",
+    "offered": "AdvertiseRoutes",
+}
+
+
+class _Told(msgspec.Struct, frozen=True, gc=False, rename=_NAMES):
+    """What an answer says; of its many members those that are looked at."""
+
+
+class _PeerStatus(_Told, frozen=True, gc=False):
+    id: str = ""
+    dns_name: str = ""
+    host_name: str = ""
+    os: str = ""
+    user_id: int = 0
+    addresses: tuple[str, ...] | None = None
+    allowed_ips: tuple[str, ...] | None = None
+    primary_routes: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    candidates: tuple[str, ...] | None = None
+    endpoint: str = ""
+    region: str = ""
+    peer_relay: str = ""
+    active: bool = False
+
+
+class _User(_Told, frozen=True, gc=False):
+    login_name: str = ""
+
+
+class _Status(_Told, frozen=True, gc=False):
+    state: str = ""
+    self_node: _PeerStatus | None = None
+    peers: dict[str, _PeerStatus | None] | None = None
+    users: dict[str, _User | None] | None = None
+
+
+class _Region(_Told, frozen=True, gc=False):
+    region_id: int = 0
+    region_code: str = ""
+
+
+class _DerpMap(_Told, frozen=True, gc=False):
+    regions: dict[str, _Region | None] | None = None
+
+
+class _Preferences(_Told, frozen=True, gc=False):
+    offered: tuple[str, ...] | None = None
+
+
+class _Traits(NamedTuple):
+    """What a node is, wherever it is."""
+
+    node_id: str
+    name: str
+    addresses: tuple[str, ...]
+    os: str
+    user: str
+    tags: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+class _Known(NamedTuple):
+    """What is made of it."""
+
+    node: Node
+    networks: tuple[Network, ...]
+
+    @classmethod
+    def of(cls, traits: _Traits) -> Self:
+        """Make it.
+
+        Raises:
+            ValueError: an address or a prefix is none, or the id is too long.
+        """
+        hosts = {str(host): host for host in map(_network, traits.addresses)}
+        addresses = [host.network_address for host in hosts.values()]
+        # Most prefixes are the node's addresses once more.
+        others = [hosts.get(prefix) or _network(prefix) for prefix in traits.prefixes]
+        networks = tuple(dict.fromkeys((*hosts.values(), *others)))
+        texts = (traits.name, traits.os, traits.user)
+        name, os, user = (text[:MAX_TEXT_CHARACTERS] for text in texts)
+        try:
+            node = Node(traits.node_id, name, addresses, os, user, traits.tags)
+        except ValueError:  # too many tags
+            node = Node(traits.node_id, name, addresses, os, user)
+        return cls(node, networks)
+
+
+_status = msgspec.json.Decoder(_Status)
+_derp_map = msgspec.json.Decoder(_DerpMap | None)
+_preferences = msgspec.json.Decoder(_Preferences | None)
+
+
+class TailscaleSource:
+    """What a tailscaled knows: nodes with names, users and tags; peers with endpoints; routes.
+
+    A peer has the endpoint that its datagrams go to now; while it is idle, and tailscaled names
+    none, the last one. One that is reached over a relay (DERP) has `127.3.3.40:<region>`. An
+    endpoint that several peers share (a peer relay, a region) tells nothing of any, and is left
+    out.
+
+    Args:
+        socket: where tailscaled listens. Reading its status needs no more than to be let in.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, socket: Path = SOCKET) -> None:
+        self._socket = socket
+        self._regions: dict[str, int] = {}  # by code; 0: it can not be had
+        self._last_endpoint: dict[str, str] = {}  # of each peer that has had one
+        self._traits: tuple[_Traits, ...] = ()  # of the own node and of each peer
+        self._known: list[_Known] = []  # what was made of them
+        self._of_nodes = Overlay()  # likewise: all but the peers
+        self._told: tuple[_Status, tuple[str, ...]] = (_Status(), ())
+        self._overlay = Overlay()
+
+    def snapshot(self) -> Overlay:
+        """What is so now; the same object while it is as before.
+
+        Raises:
+            OSError: nobody listens, or the answer does not come in half a second.
+            ValueError: what came is no answer, or tailscaled is not in a network; the text shows
+                nothing of it.
+        """
+        deadline_s = time.monotonic() + TIMEOUT_S
+        status: _Status = self._ask(_status, "status", deadline_s)
+        offered = self._offered(deadline_s)
+        if (status, offered) == self._told:
+            return self._overlay
+        own = status.self_node
+        if own is None or not own.id or not own.addresses:
+            raise ValueError(f"{self._socket}: tailscaled is not in a network")
+        peers = [peer for peer in (status.peers or {}).values() if peer is not None and peer.id]
+        self._learn_regions(peers, deadline_s)
+        # A headscale does not always tell a node which of the routes that it offers are approved.
+        own = msgspec.structs.replace(own, primary_routes=(*(own.primary_routes or ()), *offered))
+        try:
+            self._learn_nodes((own, *peers), status.users or {})
+            overlay = dataclasses.replace(self._of_nodes, peers=tuple(self._peers(peers)))
+        except ValueError:
+            # Not chained: the text of the cause has what came.
+            raise ValueError(f"{self._socket}: status: not as expected") from None
+        if overlay != self._overlay:
+            self._overlay = overlay
+        self._told = (status, offered)
+        return self._overlay
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _ask(self, decoder: "msgspec.json.Decoder[Any]", page: str, deadline_s: float) -> Any:  # noqa: ANN401 - what the decoder makes
+        answer = get(self._socket, HOST, f"/localapi/v0/{page}", deadline_s)
+        try:
+            return decoder.decode(answer)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            kind = type(error).__name__
+            raise ValueError(f"{self._socket}: {page}: not as expected: {kind}") from None
+
+    def _offered(self, deadline_s: float) -> tuple[str, ...]:
+        """The prefixes that the own node offers to route."""
+        found: _Preferences | None = None
+        with contextlib.suppress(ValueError):  # an old tailscaled may not let everybody in
+            found = self._ask(_preferences, "prefs", deadline_s)
+        return (found.offered if found is not None else None) or ()
+
+    def _learn_regions(self, peers: Iterable[_PeerStatus], deadline_s: float) -> None:
+        """Find the number of each region that a peer is relayed by; the status has its code."""
+        codes = {peer.region for peer in peers if _relayed(peer)}
+        if codes <= self._regions.keys():
+            return
+        found: _DerpMap | None = None
+        with contextlib.suppress(ValueError):  # an old tailscaled does not have the page
+            found = self._ask(_derp_map, "derpmap", deadline_s)
+        regions = (found.regions if found is not None else None) or {}
+        numbers = {
+            one.region_code: one.region_id
+            for one in regions.values()
+            if one is not None and 0 < one.region_id <= MAX_PORT
+        }
+        self._regions = {code: numbers.get(code, 0) for code in codes}
+
+    def _learn_nodes(self, told: Sequence[_PeerStatus], users: Mapping[str, _User | None]) -> None:
+        """Make what does not change with every packet, where it has changed."""
+        traits = tuple(_traits(one, users) for one in told)
+        if traits == self._traits:
+            return
+        before = dict(zip(self._traits, self._known, strict=True))
+        known = [before.get(each) or _Known.of(each) for each in traits]
+        own = known[0].node
+        peers = {
+            ipaddress.ip_address(text): each.node
+            for each in known[1:]
+            for text in each.node.addresses
+        }
+        local = tuple(map(_network, own.addresses))
+        routes = dict.fromkeys(network for each in known for network in each.networks)
+        self._of_nodes = Overlay((), tuple(routes), local, NodeMap(own, peers))
+        self._traits, self._known = traits, known
+
+    def _peers(self, peers: Sequence[_PeerStatus]) -> Iterator[Peer]:
+        """The peer at each endpoint, if it is one."""
+        self._last_endpoint = {
+            peer.id: peer.endpoint or self._last_endpoint.get(peer.id, "") for peer in peers
+        }
+        claims: dict[str, tuple[int, _PeerStatus | None]] = {}
+        for rank, text, peer in sorted(self._claims(peers), key=lambda claim: claim[0]):
+            endpoint = _endpoint(text)
+            best, holder = claims.setdefault(endpoint, (rank, peer))
+            if best == rank and holder is not peer:
+                claims[endpoint] = (rank, None)
+        for endpoint, (_, holder) in claims.items():
+            if holder is not None:
+                allowed = (*(holder.addresses or ()), *(holder.allowed_ips or ()))
+                unique = dict.fromkeys(str(_network(text)) for text in allowed)
+                yield Peer(endpoint, tuple(unique), _name(holder))
+
+    def _claims(self, peers: Iterable[_PeerStatus]) -> Iterator[tuple[int, str, _PeerStatus]]:
+        """Which endpoint is whose, and how well that is known: 0 is best."""
+        for peer in peers:
+            if peer.endpoint:
+                yield 0, peer.endpoint, peer
+            if peer.peer_relay:
+                yield 0, peer.peer_relay, peer
+            if _relayed(peer) and (number := self._regions.get(peer.region, 0)):
+                yield 0, join_endpoint(DERP_ADDRESS, number), peer
+            if last := self._last_endpoint[peer.id]:
+                yield 1, last, peer
+            for candidate in peer.candidates or ():
+                yield 2, candidate, peer
+
+
+def _relayed(peer: _PeerStatus) -> bool:
+    """Whether packets went to it of late, but not straight; of an idle one nothing is known."""
+    return peer.active and not peer.endpoint and not peer.peer_relay and bool(peer.region)
+
+
+def _traits(one: _PeerStatus, users: Mapping[str, _User | None]) -> _Traits:
+    user = users.get(str(one.user_id))
+    return _Traits(
+        one.id,
+        _name(one),
+        one.addresses or (),
+        one.os,
+        user.login_name if user is not None else "",
+        one.tags or (),
+        (*(one.primary_routes or ()), *(one.allowed_ips or ())),
+    )
+
+
+def _name(one: _PeerStatus) -> str:
+    return one.dns_name.rstrip(".") or one.host_name
+
+
+def _network(text: str) -> Network:
+    return ipaddress.ip_network(text, strict=False)
+
+
+def _endpoint(text: str) -> str:
+    """Without the number of a tunnel at a relay; a zone is a matter of routing."""
+    match = _ENDPOINT.fullmatch(text)
+    if match is None:
+        raise ValueError("expected address:port")
+    address, port = split_endpoint(f"{match[1]}:{match[2]}")
+    return join_endpoint(str(address).partition("%")[0], port)

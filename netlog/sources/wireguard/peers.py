@@ -1,0 +1,65 @@
+"""The peers of a WireGuard interface, whoever told of them, and the overlay that they make."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from netlog.model.nodes import Node, NodeMap
+from netlog.model.peers import Peer
+from netlog.model.routes import Network
+from netlog.sources.base import Overlay
+
+if TYPE_CHECKING:
+    from netlog.model.addresses import IPAddress
+
+__all__ = ["KEY_BYTES", "Told", "overlay_of"]
+
+KEY_BYTES = 32
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told of a peer.
+
+    Attributes:
+        key: its public key, raw.
+        endpoint: "a.b.c.d:port" or "[v6]:port"; "": none yet.
+        allowed: its allowed IPs, in the order told.
+    """
+
+    key: bytes
+    endpoint: str = ""
+    allowed: dict[Network, None] = field(default_factory=dict)
+
+
+def overlay_of(told: Iterable[Told], names: Mapping[str, str]) -> Overlay:
+    """The overlay of an interface.
+
+    Args:
+        told: its peers.
+        names: of peers, by public key in base64.
+
+    Returns:
+        A peer for each that has an endpoint, the allowed IPs of all as routes, and as nodes all
+        that have an address of their own (/32, /128).
+
+    Thread safety: any thread.
+    """
+    peers: dict[str, Peer] = {}
+    routes: dict[Network, None] = {}
+    by_address: dict[IPAddress, Node] = {}
+    for one in told:
+        key = base64.b64encode(one.key).decode()
+        name = names.get(key, "")
+        if one.endpoint:
+            peers[one.endpoint] = Peer(one.endpoint, tuple(map(str, one.allowed)), name)
+        routes |= one.allowed
+        own = [
+            network.network_address
+            for network in one.allowed
+            if network.prefixlen == network.max_prefixlen
+        ]
+        if own:
+            by_address |= dict.fromkeys(own, Node(key, name, own))
+    return Overlay(tuple(peers.values()), tuple(routes), nodes=NodeMap(None, by_address))

@@ -1,0 +1,172 @@
+"""A WireGuard interface, asked over its UAPI socket (wireguard-go, boringtun) or as the kernel's.
+
+Source: https://www.wireguard.com/xplatform/
+"""
+
+import errno
+import ipaddress
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from netlog.model.addresses import join_endpoint, split_endpoint
+from netlog.sources.base import Overlay
+from netlog.sources.wireguard.kernel import ask_kernel
+from netlog.sources.wireguard.peers import KEY_BYTES, Told, overlay_of
+
+__all__ = ["SOCKET_FOLDER", "WireGuardSource", "parse_peers"]
+
+SOCKET_FOLDER = Path("/var/run/wireguard")
+TIMEOUT_S = 0.5
+"""For the whole answer: messages wait for it."""
+MAX_ANSWER_BYTES = 16 << 20
+"""40 000 peers with a few prefixes each."""
+MAX_LINE_BYTES = 4096
+PIECE_BYTES = 1 << 16
+
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+NOT_THERE = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+"""What the kernel says where WireGuard, the interface, or either is not its own."""
+
+
+class WireGuardSource:
+    """The peers of a WireGuard interface: key, endpoint and allowed IPs of each.
+
+    An interface whose UAPI socket is there is asked over that, any other one over netlink, which
+    needs CAP_NET_ADMIN. A peer without an endpoint yet adds to the routes and nodes only. Nothing
+    but these is kept of an answer, which holds the interface's private key too.
+
+    Args:
+        interface: its name.
+        names: of peers, by public key in base64.
+        folder: where the UAPI sockets lie.
+
+    Thread safety: one thread at a time, in the network namespace of the interface.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        names: Mapping[str, str] = NO_NAMES,
+        folder: Path = SOCKET_FOLDER,
+    ) -> None:
+        self._interface = interface
+        self._names = dict(names)
+        self._path = folder / f"{interface}.sock"
+        self._told: list[Told] = []
+        self._last = overlay_of(self._told, self._names)
+
+    def snapshot(self) -> Overlay:
+        """What is so now; the same object as long as nothing has changed.
+
+        Raises:
+            OSError: there is no such interface, nobody listens, a right is missing, or the answer
+                does not come in half a second.
+            ValueError: what came is no answer; the text shows nothing of it.
+        """
+        told = parse_peers(self._ask()) if self._path.exists() else self._over_netlink()
+        if told != self._told:
+            self._last = overlay_of(told, self._names)
+            self._told = told
+        return self._last
+
+    def _over_netlink(self) -> list[Told]:
+        try:
+            return ask_kernel(self._interface, TIMEOUT_S)
+        except OSError as error:
+            if error.errno in NOT_THERE:
+                raise FileNotFoundError(
+                    errno.ENOENT,
+                    f"{self._path} is not there, and the kernel has no such WireGuard interface",
+                    self._interface,
+                ) from error
+            raise
+
+    def _ask(self) -> bytes:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        pieces: list[bytes] = []
+        n_bytes = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            asked.settimeout(TIMEOUT_S)
+            asked.connect(str(self._path))
+            asked.sendall(b"get=1\n\n")
+            tail = b""
+            while not tail.endswith(b"\n\n"):
+                asked.settimeout(max(deadline_s - time.monotonic(), 0.001))
+                piece = asked.recv(PIECE_BYTES)
+                if not piece:
+                    raise ValueError(f"{self._path}: the answer ends in the middle")
+                n_bytes += len(piece)
+                if n_bytes > MAX_ANSWER_BYTES:
+                    raise ValueError(f"{self._path}: the answer is too long")
+                if time.monotonic() > deadline_s:
+                    raise TimeoutError(f"{self._path}: the answer takes too long")
+                pieces.append(piece)
+                tail = (tail + piece)[-2:]
+        return b"".join(pieces)
+
+
+def parse_peers(answer: bytes) -> list[Told]:
+    """Read the answer to `get=1`.
+
+    Args:
+        answer: lines of `key=value`, with a blank line at the end.
+
+    Returns:
+        The peers of the interface.
+
+    Raises:
+        ValueError: it is none, or one that tells of a failure; the text shows no value.
+
+    Thread safety: any thread.
+    """
+    told: list[Told] = []
+    result = None
+    for number, key, value in _lines(answer):
+        try:
+            if key == "errno":
+                result = int(value)
+            else:
+                _take(told, key, value)
+        except (ValueError, IndexError):
+            # Not chained: the text of the cause has the value.
+            raise ValueError(f"line {number}: {key}: not as expected") from None
+    if result != 0:
+        raise ValueError("no answer" if result is None else f"the interface says errno {result}")
+    return told
+
+
+def _take(told: list[Told], key: str, value: str) -> None:
+    """Note what a line says of a peer; other keys are none of ours."""
+    if key == "public_key":
+        told.append(Told(_key(value)))
+    elif key == "endpoint":
+        told[-1].endpoint = _endpoint(value)
+    elif key == "allowed_ip":
+        told[-1].allowed[ipaddress.ip_network(value, strict=False)] = None
+
+
+def _key(text: str) -> bytes:
+    key = bytes.fromhex(text)
+    if len(key) != KEY_BYTES:
+        raise ValueError("expected a key")
+    return key
+
+
+def _lines(answer: bytes) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(answer.splitlines(), 1):
+        if not line:
+            return
+        key, equals, value = line.partition(b"=")
+        if not equals or len(line) > MAX_LINE_BYTES or not line.isascii():
+            raise ValueError(f"line {number}: expected key=value")
+        yield number, key.decode(), value.decode()
+
+
+def _endpoint(text: str) -> str:
+    address, port = split_endpoint(text)
+    # A zone is a matter of routing; datagrams are told apart without it.
+    return join_endpoint(str(address).partition("%")[0], port)
