@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 5
 
-SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
+SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
 .PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go

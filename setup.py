@@ -25,7 +25,7 @@ build = runpy.run_path("netlog/_build.py")
 preload = Extension(
     "netlog._preload",
     sources=build["preload_sources"](),
-    include_dirs=["csrc"],
+    include_dirs=build["INCLUDES"],
     depends=build["headers"](),
     extra_compile_args=build["PRELOAD_FLAGS"],
     extra_link_args=["-O3", "-flto", "-Wl,--as-needed", "-Wl,-z,defs", "-Wl,-z,now"],
@@ -70,7 +70,8 @@ class BuildLibrary(Command):
         self._root = Path(self.build_lib or "", "netlog")
 
     def _headers(self) -> dict[Path, Path]:
-        return {self._root / "include" / name: Path("csrc", name) for name in build["API_HEADERS"]}
+        headers = Path("csrc/include").glob("*.h")
+        return {self._root / "include" / path.name: path for path in sorted(headers)}
 
     def run(self) -> None:
         """Compile, and put headers and pkg-config's file beside it."""
@@ -81,7 +82,7 @@ class BuildLibrary(Command):
         objects = compiler.compile(
             build["library_sources"](),
             output_dir=str(Path(self.build_temp or "", "library")),
-            include_dirs=["csrc"],
+            include_dirs=build["INCLUDES"],
             extra_postargs=build["LIBRARY_FLAGS"],
         )
         self.mkpath(str(self._root / "lib" / "pkgconfig"))

@@ -7,17 +7,16 @@ import sysconfig
 from pathlib import Path
 
 from bench import BENCH, RESULTS
-from netlog._build import CSRC, compile_flags
+from netlog._build import CSRC, INCLUDES, ROOT, compile_flags, library_sources
 
 # Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
 # whose sources are compiled to programs of their own.
-METER = ("count*.c", "meter*.c", "poll.c", "retired.c", "table.c", "merge.c", "drain.c", "packet.c")
 SOURCES = [
     *sorted(BENCH.glob("*.c")),
-    *(path for part in METER for path in sorted(CSRC.glob(part))),
-    CSRC / "span.c",
+    *(ROOT / path for path in library_sources()),
+    CSRC / "python" / "span.c",
 ]
-HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*.h"))]
+HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*/*.h"))]
 
 
 def compiler_name() -> str:
@@ -64,8 +63,7 @@ def build_program(source: Path, *, with_core: bool) -> Path:
                 *compiler,
                 "-I",
                 BENCH,
-                "-I",
-                CSRC,
+                *(f"-I{ROOT / folder}" for folder in INCLUDES),
                 "-o",
                 program,
                 *sources,

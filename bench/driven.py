@@ -21,6 +21,7 @@ from bench.harness import Budget, Turns, tool_or_skip
 from bench.native import lib
 from bench.packets import Meter, Ring, counting
 from bench.peers import skip
+from netlog._build import INCLUDES, ROOT
 
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120
@@ -84,7 +85,7 @@ def table_program(
     flags, linked = ask("--cflags"), list(libraries) or ask("--libs")
     drive = [BENCH / "tables" / "drive.c", BENCH / "ring.c", BENCH / "floor.c"]
     objects = [str(RESULTS / f"drive_{path.stem}.o") for path in drive]
-    common = ["-O3", "-march=native", f"-I{BENCH}", f"-I{BENCH.parent / 'csrc'}"]
+    common = ["-O3", "-march=native", f"-I{BENCH}", *(f"-I{ROOT / folder}" for folder in INCLUDES)]
     for path, made in zip(drive, objects, strict=True):
         command = [tool_or_skip("gcc"), *common, "-c", str(path), "-o", made]
         _built(command, Path(made), BENCH, BUILD_TIMEOUT_S)

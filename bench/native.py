@@ -9,7 +9,7 @@ from cffi import FFI
 
 from bench import BENCH, RESULTS
 from bench.compiling import SOURCES, build_program, digest
-from netlog._build import CSRC, compile_flags
+from netlog._build import INCLUDES, ROOT, compile_flags
 
 __all__ = ["BENCH", "RESULTS", "build_program", "ffi", "lib"]
 
@@ -27,7 +27,7 @@ def _load() -> Any:  # noqa: ANN401 - cffi's modules have no type
             name,
             '#include "bench.h"',
             sources=[str(path) for path in SOURCES],
-            include_dirs=[str(BENCH), str(CSRC)],
+            include_dirs=[str(BENCH), *(str(ROOT / folder) for folder in INCLUDES)],
             extra_compile_args=compiler,
             extra_link_args=linker,
             libraries=["pthread"],

@@ -5,6 +5,7 @@ ThreadSanitizer; NETLOG_DEBUG=1 builds without optimisation.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from cffi import FFI
@@ -36,26 +37,32 @@ def compile_flags() -> tuple[list[str], list[str]]:
     return compiler, linker
 
 
+def _listed(paths: Iterable[Path]) -> list[str]:
+    """Files as paths relative to the project's root."""
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
 def sources() -> list[str]:
-    """Every C file of the core, as paths relative to the project's root."""
-    return sorted(str(path.relative_to(ROOT)) for path in CSRC.glob("*.c"))
+    """Every C file of the core."""
+    apart = {CSRC / "preload", CSRC / "selftest"}
+    return _listed(path for path in CSRC.glob("*/*.c") if path.parent not in apart)
 
 
 def headers() -> list[str]:
-    """Every header, likewise."""
-    return sorted(str(path.relative_to(ROOT)) for path in CSRC.rglob("*.h"))
+    """Every header."""
+    return _listed(CSRC.rglob("*.h"))
 
 
-API_HEADERS = ("netlog.h", "flow.h")
-METER = ("meter", "meter_file", "poll", "retired", "merge", "drain", "table", "packet")
+INCLUDES = ["csrc", "csrc/include"]
 # Into programs of any kind, also those that are shared objects, by whatever compiler links them.
 LIBRARY_FLAGS = [*COMMON_FLAGS, "-O3", "-fPIC", "-g0"]
 
 
 def library_sources() -> list[str]:
     """The C files behind `netlog.h`."""
-    files = [*(CSRC / f"{name}.c" for name in METER), *CSRC.glob("count*.c")]
-    return sorted(str(path.relative_to(ROOT)) for path in files)
+    folders = ("table", "count", "meter")
+    files = (path for folder in folders for path in CSRC.glob(f"{folder}/*.c"))
+    return _listed([*files, CSRC / "packet" / "packet.c"])
 
 
 # A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
@@ -70,18 +77,18 @@ PRELOAD_FLAGS += ["-flto=auto", "-fno-tree-slp-vectorize"]
 
 def preload_sources() -> list[str]:
     """The C files of the preload library: its own, and those of the core that count."""
-    own = [*CSRC.glob("preload/*.c"), CSRC / "frame.c"]
-    return sorted([*library_sources(), *(str(path.relative_to(ROOT)) for path in own)])
+    own = _listed([*CSRC.glob("preload/*.c"), CSRC / "packet" / "frame.c"])
+    return sorted([*library_sources(), *own])
 
 
 ffi = FFI()
-ffi.cdef((CSRC / "netlog.cdef").read_text())
+ffi.cdef((CSRC / "python" / "netlog.cdef").read_text())
 _compiler, _linker = compile_flags()
 ffi.set_source(
     "netlog._core",
-    '#include "core.h"',
+    '#include "python/core.h"',
     sources=sources(),
-    include_dirs=[str(CSRC)],
+    include_dirs=INCLUDES,
     depends=headers(),
     extra_compile_args=_compiler,
     extra_link_args=_linker,

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "bench.h"
-#include "span.h"
+#include "python/span.h"
 
 #define SWAP_NS     1000000000u
 #define SUPER_BYTES 64040u

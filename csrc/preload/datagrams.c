@@ -4,9 +4,9 @@
 #include <netinet/udp.h>
 #include <string.h>
 
-#include "descriptors.h"
-#include "observe.h"
-#include "process.h"
+#include "preload/descriptors.h"
+#include "preload/observe.h"
+#include "preload/process.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103

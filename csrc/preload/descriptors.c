@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include "descriptors.h"
+#include "preload/descriptors.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "next.h"
-#include "process.h"
+#include "preload/next.h"
+#include "preload/process.h"
 
 #define MISC_MAJOR   10
 #define TUN_MINOR    200

@@ -17,9 +17,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "atomic.h"
-#include "compiler.h"
-#include "key.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "packet/key.h"
 
 #define DESCRIPTORS 65536u /* a daemon with more has raised its limit twice; 4 bytes each */
 

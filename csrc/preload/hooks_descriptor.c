@@ -10,9 +10,9 @@
 #include <linux/if_tun.h>
 #include <netinet/udp.h>
 
-#include "descriptors.h"
-#include "next.h"
-#include "process.h"
+#include "preload/descriptors.h"
+#include "preload/next.h"
+#include "preload/process.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103

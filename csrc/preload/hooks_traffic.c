@@ -7,9 +7,9 @@
 #define _GNU_SOURCE
 #include <netinet/in.h>
 
-#include "descriptors.h"
-#include "next.h"
-#include "observe.h"
+#include "preload/descriptors.h"
+#include "preload/next.h"
+#include "preload/observe.h"
 
 /* What these return crossed nothing, or was looked at only. */
 #define NO_TRAFFIC (MSG_PEEK | MSG_ERRQUEUE)

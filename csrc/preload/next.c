@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include "next.h"
+#include "preload/next.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>

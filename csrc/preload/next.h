@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "compiler.h"
+#include "base/compiler.h"
 
 /* Of glibc 2.34; a program that calls them brings such a one. */
 #ifndef CLOSE_RANGE_CLOEXEC

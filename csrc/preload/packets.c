@@ -3,11 +3,11 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 
-#include "descriptors.h"
-#include "frame.h"
-#include "meter.h"
-#include "observe.h"
-#include "process.h"
+#include "preload/descriptors.h"
+#include "packet/frame.h"
+#include "meter/meter.h"
+#include "preload/observe.h"
+#include "preload/process.h"
 
 #define PI_BYTES    4
 #define VNET_FIELDS 10 /* of the virtio header, that are looked at */

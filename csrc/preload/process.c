@@ -1,33 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include "process.h"
+#include "preload/process.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "descriptors.h"
-#include "meter.h"
-#include "next.h"
-
-#define METER_VARIABLE    "NETLOG_PRELOAD_METER"
-#define PORTS_VARIABLE    "NETLOG_PRELOAD_PORTS"
-#define EXCLUDED_VARIABLE "NETLOG_PRELOAD_EXCLUDED"
+#include "meter/meter.h"
+#include "preload/next.h"
 
 /* The hidden descriptor lies below this: the kernel's table grows with the highest number. */
 #define HIDDEN_BELOW 1024
 #define HIDDEN_ROOM  16
-/* Inherited ones have low numbers: nobody passes more. */
-#define INHERITED 256
 /* A thread that got no lane asks again after so many packets: each time costs a system call a lane.
  */
 #define PACKETS_BETWEEN_ASKING 1024
 
 /* The byte of the meter's file that each process locks for as long as it lives: whoever polls sees
- * whether anybody is left. Beyond those of meter_file.c. */
+ * whether anybody is left. Beyond those of locks.c. */
 #define PRESENCE_BYTE 512
 
 /* Wiped in every fork, also in one that runs no handlers: 0 says so. */
@@ -251,14 +243,10 @@ static void attach(const char *path)
 	(void)NEXT(close)(fd);
 }
 
-__attribute__((constructor)) static void begin(void)
+bool process_begin(const char *path)
 {
-	const char *path = getenv(METER_VARIABLE);
-	int saved = errno;
-
-	next_look_up();
-	if (!path || pthread_key_create(&at_thread_end, end_thread))
-		return;
+	if (pthread_key_create(&at_thread_end, end_thread))
+		return false;
 	void *page =
 		mmap(NULL, NETLOG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -268,14 +256,7 @@ __attribute__((constructor)) static void begin(void)
 	}
 	alive->pid = (uint64_t)getpid();
 	attach(path);
-	if (meter) {
+	if (meter)
 		(void)pthread_atfork(NULL, NULL, begin_as_fork);
-		descriptors_choose_ports(getenv(PORTS_VARIABLE));
-		descriptors_exclude_peers(getenv(EXCLUDED_VARIABLE));
-		for (int inherited = 0; inherited < INHERITED; inherited++)
-			descriptor_inherit(inherited);
-		if (descriptors_have_tun())
-			process_note_tun();
-	}
-	errno = saved;
+	return meter != NULL;
 }

@@ -22,8 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lane.h"
-#include "packet.h"
+#include "meter/lane.h"
+#include "packet/packet.h"
 
 /* The descriptor of the meter, which is not the program's to close; -1: none. */
 extern int process_hidden_fd;
@@ -52,6 +52,8 @@ NETLOG_INLINE bool process_count_last(int point, const struct netlog_key *key, i
 	       lane_count_last(&thread->view, point, key, version, direction, bytes);
 }
 
+/* Attaches the meter whose file this is, before the program begins. Whether there is one. */
+bool process_begin(const char *path);
 /* Counts one packet, or super-packet, of any known connection. */
 void process_count(int point, const struct netlog_key *key,
 		   const struct netlog_increment *increment);

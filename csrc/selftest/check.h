@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../netlog.h"
+#include "netlog.h"
 
 /* row: the number of the table row, the seed, or whatever finds the case again. */
 #define CHECK_ROW(row, condition)                                                                  \

@@ -8,7 +8,7 @@ from netlog.cli.gateways import run_gateways
 from netlog.config.external import WatchConfig
 from netlog.config.file import COMMAND_LINE, PlacedConfig, load_config
 
-__all__ = ["add_parser"]
+__all__ = ["add_options", "add_parser", "changes_of"]
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -23,7 +23,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         epilog="exit status: 0 when told to stop, 1 on failure, 2 on wrong usage. "
         "example: sudo netlog watch --tun wg0 --sock 51820 --source wireguard:wg0",
     )
-    _add_options(parser)
+    add_options(parser)
     parser.set_defaults(execute=watch, parser=parser)
 
 
@@ -31,11 +31,11 @@ def watch(options: argparse.Namespace) -> int:
     """Watch until a signal comes, or until nobody can read the messages any more."""
     if options.tun is None and options.config is None:
         options.parser.error("--tun is needed, or a configuration that names it")
-    config = load_config(options.config, WatchConfig, _changes_of(options))
+    config = load_config(options.config, WatchConfig, changes_of(options))
     return run_gateways([PlacedConfig(config, options.config or COMMAND_LINE)])
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to the command's parser; values are checked as those of a configuration."""
     add = parser.add_argument
     add("--tun", metavar="IFACE", help="the interface with the virtual traffic")
@@ -58,7 +58,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", metavar="N", type=int, help="of each tap; default: 1")
 
 
-def _changes_of(options: argparse.Namespace) -> dict[str, Any]:
+def changes_of(options: argparse.Namespace) -> dict[str, Any]:
     """What the options say, as a configuration has it.
 
     Args:

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "capture/records.h"
+
+#include <stdlib.h>
+
+#include "packet/packet.h"
+
+enum {
+	PCAP_MICROSECONDS = 0xa1b2c3d4u,
+	PCAP_NANOSECONDS = 0xa1b23c4du,
+	PCAP_HEADER = 24,
+	PCAP_MAJOR = 2,
+};
+
+enum {
+	BLOCK_SECTION = 0x0a0d0d0au, /* the same in both byte orders */
+	BLOCK_INTERFACE = 1,
+	BLOCK_OLD_PACKET = 2,
+	BLOCK_SIMPLE_PACKET = 3,
+	BLOCK_ENHANCED_PACKET = 6,
+	BYTE_ORDER_MAGIC = 0x1a2b3c4du,
+	PCAPNG_MAJOR = 1,
+	BLOCK_HEADER = 8,
+	BLOCK_TRAILER = 4,
+	BLOCK_MIN = BLOCK_HEADER + BLOCK_TRAILER,
+	OPTION_END = 0,
+	OPTION_RESOLUTION = 9, /* if_tsresol */
+	OPTION_OFFSET = 14,    /* if_tsoffset */
+	RESOLUTION_BINARY = 0x80,
+	RESOLUTION_DEFAULT = 6, /* microseconds */
+};
+
+/* The readers return what netlog_records_read() does, or 1 where the caller knows the bytes. */
+#define FAULT(name) (-(int64_t)(name))
+
+/* -- pcap ------------------------------------------------------------------------------------- */
+
+static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *data, size_t left,
+				size_t *need)
+{
+	*need = PCAP_HEADER;
+	if (left < PCAP_HEADER)
+		return 0;
+	if (records_get_16(records, data + 4) != PCAP_MAJOR)
+		return FAULT(NETLOG_FAULT_FORMAT);
+	/* The upper half tells the length of a frame checksum, if there is one. */
+	records->link = (uint16_t)records_get_32(records, data + 20);
+	records->format = NETLOG_FORMAT_PCAP;
+	return PCAP_HEADER;
+}
+
+/* -- pcapng ----------------------------------------------------------------------------------- */
+
+/* The body of a block: what is between its header and the copy of its length. */
+struct body {
+	const uint8_t *data;
+	uint32_t bytes;
+};
+
+static int64_t begin_section(struct netlog_records *records, struct body body)
+{
+	if (body.bytes < 16)
+		return FAULT(NETLOG_FAULT_CONTENT);
+	if (records_get_16(records, body.data + 4) != PCAPNG_MAJOR)
+		return FAULT(NETLOG_FAULT_FORMAT);
+	records->n_interfaces = 0;
+	return 1;
+}
+
+static int64_t read_options(const struct netlog_records *records, struct body options,
+			    struct netlog_interface *interface)
+{
+	while (options.bytes >= 4) {
+		uint32_t code = records_get_16(records, options.data);
+		uint32_t length = records_get_16(records, options.data + 2);
+		uint32_t padded = 4 + ((length + 3) & ~3u);
+
+		if (code == OPTION_END)
+			break;
+		if (padded > options.bytes)
+			return FAULT(NETLOG_FAULT_CONTENT);
+		if (code == OPTION_RESOLUTION && length >= 1)
+			interface->resolution = options.data[4];
+		if (code == OPTION_OFFSET && length >= 8)
+			interface->offset_s = (int64_t)records_get_64(records, options.data + 4);
+		options.data += padded;
+		options.bytes -= padded;
+	}
+	return 1;
+}
+
+static int64_t add_interface(struct netlog_records *records, struct body body)
+{
+	struct netlog_interface interface = {.resolution = RESOLUTION_DEFAULT};
+
+	if (body.bytes < 8)
+		return FAULT(NETLOG_FAULT_CONTENT);
+	if (records->n_interfaces == NETLOG_MAX_INTERFACES)
+		return FAULT(NETLOG_FAULT_INTERFACES);
+	interface.link = records_get_16(records, body.data);
+	interface.snaplen = records_get_32(records, body.data + 4);
+	if (read_options(records, (struct body){body.data + 8, body.bytes - 8}, &interface) < 0)
+		return FAULT(NETLOG_FAULT_CONTENT);
+	if (records->n_interfaces == records->room) {
+		uint32_t room = records->room ? 2 * records->room : 8;
+		struct netlog_interface *grown =
+			realloc(records->interfaces, room * sizeof(*records->interfaces));
+
+		if (!grown)
+			return FAULT(NETLOG_FAULT_MEMORY);
+		records->interfaces = grown;
+		records->room = room;
+	}
+	records->interfaces[records->n_interfaces++] = interface;
+	return 1;
+}
+
+/* False if ticks of the interface's clock are no time that a message can have. */
+static bool to_ns(const struct netlog_interface *interface, uint64_t ticks, uint64_t *time_ns)
+{
+	uint32_t digits = interface->resolution & ~(uint32_t)RESOLUTION_BINARY;
+	unsigned __int128 ns = ticks;
+
+	if (interface->resolution & RESOLUTION_BINARY) {
+		ns = ns * RECORDS_NS_PER_S >> digits; /* below 2^94, and digits below 128 */
+	} else {
+		for (; digits < 9; digits++)
+			ns *= 10;
+		for (; digits > 9 && ns; digits--)
+			ns /= 10;
+	}
+	__int128 moment = (__int128)ns + (__int128)interface->offset_s * RECORDS_NS_PER_S;
+
+	*time_ns = (uint64_t)moment;
+	return moment >= 0 && moment <= INT64_MAX;
+}
+
+static int64_t read_packet(const struct netlog_records *records, struct body body, uint32_t number,
+			   struct netlog_record_read *record)
+{
+	if (body.bytes < 20)
+		return FAULT(NETLOG_FAULT_CONTENT);
+	if (number >= records->n_interfaces)
+		return FAULT(NETLOG_FAULT_INTERFACE);
+	const struct netlog_interface *interface = &records->interfaces[number];
+	uint32_t captured = records_get_32(records, body.data + 12);
+	uint64_t ticks = (uint64_t)records_get_32(records, body.data + 4) << 32 |
+			 records_get_32(records, body.data + 8);
+
+	if (captured > body.bytes - 20)
+		return FAULT(NETLOG_FAULT_CONTENT);
+	if (!to_ns(interface, ticks, &record->time_ns))
+		return FAULT(NETLOG_FAULT_TIME);
+	record->frame =
+		records_frame(body.data + 20, captured, records_get_32(records, body.data + 16));
+	record->link = interface->link;
+	return 1;
+}
+
+/* A simple packet is of the first interface, and as long as that one's limit lets it be. */
+static int64_t read_simple_packet(const struct netlog_records *records, struct body body,
+				  struct netlog_record_read *record)
+{
+	if (body.bytes < 4)
+		return FAULT(NETLOG_FAULT_CONTENT);
+	if (!records->n_interfaces)
+		return FAULT(NETLOG_FAULT_INTERFACE);
+	const struct netlog_interface *interface = &records->interfaces[0];
+	uint32_t length = records_get_32(records, body.data);
+	uint32_t captured = body.bytes - 4;
+
+	if (captured > length)
+		captured = length;
+	if (interface->snaplen && captured > interface->snaplen)
+		captured = interface->snaplen;
+	record->frame = records_frame(body.data + 4, captured, length);
+	record->link = interface->link;
+	record->time_ns = records->time_ns;
+	return 1;
+}
+
+static int64_t read_body(struct netlog_records *records, uint32_t type, struct body body,
+			 struct netlog_record_read *record)
+{
+	switch (type) {
+	case BLOCK_SECTION:
+		return begin_section(records, body);
+	case BLOCK_INTERFACE:
+		return add_interface(records, body);
+	case BLOCK_ENHANCED_PACKET:
+		return read_packet(records, body,
+				   body.bytes < 4 ? 0 : records_get_32(records, body.data), record);
+	case BLOCK_OLD_PACKET:
+		return read_packet(records, body,
+				   body.bytes < 4 ? 0 : records_get_16(records, body.data), record);
+	case BLOCK_SIMPLE_PACKET:
+		return read_simple_packet(records, body, record);
+	default:
+		return 1;
+	}
+}
+
+static int64_t read_block(struct netlog_records *records, const uint8_t *data, size_t left,
+			  size_t *need, struct netlog_record_read *record)
+{
+	*need = BLOCK_MIN;
+	if (left < BLOCK_MIN)
+		return 0;
+	uint32_t type = records_get_32(records, data);
+
+	if (type == BLOCK_SECTION) {
+		/* Its byte order is its own, and needed to read its length. */
+		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
+			records->swapped = !records->swapped;
+		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
+			return FAULT(NETLOG_FAULT_FORMAT);
+		records->format = NETLOG_FORMAT_PCAPNG;
+	}
+	uint32_t bytes = records_get_32(records, data + 4);
+
+	if (bytes < BLOCK_MIN || bytes % 4 || bytes > NETLOG_MAX_BLOCK_BYTES)
+		return FAULT(NETLOG_FAULT_BLOCK);
+	*need = bytes;
+	if (left < bytes)
+		return 0;
+	if (records_get_32(records, data + bytes - BLOCK_TRAILER) != bytes)
+		return FAULT(NETLOG_FAULT_BLOCK);
+	int64_t result = read_body(records, type,
+				   (struct body){data + BLOCK_HEADER, bytes - BLOCK_MIN}, record);
+
+	return result < 0 ? result : (int64_t)bytes;
+}
+
+/* -- either ----------------------------------------------------------------------------------- */
+
+static int64_t read_magic(struct netlog_records *records, const uint8_t *data, size_t left,
+			  size_t *need, struct netlog_record_read *record)
+{
+	*need = 4;
+	if (left < 4)
+		return 0;
+	uint32_t magic = load_32(data), reversed = __builtin_bswap32(magic);
+
+	if (magic == BLOCK_SECTION)
+		return read_block(records, data, left, need, record);
+	records->swapped = reversed == PCAP_MICROSECONDS || reversed == PCAP_NANOSECONDS;
+	if (records->swapped)
+		magic = reversed;
+	records->nanoseconds = magic == PCAP_NANOSECONDS;
+	if (magic != PCAP_MICROSECONDS && magic != PCAP_NANOSECONDS)
+		return FAULT(NETLOG_FAULT_FORMAT);
+	return read_pcap_header(records, data, left, need);
+}
+
+int64_t netlog_records_read_any(struct netlog_records *records, const uint8_t *data, size_t left,
+				size_t *need, struct netlog_record_read *record)
+{
+	record->frame.data = NULL;
+	if (records->format == NETLOG_FORMAT_PCAPNG)
+		return read_block(records, data, left, need, record);
+	return read_magic(records, data, left, need, record);
+}
+
+void netlog_records_end(struct netlog_records *records)
+{
+	free(records->interfaces);
+	memset(records, 0, sizeof(*records));
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* records: the bytes of a capture file -> its packets, one by one.
+ *
+ * pcap (both byte orders, micro- and nanoseconds) and pcapng (sections of either byte order, many
+ * interfaces, enhanced, simple and old packet blocks; other blocks are skipped).
+ *
+ * The file is hostile: every length in it is checked against what is left before it is used, a
+ * record takes at least 12 bytes, and memory is bounded by NETLOG_MAX_INTERFACES. What contradicts
+ * itself is a fault, which ends the file.
+ *
+ * Threads: one at a time. Ownership: nothing of the caller's bytes is kept.
+ *
+ * Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
+ */
+#ifndef NETLOG_RECORDS_H
+#define NETLOG_RECORDS_H
+
+#include <stddef.h>
+
+#include "packet/frame.h"
+
+/* The longest packet that a capture library writes (MAXIMUM_SNAPLEN of libpcap), and its longest
+ * block. A record that claims to be longer is none. */
+#define NETLOG_MAX_CAPTURED_BYTES (256u * 1024)
+#define NETLOG_MAX_BLOCK_BYTES    (16u * 1024 * 1024)
+
+/* 96 KiB of them; `tcpdump -i any` on a large router has some hundreds. */
+#define NETLOG_MAX_INTERFACES 4096u
+
+/* What is wrong with a record. */
+enum netlog_fault {
+	NETLOG_FAULT_FORMAT = 1,     /* neither pcap nor pcapng, or a version nobody writes */
+	NETLOG_FAULT_PACKET = 2,     /* longer than NETLOG_MAX_CAPTURED_BYTES */
+	NETLOG_FAULT_BLOCK = 3,      /* a block's length is impossible, or its copy differs */
+	NETLOG_FAULT_CONTENT = 4,    /* what is in a block reaches beyond it */
+	NETLOG_FAULT_INTERFACE = 5,  /* a packet of an interface that was not described */
+	NETLOG_FAULT_INTERFACES = 6, /* more than NETLOG_MAX_INTERFACES */
+	NETLOG_FAULT_TIME = 7,       /* before 1970, or beyond what 63 bits of nanoseconds hold */
+	NETLOG_FAULT_MEMORY = 8,     /* none left; the file is not to blame */
+};
+
+#define RECORDS_PCAP_HEADER 16
+#define RECORDS_NS_PER_S    1000000000u
+
+enum netlog_format { NETLOG_FORMAT_UNKNOWN, NETLOG_FORMAT_PCAP, NETLOG_FORMAT_PCAPNG };
+
+struct netlog_interface {
+	uint16_t link;
+	uint8_t resolution; /* if_tsresol: decimal digits of a second's fraction, or bits */
+	uint32_t snaplen;   /* 0: no limit */
+	int64_t offset_s;
+};
+
+/* A file that is being read. All zero at its beginning. */
+struct netlog_records {
+	enum netlog_format format;
+	bool swapped;
+	bool nanoseconds; /* pcap */
+	uint16_t link;    /* pcap */
+	uint64_t time_ns; /* of the last packet: a simple one has no time of its own */
+	struct netlog_interface *interfaces;
+	uint32_t n_interfaces;
+	uint32_t room;
+};
+
+/* A record: a packet, or something that was dealt with. */
+struct netlog_record_read {
+	struct netlog_frame frame; /* no packet if its data is NULL */
+	uint64_t time_ns;
+	uint16_t link;
+};
+
+/* Reads what is no record of a pcap file; see netlog_records_read(). */
+int64_t netlog_records_read_any(struct netlog_records *records, const uint8_t *data, size_t left,
+				size_t *need, struct netlog_record_read *record);
+
+/* Frees what was allocated. */
+void netlog_records_end(struct netlog_records *records);
+
+NETLOG_INLINE uint16_t records_get_16(const struct netlog_records *records, const uint8_t *bytes)
+{
+	uint16_t value;
+
+	memcpy(&value, bytes, sizeof(value));
+	return records->swapped ? __builtin_bswap16(value) : value;
+}
+
+NETLOG_INLINE uint32_t records_get_32(const struct netlog_records *records, const uint8_t *bytes)
+{
+	uint32_t value = load_32(bytes);
+
+	return records->swapped ? __builtin_bswap32(value) : value;
+}
+
+NETLOG_INLINE uint64_t records_get_64(const struct netlog_records *records, const uint8_t *bytes)
+{
+	uint64_t value = load_64(bytes);
+
+	return records->swapped ? __builtin_bswap64(value) : value;
+}
+
+NETLOG_INLINE struct netlog_frame records_frame(const uint8_t *data, uint32_t captured,
+						uint32_t length)
+{
+	/* Some writers put a length of 0, or the other way round; what was captured was there. */
+	return (struct netlog_frame){
+		.data = data,
+		.captured = captured,
+		.length = length > captured ? length : captured,
+	};
+}
+
+NETLOG_INLINE int64_t records_read_pcap(const struct netlog_records *records, const uint8_t *data,
+					size_t left, size_t *need,
+					struct netlog_record_read *record)
+{
+	*need = RECORDS_PCAP_HEADER;
+	if (left < RECORDS_PCAP_HEADER)
+		return 0;
+	uint32_t captured = records_get_32(records, data + 8);
+
+	if (captured > NETLOG_MAX_CAPTURED_BYTES)
+		return -NETLOG_FAULT_PACKET;
+	*need = RECORDS_PCAP_HEADER + captured;
+	if (left < *need)
+		return 0;
+	uint64_t fraction = records_get_32(records, data + 4);
+
+	record->frame = records_frame(data + RECORDS_PCAP_HEADER, captured,
+				      records_get_32(records, data + 12));
+	record->link = records->link;
+	record->time_ns = (uint64_t)records_get_32(records, data) * RECORDS_NS_PER_S +
+			  (records->nanoseconds ? fraction : fraction * 1000);
+	return (int64_t)*need;
+}
+
+/* Reads the record at data, of which `left` bytes are there. Returns its bytes; or 0 if *need bytes
+ * are needed to read on; or a negative enum netlog_fault. A record that is a packet may be read
+ * again, any other just once. */
+NETLOG_INLINE int64_t netlog_records_read(struct netlog_records *records, const uint8_t *data,
+					  size_t left, size_t *need,
+					  struct netlog_record_read *record)
+{
+	record->frame.data = NULL;
+	if (likely(records->format == NETLOG_FORMAT_PCAP))
+		return records_read_pcap(records, data, left, need, record);
+	return netlog_records_read_any(records, data, left, need, record);
+}
+
+#endif

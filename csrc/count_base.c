@@ -1,3 +1,0 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
-#define COUNT_PACKETS netlog_count_packets_base
-#include "count_packets.h"

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* file: a meter whose region is a file, so that it outlives the processes that use it.
+ *
+ * What is read from the file is checked when it is attached; locks.c checks its sizes again before
+ * each use, and keeps owners apart.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/barrier.h"
+#include "meter/meter.h"
+
+/* A descriptor of an opening of its own: the locks of the caller's would not keep this meter apart
+ * from others who were given the same one, and a poller would take a living writer for dead. Where
+ * /proc does not have it the caller's opening is used, and must be nobody else's. */
+static int open_own(int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int opened = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	/* Not one of the standard streams', if those are closed. */
+	int own = fcntl(opened < 0 ? fd : opened, F_DUPFD_CLOEXEC, 3);
+
+	if (opened >= 0)
+		close(opened);
+	return own;
+}
+
+/* Maps the file, and takes a descriptor of its own, for a meter whose options are known. */
+static int map_file(struct netlog_meter *meter, int fd)
+{
+	void *region;
+
+	meter->fd = open_own(fd);
+	if (meter->fd < 0)
+		return -errno;
+	meter->attached = getpid();
+	region = mmap(NULL, meter->region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, meter->fd, 0);
+	if (region == MAP_FAILED)
+		return -errno;
+	meter->region = region;
+	return 0;
+}
+
+/* The file gets its size, and room for what the poller reads of every lane. */
+static int size_file(const struct netlog_meter *meter, int fd)
+{
+	if (ftruncate(fd, (off_t)meter->region_bytes))
+		return -errno;
+	int rc = -posix_fallocate(fd, 0, NETLOG_PAGE);
+
+	for (uint32_t number = 0; !rc && number < meter->lane_count; number++)
+		rc = -posix_fallocate(fd, (off_t)region_lane_offset(&meter->options, number),
+				      NETLOG_PAGE);
+	return rc;
+}
+
+int netlog_meter_create(int fd, const struct netlog_meter_options *options,
+			struct netlog_meter **created)
+{
+	struct netlog_meter_options shared = *options;
+
+	shared.shared = 1;
+	if (!netlog_meter_valid_options(&shared))
+		return -EINVAL;
+	struct netlog_meter *meter = netlog_meter_allocate(&shared);
+	int rc = meter ? size_file(meter, fd) : -ENOMEM;
+
+	if (!rc)
+		rc = map_file(meter, fd);
+	if (!rc)
+		rc = netlog_file_lock_poller(meter);
+	if (!rc)
+		rc = netlog_meter_init_region(meter);
+	if (rc) {
+		netlog_meter_close(meter);
+		return rc;
+	}
+	meter->region->asks_barriers = meter->asks_barriers = barrier_can_ask();
+	netlog_meter_place(meter);
+	meter->polls = true;
+	*created = meter;
+	return 0;
+}
+
+/* Whether these first bytes of a file of that size are a meter's. */
+static bool valid_header(const struct netlog_region *region, uint64_t file_bytes)
+{
+	return region->magic == NETLOG_REGION_MAGIC && region->version == NETLOG_REGION_VERSION &&
+	       region->header_bytes == sizeof(*region) && region->options.shared == 1 &&
+	       netlog_meter_valid_options(&region->options) && region->region_bytes == file_bytes &&
+	       region_bytes(&region->options) == file_bytes && region->asks_barriers <= 1;
+}
+
+int netlog_meter_attach(int fd, struct netlog_meter **attached)
+{
+	struct netlog_region header;
+	struct stat file;
+	ssize_t got;
+
+	if (fstat(fd, &file))
+		return -errno;
+	got = pread(fd, &header, sizeof(header), 0);
+	if (got < 0)
+		return -errno;
+	if (!S_ISREG(file.st_mode) || got < (ssize_t)sizeof(header) ||
+	    !valid_header(&header, (uint64_t)file.st_size))
+		return -EBADMSG;
+	struct netlog_meter *meter = netlog_meter_allocate(&header.options);
+	int rc = meter ? map_file(meter, fd) : -ENOMEM;
+
+	if (rc) {
+		netlog_meter_close(meter);
+		return rc;
+	}
+	meter->asks_barriers = header.asks_barriers;
+	netlog_meter_place(meter);
+	*attached = meter;
+	return 0;
+}
+
+int netlog_meter_adopt(struct netlog_meter *meter, int fd)
+{
+	if (meter->fd < 0 || meter->attached == getpid())
+		return -EPERM;
+	/* The old mapping holds the parent's open file description, and so its locks: as long as it
+	 * is there, no lane of a dead parent could be made good. */
+	void *region = mmap(meter->region, meter->region_bytes, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED, fd, 0);
+
+	if (region == MAP_FAILED)
+		return -errno;
+	close(meter->fd);
+	meter->fd = fd;
+	meter->attached = getpid();
+	meter->polls = false;
+	for (uint32_t number = 0; number < meter->lane_count; number++)
+		store_relaxed(&meter->lanes[number].claimed, 0);
+	return 0;
+}
+
+/* Whether the words of the last poller fit together. */
+static bool valid_progress(const struct netlog_meter *meter)
+{
+	const struct netlog_progress *progress = &meter->region->progress;
+	uint64_t epoch = meter->region->epoch;
+
+	return progress->cleared <= progress->stored && progress->stored <= progress->settled &&
+	       progress->settled <= epoch && progress->dated <= epoch &&
+	       epoch - progress->cleared <= 1;
+}
+
+int netlog_meter_take_poll(struct netlog_meter *meter)
+{
+	int rc = meter->polls ? -EBUSY : netlog_file_lock_poller(meter);
+
+	/* Writers rely on what its maker could do. */
+	if (!rc && meter->asks_barriers && !barrier_can_ask())
+		rc = -ENOTSUP;
+	if (!rc)
+		rc = netlog_file_check(meter);
+	if (!rc && !valid_progress(meter))
+		rc = -EBADMSG;
+	if (rc)
+		return rc;
+	meter->polls = true;
+	netlog_file_reclaim(meter);
+	/* Stored, and cleared in part. */
+	if (meter->region->progress.stored == meter->region->epoch)
+		return netlog_meter_clear(meter);
+	return 0;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* meter: lanes, the epoch, and the handshake between the writers and the poller.
+ *
+ * The handshake. A writer announces that it is inside a bracket, then reads the epoch and counts
+ * into that epoch's bank. The poller stores the next epoch, then looks who is inside. Both are a
+ * store followed by a load of the other's word, so both are seq_cst: otherwise the writer could
+ * read the old epoch while the poller does not see it inside yet, and the poller would drain a bank
+ * that is being written. With one order of all four accesses, whoever comes second sees the first:
+ * the writer is inside and waited for, or it uses the new bank.
+ *
+ * `bracket` is odd inside and grows with every enter and leave, so a poller that saw it odd waits
+ * for any change: the bracket that could have been in the old bank is over then, whatever came
+ * next.
+ *
+ * A writer of another process that has registered for it (barrier.h) leaves the order of its two
+ * accesses to the poller, who has a barrier executed in it between the store and the look: before
+ * its store the writer's load comes later and sees the new epoch, and after it the store is seen.
+ * So for each bracket one of the two holds, as above.
+ *
+ * A writer that stays inside for longer than the poller is willing to wait keeps its lane's retired
+ * bank: the poller leaves the bank alone and drains it when it retires again, two epochs later.
+ * Until then the writer finds its counts where it left them. Nothing is lost, only late.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/barrier.h"
+#include "meter/lane.h"
+
+/* From this many bytes of records on, 256 k connections, a table is worth huge pages: counting
+ * gains 3-15 % and first touch far more, while a table this large was asked for by somebody who has
+ * the memory. */
+#define HUGE_TABLE_BYTES (16u << 20)
+
+bool netlog_meter_valid_options(const struct netlog_meter_options *options)
+{
+	return options->max_flows >= 1 && options->max_flows <= NETLOG_MAX_FLOWS &&
+	       options->max_endpoints >= 1 && options->max_endpoints <= NETLOG_MAX_FLOWS &&
+	       options->max_lanes >= 1 && options->max_lanes <= NETLOG_MAX_LANES &&
+	       options->shared <= 1;
+}
+
+/* Lays one table over its part of the region and returns where the next part begins. */
+static uint8_t *place_table(struct netlog_table *table, struct netlog_table_header *header,
+			    uint32_t capacity, uint8_t *base)
+{
+	table->header = header;
+	table->capacity = capacity;
+	table->index.slots = (uint32_t *)base;
+	table->index.bucket_mask = index_buckets(capacity) - 1;
+	table->index.position_mask = index_position_mask(capacity);
+	base += region_round(netlog_table_index_bytes(capacity));
+	table->records = (struct netlog_record *)base;
+	return base + region_round((size_t)capacity * sizeof(struct netlog_record));
+}
+
+static void place_lane(struct netlog_meter *meter, uint32_t number)
+{
+	const struct netlog_meter_options *options = &meter->options;
+	struct netlog_lane *lane = &meter->lanes[number];
+	uint8_t *base = (uint8_t *)meter->region + region_lane_offset(options, number);
+
+	lane->meter = meter;
+	lane->live_epoch = &meter->region->epoch;
+	lane->header = (struct netlog_lane_header *)base;
+	base += NETLOG_PAGE;
+	for (int bank = 0; bank < NETLOG_BANKS; bank++) {
+		for (int point = 0; point < NETLOG_POINTS; point++) {
+			struct netlog_table *table = &lane->tables[bank][point];
+
+			table->secret = &meter->secret;
+			base = place_table(table, &lane->header->tables[bank][point],
+					   region_capacity(options, point), base);
+		}
+	}
+}
+
+void netlog_meter_place(struct netlog_meter *meter)
+{
+	meter->secret = meter->region->secret;
+	for (uint32_t number = 0; number < meter->lane_count; number++)
+		place_lane(meter, number);
+}
+
+void netlog_meter_rely(struct netlog_meter *meter)
+{
+	meter->relies = meter->asks_barriers && barrier_register();
+}
+
+static int fill_random(void *bytes, size_t n)
+{
+	return getrandom(bytes, n, 0) == (ssize_t)n ? 0 : -errno;
+}
+
+static int map_region(struct netlog_meter *meter)
+{
+	const struct netlog_meter_options *options = &meter->options;
+	int kind = options->shared ? MAP_SHARED : MAP_PRIVATE;
+	/* NORESERVE: most of it is never touched, and what is touched is bounded. */
+	void *region = mmap(NULL, meter->region_bytes, PROT_READ | PROT_WRITE,
+			    kind | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (region == MAP_FAILED)
+		return -errno;
+	if ((size_t)options->max_flows * sizeof(struct netlog_record) >= HUGE_TABLE_BYTES)
+		(void)madvise(region, meter->region_bytes, MADV_HUGEPAGE);
+	meter->region = region;
+	return 0;
+}
+
+int netlog_meter_init_region(struct netlog_meter *meter)
+{
+	struct netlog_region *region = meter->region;
+	int rc = fill_random(region->meter_id, sizeof(region->meter_id));
+
+	if (!rc)
+		rc = fill_random(&region->secret, sizeof(region->secret));
+	region->version = NETLOG_REGION_VERSION;
+	region->header_bytes = sizeof(*region);
+	region->region_bytes = meter->region_bytes;
+	region->options = meter->options;
+	region->magic = NETLOG_REGION_MAGIC;
+	return rc;
+}
+
+struct netlog_meter *netlog_meter_allocate(const struct netlog_meter_options *options)
+{
+	struct netlog_meter *meter = calloc(1, sizeof(*meter));
+
+	if (!meter)
+		return NULL;
+	meter->options = *options;
+	meter->region_bytes = region_bytes(options);
+	meter->lane_count = options->max_lanes;
+	meter->fd = -1;
+	meter->count_packets = netlog_count_packets_choose();
+	meter->lanes = aligned_alloc(NETLOG_LINE, options->max_lanes * sizeof(*meter->lanes));
+	if (!meter->lanes) {
+		free(meter);
+		return NULL;
+	}
+	memset(meter->lanes, 0, options->max_lanes * sizeof(*meter->lanes));
+	return meter;
+}
+
+int netlog_meter_open(const struct netlog_meter_options *options, struct netlog_meter **opened)
+{
+	if (!netlog_meter_valid_options(options))
+		return -EINVAL;
+	struct netlog_meter *meter = netlog_meter_allocate(options);
+	int rc = meter ? map_region(meter) : -ENOMEM;
+
+	if (!rc)
+		rc = netlog_meter_init_region(meter);
+	if (rc) {
+		netlog_meter_close(meter);
+		return rc;
+	}
+	netlog_meter_place(meter);
+	meter->polls = true;
+	*opened = meter;
+	return 0;
+}
+
+void netlog_meter_close(struct netlog_meter *meter)
+{
+	if (!meter)
+		return;
+	if (meter->region)
+		munmap(meter->region, meter->region_bytes);
+	if (meter->fd >= 0)
+		netlog_file_close(meter);
+	for (int point = 0; point < NETLOG_POINTS; point++)
+		netlog_drain_end(&meter->drains[point]);
+	free(meter->lanes);
+	free(meter);
+}
+
+const struct netlog_meter_options *netlog_meter_options_of(const struct netlog_meter *meter)
+{
+	return &meter->options;
+}
+
+const uint8_t *netlog_meter_id(const struct netlog_meter *meter)
+{
+	return meter->region->meter_id;
+}
+
+void netlog_meter_read_aside(const struct netlog_meter *meter, struct netlog_aside *aside)
+{
+	/* relaxed: each is whole, and a report may be a moment old. */
+	const struct netlog_aside *shared = &meter->region->aside;
+
+	aside->processes = load_relaxed(&shared->processes);
+	aside->tuns = load_relaxed(&shared->tuns);
+	aside->laneless_packets = aside->laneless_bytes = 0;
+	for (int point = 0; point < NETLOG_POINTS; point++) {
+		for (int direction = 0; direction < 2; direction++) {
+			aside->laneless_packets +=
+				load_relaxed(&meter->region->laneless.packets[point][direction]);
+			aside->laneless_bytes +=
+				load_relaxed(&meter->region->laneless.bytes[point][direction]);
+		}
+	}
+	aside->far_descriptors = load_relaxed(&shared->far_descriptors);
+}
+
+size_t netlog_meter_region_bytes(const struct netlog_meter *meter)
+{
+	return meter->region_bytes;
+}
+
+/* Whether the lane, claimed by the caller, has no other owner. */
+static bool own(struct netlog_meter *meter, struct netlog_lane *lane)
+{
+	if (meter->fd >= 0 && !netlog_file_lock_lane(meter, lane))
+		return false;
+	/* acq_rel: pairs with the store in netlog_lane_release(). Without it the new owner could
+	 * count with an older bracket or table than the last one left. */
+	if (compare_exchange(&lane->header->owned, 0, 1))
+		return true;
+	if (meter->fd >= 0)
+		netlog_file_unlock_lane(meter, lane);
+	return false;
+}
+
+int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **acquired)
+{
+	if (meter->fd >= 0 && getpid() != meter->attached)
+		return -EPERM;
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		struct netlog_lane *lane = &meter->lanes[number];
+
+		/* acq_rel: pairs with the store in netlog_lane_release(), within the process. */
+		if (!compare_exchange(&lane->claimed, 0, 1))
+			continue;
+		if (own(meter, lane)) {
+			int rc = netlog_file_back_lane(meter, lane);
+
+			if (rc) {
+				netlog_lane_release(lane);
+				return rc;
+			}
+			lane->bracket = load_relaxed(&lane->header->bracket);
+			lane->relies = meter->relies;
+			/* No epoch: the first enter looks everything up. */
+			lane->epoch = UINT64_MAX;
+			*acquired = lane;
+			return 0;
+		}
+		/* release: pairs with the claim above. */
+		store_release(&lane->claimed, 0);
+	}
+	return -EAGAIN;
+}
+
+void netlog_lane_release(struct netlog_lane *lane)
+{
+	if (!lane)
+		return;
+	/* release: pairs with own(). */
+	store_release(&lane->header->owned, 0);
+	if (lane->meter->fd >= 0)
+		netlog_file_unlock_lane(lane->meter, lane);
+	/* release: pairs with the claim in netlog_meter_acquire_lane(), as above. */
+	store_release(&lane->claimed, 0);
+}
+
+void netlog_lane_enter(struct netlog_lane *lane)
+{
+	lane_enter(lane);
+}
+
+void netlog_lane_leave(struct netlog_lane *lane)
+{
+	lane_leave(lane);
+}
+
+void netlog_lane_count_packets(struct netlog_lane *lane, const struct netlog_packet *packets,
+			       size_t n)
+{
+	lane->meter->count_packets(&lane->live[NETLOG_TUN], packets, n, &lane->last[NETLOG_TUN]);
+}
+
+void netlog_lane_count_datagrams(struct netlog_lane *lane, const struct netlog_datagram *datagrams,
+				 size_t n)
+{
+	netlog_count_datagrams(&lane->live[NETLOG_SOCK], datagrams, n, &lane->last[NETLOG_SOCK]);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* poll: the poller's half of the meter: swap, settle, clear; retired.c drains.
+ *
+ * How far it has come stands in the region (struct netlog_progress), so that whoever polls after it
+ * can go on from there: a bank is retired, settled (which lanes of it are quiet), drained by
+ * copying, and cleared when its messages are stored. meter.c has the handshake with the writers.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/atomic.h"
+#include "base/barrier.h"
+#include "meter/clock.h"
+#include "meter/meter.h"
+
+/* How long the poller sleeps between two looks at a writer that is inside a batch. */
+#define QUIESCE_SLEEP_NS 20000
+
+static bool is_quiesced(const struct netlog_lane *lane, uint64_t inside)
+{
+	/* acquire: pairs with the stores that end a bracket, lane_leave_as_full() and
+	 * lane_count_last(). */
+	return load_acquire(&lane->header->bracket) != inside;
+}
+
+/* Waits until the bracket that was open at the swap is closed; false if it still is at deadline. */
+static bool wait_quiesced(const struct netlog_lane *lane, uint64_t deadline_ns)
+{
+	/* seq_cst: the poller's half of the handshake, after the store to the epoch; pairs with the
+	 * stores that begin a bracket, lane_enter() and lane_count_last(). */
+	uint64_t bracket = load_seq_cst(&lane->header->bracket);
+
+	if (bracket % 2 == 0)
+		return true;
+	while (!is_quiesced(lane, bracket)) {
+		if (monotonic_ns() >= deadline_ns)
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = QUIESCE_SLEEP_NS}, NULL);
+	}
+	return true;
+}
+
+static struct netlog_progress *progress_of(const struct netlog_meter *meter)
+{
+	return &meter->region->progress;
+}
+
+/* relaxed, here and in what follows: the epoch and the words of progress have one writer at a time,
+ * this poller; those of one that is dead are ordered by the lock that passed to us. */
+bool netlog_meter_retired(const struct netlog_meter *meter)
+{
+	return load_relaxed(&progress_of(meter)->cleared) != load_relaxed(&meter->region->epoch);
+}
+
+bool netlog_meter_settled(const struct netlog_meter *meter)
+{
+	return load_relaxed(&progress_of(meter)->settled) == load_relaxed(&meter->region->epoch);
+}
+
+static bool lane_settled(const struct netlog_meter *meter, uint32_t number)
+{
+	return progress_of(meter)->quiesced[number / 8] & 1u << number % 8;
+}
+
+static void take_laneless(struct netlog_meter *meter)
+{
+	const struct netlog_laneless *now = &meter->region->laneless;
+	struct netlog_laneless *until =
+		&progress_of(meter)->laneless_until[load_relaxed(&meter->region->epoch) % 2];
+
+	for (int point = 0; point < NETLOG_POINTS; point++) {
+		for (int direction = 0; direction < 2; direction++) {
+			until->packets[point][direction] =
+				load_relaxed(&now->packets[point][direction]);
+			until->bytes[point][direction] =
+				load_relaxed(&now->bytes[point][direction]);
+		}
+	}
+}
+
+/* Finds out which lanes of the retired bank are quiet. Returns how many are not. */
+static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
+{
+	struct netlog_progress *progress = progress_of(meter);
+	int late = 0;
+	/* Between the store to the epoch, perhaps a dead poller's, and the look at the brackets. It
+	 * does not fail where it was found to be possible; without it nobody could be seen to be
+	 * outside. */
+	bool ordered = !meter->asks_barriers || barrier_ask();
+
+	memset(progress->quiesced, 0, sizeof(progress->quiesced));
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		bool quiet = ordered && wait_quiesced(&meter->lanes[number], deadline_ns);
+
+		if (ordered && !quiet && meter->fd >= 0) {
+			/* Perhaps its owner was killed inside. */
+			netlog_file_reclaim(meter);
+			quiet = wait_quiesced(&meter->lanes[number], 0);
+		}
+		progress->quiesced[number / 8] |= (uint8_t)(quiet << number % 8);
+		late += !quiet;
+	}
+	take_laneless(meter);
+	/* release: a successor that sees it goes by `quiesced` and by `laneless_until`. */
+	store_release(&progress->settled, load_relaxed(&meter->region->epoch));
+	return late;
+}
+
+int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = monotonic_ns() + timeout_ns;
+	int rc = netlog_file_check(meter);
+
+	if (!meter->polls)
+		return -EPERM;
+	if (rc)
+		return rc;
+	if (netlog_meter_retired(meter))
+		return netlog_meter_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
+	/* The one store. It also orders the clearing of the bank that becomes live (done by this
+	 * thread) before the first count into it: pairs with the loads in lane.h. */
+	store_seq_cst(&meter->region->epoch, load_relaxed(&meter->region->epoch) + 1);
+	return settle(meter, deadline_ns);
+}
+
+uint64_t netlog_meter_epoch(const struct netlog_meter *meter)
+{
+	return load_relaxed(&meter->region->epoch);
+}
+
+bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period)
+{
+	const struct netlog_progress *progress = progress_of(meter);
+	/* acquire: pairs with netlog_meter_date(): the period is whole. */
+	uint64_t dated = load_acquire(&progress->dated);
+
+	*period = progress->periods[(dated + NETLOG_BANKS - 1) % NETLOG_BANKS];
+	return netlog_meter_retired(meter) && dated == load_relaxed(&meter->region->epoch);
+}
+
+void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *period)
+{
+	struct netlog_progress *progress = progress_of(meter);
+	uint64_t epoch = load_relaxed(&meter->region->epoch);
+
+	progress->periods[(epoch + NETLOG_BANKS - 1) % NETLOG_BANKS] = *period;
+	/* release: a successor that sees it goes by the period; else it still has the other one. */
+	store_release(&progress->dated, epoch);
+}
+
+struct netlog_table *netlog_meter_retired_table(const struct netlog_meter *meter, uint32_t number,
+						int point)
+{
+	uint64_t epoch = load_relaxed(&meter->region->epoch);
+
+	if (!netlog_meter_retired(meter) || !netlog_meter_settled(meter) ||
+	    !lane_settled(meter, number))
+		return NULL;
+	return &meter->lanes[number].tables[(epoch + 1) % NETLOG_BANKS][point];
+}
+
+int netlog_meter_clear(struct netlog_meter *meter)
+{
+	struct netlog_progress *progress = progress_of(meter);
+	int rc = netlog_file_check(meter);
+
+	if (rc || !netlog_meter_retired(meter) || !netlog_meter_settled(meter))
+		return rc;
+	/* From here on the bank is not drained again: what is left of it has no meaning. Clearing a
+	 * table twice is as good as once. release: pairs with taking the poller's lock. */
+	store_release(&progress->stored, load_relaxed(&meter->region->epoch));
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		for (int point = 0; point < NETLOG_POINTS; point++) {
+			struct netlog_table *table =
+				netlog_meter_retired_table(meter, number, point);
+
+			if (table)
+				netlog_table_clear(table);
+		}
+	}
+	/* release: after all tables; a successor that sees it may swap. Pairs with taking the lock.
+	 */
+	store_release(&progress->cleared, load_relaxed(&meter->region->epoch));
+	return 0;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* retired: what lies in the retired banks of a meter: rows, and what has no connection.
+ *
+ * In a file it is another process's word: counts are held against the room that there is, and rows
+ * against what a row can be.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "meter/meter.h"
+
+/* A count is another thread's word, perhaps another process's: never more than there is room. */
+static size_t table_count(const struct netlog_table *table)
+{
+	uint64_t count = table->header->count;
+
+	return count < table->capacity ? (size_t)count : table->capacity;
+}
+
+size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point)
+{
+	size_t rows = 0;
+
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		const struct netlog_table *table = netlog_meter_retired_table(meter, number, point);
+
+		if (table)
+			rows += table_count(table);
+	}
+	return rows;
+}
+
+static void add_unattributed(struct netlog_unattributed *sum,
+			     const struct netlog_unattributed *counts)
+{
+	for (int reason = 0; reason < NETLOG_REASONS; reason++) {
+		for (int direction = 0; direction < 2; direction++) {
+			sum->packets[reason][direction] += counts->packets[reason][direction];
+			sum->bytes[reason][direction] += counts->bytes[reason][direction];
+		}
+	}
+}
+
+/* What a retired bank has of it. */
+static void add_laneless(const struct netlog_meter *meter, int point,
+			 struct netlog_unattributed *sum)
+{
+	uint64_t epoch = load_relaxed(&meter->region->epoch);
+	const struct netlog_laneless *until = meter->region->progress.laneless_until;
+	const struct netlog_laneless *now = &until[epoch % 2], *before = &until[(epoch + 1) % 2];
+
+	if (!netlog_meter_retired(meter) || !netlog_meter_settled(meter))
+		return;
+	for (int direction = 0; direction < 2; direction++) {
+		sum->packets[NETLOG_TABLE_FULL][direction] +=
+			now->packets[point][direction] - before->packets[point][direction];
+		sum->bytes[NETLOG_TABLE_FULL][direction] +=
+			now->bytes[point][direction] - before->bytes[point][direction];
+	}
+}
+
+/* What a table of a file may hold: whoever else maps it could have written anything. */
+static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
+{
+	uint8_t flags = point == NETLOG_TUN ? 0 : NETLOG_NO_SRC;
+	bool good = true;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct netlog_connection *connection = &flows[i].connection;
+
+		good &= (connection->version == 4 || connection->version == 6) &&
+			connection->flags == flags && connection->reserved == 0;
+	}
+	return good;
+}
+
+/* The retired tables of a point, and what has no connection there. Returns how many tables, and in
+ * *rows of how many records. */
+static size_t retired_sources(const struct netlog_meter *meter, int point,
+			      struct netlog_merge_source *sources, size_t *rows,
+			      struct netlog_unattributed *unattributed)
+{
+	size_t n = 0;
+
+	*rows = 0;
+	memset(unattributed, 0, sizeof(*unattributed));
+	for (uint32_t number = 0; number < meter->lane_count; number++) {
+		const struct netlog_table *table = netlog_meter_retired_table(meter, number, point);
+
+		if (!table)
+			continue;
+		sources[n].records = table->records;
+		sources[n].count = table_count(table);
+		sources[n].split = table->header->split;
+		sources[n].index = meter->fd < 0 ? &table->index : NULL;
+		*rows += sources[n].count;
+		n++;
+		add_unattributed(unattributed, &table->header->unattributed);
+	}
+	add_laneless(meter, point, unattributed);
+	return n;
+}
+
+ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_flow *flows,
+			   size_t capacity, struct netlog_unattributed *unattributed)
+{
+	struct netlog_merge_source sources[NETLOG_MAX_LANES];
+	size_t rows;
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	size_t n = retired_sources(meter, point, sources, &rows, unattributed);
+
+	if (rows > capacity)
+		return -ENOSPC;
+	ssize_t written = netlog_merge(sources, n, &meter->secret, flows);
+
+	if (written > 0 && meter->fd >= 0 && !well_formed(flows, (size_t)written, point))
+		return -EBADMSG;
+	return written;
+}
+
+int netlog_meter_drain_begin(struct netlog_meter *meter, int point,
+			     struct netlog_unattributed *unattributed)
+{
+	struct netlog_merge_source sources[NETLOG_MAX_LANES];
+	size_t rows;
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	size_t n = retired_sources(meter, point, sources, &rows, unattributed);
+
+	netlog_drain_end(&meter->drains[point]);
+	meter->drained_epoch[point] = load_relaxed(&meter->region->epoch);
+	return netlog_drain_begin(&meter->drains[point], sources, n, &meter->secret);
+}
+
+ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point, struct netlog_flow *flows,
+				size_t capacity)
+{
+	int rc = netlog_file_check(meter);
+
+	if (rc)
+		return rc;
+	/* What was cleared is another epoch's by now. */
+	if (!netlog_meter_retired(meter) ||
+	    meter->drained_epoch[point] != load_relaxed(&meter->region->epoch))
+		return -EINVAL;
+	size_t written = netlog_drain_next(&meter->drains[point], flows, capacity);
+
+	return meter->fd >= 0 && !well_formed(flows, written, point) ? -EBADMSG : (ssize_t)written;
+}

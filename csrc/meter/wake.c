@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wake: the poller sleeps, and a writer wakes it: a futex in the region. */
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "meter/clock.h"
+#include "meter/meter.h"
+
+int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = monotonic_ns() + timeout_ns;
+	uint32_t *wakes = &meter->region->wakes;
+
+	for (;;) {
+		/* acquire: pairs with netlog_meter_wake(). */
+		uint32_t seen = load_acquire_32(wakes);
+
+		if (seen != meter->wakes_seen) {
+			meter->wakes_seen = seen;
+			return 1;
+		}
+		uint64_t now = monotonic_ns();
+
+		if (now >= deadline_ns)
+			return 0;
+		struct timespec left = {.tv_sec = (time_t)((deadline_ns - now) / NS_PER_S),
+					.tv_nsec = (long)((deadline_ns - now) % NS_PER_S)};
+
+		/* Whatever ends it, the loop looks again. */
+		(void)syscall(SYS_futex, wakes, FUTEX_WAIT, seen, &left, NULL, 0);
+	}
+}
+
+void netlog_meter_wake(struct netlog_meter *meter)
+{
+	uint32_t *wakes = &meter->region->wakes;
+
+	/* release: pairs with the load in netlog_meter_wait(). */
+	add_release_32(wakes, 1);
+	(void)syscall(SYS_futex, wakes, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* family: which family each of a row's two addresses has, and its value.
+ *
+ * The one place that reads `version` and `flags` of a row. It trusts neither: whatever the bytes
+ * are, an address is absent, IPv4 or IPv6. IPv4 of zero bytes is absent, too: the real 0.0.0.0 is
+ * ::ffff:0.0.0.0 in mapped form, whose last 8 bytes are never 0.
+ */
+#ifndef NETLOG_FAMILY_H
+#define NETLOG_FAMILY_H
+
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "netlog_flow.h"
+
+/* In the order in which entries are sorted. */
+enum netlog_family { NETLOG_ABSENT = 0, NETLOG_IPV4 = 1, NETLOG_IPV6 = 2 };
+
+/* An address as a number: the first and the last 8 bytes. IPv4 is below 2^32, in `low`. */
+struct netlog_value {
+	uint64_t high;
+	uint64_t low;
+};
+
+static inline uint64_t family_load_be64(const uint8_t *bytes)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return be64toh(word);
+}
+
+/* other, absent: whether flags has the bits NETLOG_*_OTHER, NETLOG_NO_* of this address. */
+static inline enum netlog_family family_read(uint8_t version, unsigned other, unsigned absent,
+					     const uint8_t address[16], struct netlog_value *value)
+{
+	uint64_t low = family_load_be64(address + 8);
+	enum netlog_family family = version == 4 ? NETLOG_IPV4 : NETLOG_IPV6;
+
+	value->high = value->low = 0;
+	if (absent || (version != 4 && version != 6))
+		return NETLOG_ABSENT;
+	if (other)
+		family = family == NETLOG_IPV4 ? NETLOG_IPV6 : NETLOG_IPV4;
+	if (family == NETLOG_IPV6) {
+		value->high = family_load_be64(address);
+		value->low = low;
+		return NETLOG_IPV6;
+	}
+	value->low = low & UINT32_MAX;
+	return low == 0 ? NETLOG_ABSENT : NETLOG_IPV4;
+}
+
+static inline enum netlog_family family_src(const struct netlog_connection *connection,
+					    struct netlog_value *value)
+{
+	return family_read(connection->version, connection->flags & NETLOG_SRC_OTHER,
+			   connection->flags & NETLOG_NO_SRC, connection->src, value);
+}
+
+static inline enum netlog_family family_dst(const struct netlog_connection *connection,
+					    struct netlog_value *value)
+{
+	return family_read(connection->version, connection->flags & NETLOG_DST_OTHER,
+			   connection->flags & NETLOG_NO_DST, connection->dst, value);
+}
+
+#endif

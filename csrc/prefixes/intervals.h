@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* intervals: what a map of prefixes is made of; written by prefixes.c, read by find.c. */
+#ifndef NETLOG_INTERVALS_H
+#define NETLOG_INTERVALS_H
+
+#include "prefixes/family.h"
+#include "prefixes/prefixes.h"
+
+typedef unsigned __int128 u128; /* an address as a number; IPv4 in its low 32 bits */
+
+/* Interval i is starts[i] .. starts[i + 1] - 1 and has values[i]; starts[0] is 0, so n >= 1. */
+struct intervals_v4 {
+	uint32_t *starts;
+	uint32_t *values;
+	size_t n;
+};
+
+struct intervals_v6 {
+	u128 *starts;
+	uint32_t *values;
+	size_t n;
+};
+
+struct netlog_prefixes {
+	struct intervals_v4 v4;
+	struct intervals_v6 v6;
+};
+
+static inline u128 load_u128(const uint8_t address[16])
+{
+	return (u128)family_load_be64(address) << 64 | family_load_be64(address + 8);
+}
+
+#endif

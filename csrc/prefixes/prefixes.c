@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Prefixes into intervals, once, when a map is opened; find.c searches them. */
+#include "prefixes/prefixes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "prefixes/intervals.h"
+
+/* A prefix as a range of numbers. */
+struct range {
+	u128 first;
+	u128 last;
+	uint32_t clear;
+	uint32_t set;
+	size_t position; /* in what the caller gave */
+};
+
+/* Range that the sweep is in, and the value there. */
+struct level {
+	u128 last;
+	uint32_t value;
+};
+
+static struct range make_range(const struct netlog_prefix *prefix, size_t position)
+{
+	unsigned bits = prefix->version == 4 ? 32 : 128;
+	unsigned host_bits = bits - prefix->length;
+	/* shifts by 128 are undefined: ::/0 is shifted in two steps */
+	u128 host = host_bits ? (((u128)1 << (host_bits - 1)) << 1) - 1 : 0;
+	u128 address = load_u128(prefix->address);
+
+	if (prefix->version == 4)
+		address &= UINT32_MAX;
+	return (struct range){.first = address & ~host,
+			      .last = address | host,
+			      .clear = prefix->clear,
+			      .set = prefix->set,
+			      .position = position};
+}
+
+/* Outer ranges before the inner ones, equal ones as they were given. */
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	if (x->last != y->last)
+		return x->last > y->last ? -1 : 1;
+	return x->position < y->position ? -1 : x->position > y->position;
+}
+
+/* From start on, the value is `value`. Starts come in order; the last word on a start counts, and
+ * neighbours of equal value are one interval. */
+static void append(struct intervals_v6 *out, u128 start, uint32_t value)
+{
+	if (out->n && out->starts[out->n - 1] == start)
+		out->n--;
+	if (out->n && out->values[out->n - 1] == value)
+		return;
+	out->starts[out->n] = start;
+	out->values[out->n] = value;
+	out->n++;
+}
+
+/* Leaves all levels that end before `until`; with until 0 all of them but the ground.
+ * Returns the height that is left. */
+static size_t leave(struct intervals_v6 *out, const struct level *stack, size_t height, u128 until)
+{
+	while (height > 1 && (until == 0 || stack[height - 1].last < until)) {
+		u128 next = stack[height - 1].last + 1;
+
+		height--;
+		/* 0: it ended with the last address of all. Of levels that end together the
+		 * outermost has the last word. */
+		if (next != 0)
+			append(out, next, stack[height - 1].value);
+	}
+	return height;
+}
+
+/* ranges are sorted. Prefixes nest or are disjoint, so a stack of those that are open is enough.
+ * out and stack have room for 2n + 1 and n + 1. */
+static void sweep(const struct range *ranges, size_t n, struct level *stack,
+		  struct intervals_v6 *out)
+{
+	size_t height = 1;
+
+	stack[0] = (struct level){.last = ~(u128)0, .value = 0};
+	append(out, 0, 0);
+	for (size_t i = 0; i < n; i++) {
+		const struct range *range = &ranges[i];
+
+		if (range->first)
+			height = leave(out, stack, height, range->first);
+		uint32_t value = (stack[height - 1].value & ~range->clear) | range->set;
+
+		append(out, range->first, value);
+		stack[height++] = (struct level){.last = range->last, .value = value};
+	}
+	leave(out, stack, height, 0);
+}
+
+/* The intervals of one family's prefixes, as 128-bit numbers. The caller frees out's arrays. */
+static int flatten(const struct netlog_prefix *prefixes, size_t n, int version,
+		   struct intervals_v6 *out)
+{
+	struct range *ranges = malloc((n + 1) * sizeof(*ranges));
+	struct level *stack = malloc((n + 1) * sizeof(*stack));
+	int result = -ENOMEM;
+	size_t used = 0;
+
+	*out = (struct intervals_v6){.starts = malloc((2 * n + 1) * sizeof(*out->starts)),
+				     .values = malloc((2 * n + 1) * sizeof(*out->values))};
+	if (ranges && stack && out->starts && out->values) {
+		for (size_t i = 0; i < n; i++) {
+			if (prefixes[i].version == version)
+				ranges[used++] = make_range(&prefixes[i], i);
+		}
+		qsort(ranges, used, sizeof(*ranges), compare_ranges);
+		sweep(ranges, used, stack, out);
+		result = 0;
+	}
+	free(ranges);
+	free(stack);
+	return result;
+}
+
+/* IPv4 has 4-byte starts: a map of a few thousand prefixes stays in the first cache. */
+static int narrow(struct intervals_v6 *wide, struct intervals_v4 *v4)
+{
+	size_t n = 0;
+
+	v4->starts = malloc(wide->n * sizeof(*v4->starts));
+	if (!v4->starts)
+		return -ENOMEM;
+	/* behind 255.255.255.255 the sweep may have returned to the ground */
+	while (n < wide->n && wide->starts[n] <= UINT32_MAX) {
+		v4->starts[n] = (uint32_t)wide->starts[n];
+		n++;
+	}
+	v4->n = n;
+	v4->values = wide->values;
+	wide->values = NULL;
+	return 0;
+}
+
+int netlog_prefixes_open(const struct netlog_prefix *prefixes, size_t n,
+			 struct netlog_prefixes **map)
+{
+	struct netlog_prefixes *opened;
+	struct intervals_v6 wide = {0};
+	int result;
+
+	for (size_t i = 0; i < n; i++) {
+		int version = prefixes[i].version;
+
+		if ((version != 4 && version != 6) ||
+		    prefixes[i].length > (version == 4 ? 32 : 128))
+			return -EINVAL;
+	}
+	opened = calloc(1, sizeof(*opened));
+	if (!opened)
+		return -ENOMEM;
+	result = flatten(prefixes, n, 4, &wide);
+	if (!result)
+		result = narrow(&wide, &opened->v4);
+	free(wide.starts);
+	free(wide.values);
+	if (!result)
+		result = flatten(prefixes, n, 6, &opened->v6);
+	if (result) {
+		netlog_prefixes_close(opened);
+		return result;
+	}
+	*map = opened;
+	return 0;
+}
+
+void netlog_prefixes_close(struct netlog_prefixes *map)
+{
+	if (!map)
+		return;
+	free(map->v4.starts);
+	free(map->v4.values);
+	free(map->v6.starts);
+	free(map->v6.values);
+	free(map);
+}

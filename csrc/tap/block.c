@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap/block.h"
+
+#include <linux/if_arp.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+
+#include "packet/frame.h"
+
+/* Handed to the lane at once. */
+#define PART 256
+
+#define LINE         64
+#define AHEAD_FRAMES 8
+
+enum {
+	GSO_UDP_SEGMENTS = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4, which headers before Linux 6.2 lack */
+	UDP_HEADER = 8,
+	IP6_FRAGMENT = 44,
+	IP6_FRAGMENT_HEADER = 8,
+	/* netlog_packet_decode() reads so much more of a super-packet: where TCP's header ends. */
+	GSO_HEADER = 16,
+	/* Where the kernel puts the address of a frame, and the least where its bytes begin. */
+	ADDRESS_AT = TPACKET_ALIGN(sizeof(struct tpacket3_hdr)),
+	DATA_AT = ADDRESS_AT + sizeof(struct sockaddr_ll) + sizeof(struct virtio_net_hdr),
+};
+
+/* One frame of a block, its lengths checked. */
+struct tapped {
+	struct netlog_frame frame;
+	uint16_t gso_size; /* 0: no super-packet of TCP or UDP segments */
+	uint8_t gso_type;
+	uint8_t type; /* PACKET_HOST and the like, of packet(7) */
+	uint16_t link;
+};
+
+struct part {
+	union {
+		struct netlog_packet packets[PART];
+		struct netlog_datagram datagrams[PART];
+	};
+	size_t n;
+};
+
+/* What stands for a packet whose headers are not all there: version 4 with no header length, so
+ * that it is unattributed, in as many bytes as the plain decoders may look at. */
+static const uint8_t snapped_packet[64] = {0x40};
+
+static void flush(const struct netlog_tap_reader *reader, struct part *part)
+{
+	if (reader->point == NETLOG_TUN)
+		netlog_lane_count_packets(reader->lane, part->packets, part->n);
+	else
+		netlog_lane_count_datagrams(reader->lane, part->datagrams, part->n);
+	part->n = 0;
+}
+
+static uint16_t link_of(uint16_t hardware)
+{
+	return hardware == ARPHRD_ETHER || hardware == ARPHRD_LOOPBACK ? NETLOG_LINK_ETHERNET
+								       : NETLOG_LINK_RAW;
+}
+
+/* Reads the frame at `at`, of which `room` bytes lie in the block. False: it does not fit. */
+static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
+{
+	struct tpacket3_hdr header;
+	struct sockaddr_ll address;
+	struct virtio_net_hdr gso;
+
+	if (room < DATA_AT)
+		return false;
+	memcpy(&header, at, sizeof(header));
+	memcpy(&address, at + ADDRESS_AT, sizeof(address));
+	if (header.tp_mac < DATA_AT || header.tp_mac > room || header.tp_net < header.tp_mac ||
+	    header.tp_snaplen > room - header.tp_mac || header.tp_snaplen > header.tp_len)
+		return false;
+	memcpy(&gso, at + header.tp_mac - sizeof(gso), sizeof(gso));
+	*tapped = (struct tapped){
+		.frame = {.data = at + header.tp_mac,
+			  .captured = header.tp_snaplen,
+			  .length = header.tp_len},
+		.gso_type = gso.gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN,
+		.type = address.sll_pkttype,
+		.link = link_of(address.sll_hatype),
+	};
+	if (tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ||
+	    tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV6 || tapped->gso_type == GSO_UDP_SEGMENTS)
+		tapped->gso_size = gso.gso_size;
+	/* A link of another kind may have a header too, whose length the kernel knows. */
+	uint32_t link_bytes = (uint32_t)header.tp_net - header.tp_mac;
+
+	if (tapped->link != NETLOG_LINK_RAW)
+		link_bytes = 0;
+	if (link_bytes > header.tp_snaplen)
+		return false;
+	tapped->frame.data += link_bytes;
+	tapped->frame.captured -= link_bytes;
+	tapped->frame.length -= link_bytes;
+	return true;
+}
+
+static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
+{
+	if (packet->gso_size && captured < packet->length) {
+		if (captured <= GSO_HEADER)
+			return false;
+		captured -= GSO_HEADER;
+	}
+	/* Without options, the ports end here. */
+	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+		return true;
+	return netlog_packet_has_headers(packet, captured);
+}
+
+static void take_packet(struct netlog_tap_reader *reader, const struct tapped *tapped,
+			struct part *part)
+{
+	struct netlog_packet *packet = &part->packets[part->n++];
+
+	*packet = (struct netlog_packet){
+		.data = tapped->frame.data,
+		.length = tapped->frame.length,
+		.gso_size = tapped->gso_size,
+		.direction = tapped->type == PACKET_OUTGOING ? NETLOG_TX : NETLOG_RX,
+	};
+	reader->counts[NETLOG_TAP_COUNTED]++;
+	if (unlikely(!has_headers(packet, tapped->frame.captured))) {
+		reader->counts[NETLOG_TAP_SNAPPED]++;
+		packet->data = snapped_packet;
+		packet->gso_size = 0;
+	}
+}
+
+/* Where the UDP header of an IP packet is, and how much of the packet may follow from there. */
+struct udp_at {
+	uint32_t offset;
+	uint32_t left;
+	bool fragment;
+};
+
+static bool find_udp4(const struct netlog_frame *packet, struct udp_at *udp)
+{
+	const uint8_t *data = packet->data;
+
+	if (packet->captured < PACKET_IP4_HEADER)
+		return false;
+	uint32_t header = (data[0] & 15u) * 4, total = load_be16(data + 2);
+	uint32_t fragment = load_be16(data + 6) & 0x3fff;
+
+	if (header < PACKET_IP4_HEADER || header > total || total > packet->length ||
+	    data[9] != PROTO_UDP || (fragment & 0x1fff))
+		return false;
+	*udp = (struct udp_at){.offset = header, .left = total - header, .fragment = fragment != 0};
+	return true;
+}
+
+static bool find_udp6(const struct netlog_frame *packet, struct udp_at *udp)
+{
+	const uint8_t *data = packet->data;
+
+	if (packet->captured < PACKET_IP6_HEADER + IP6_FRAGMENT_HEADER)
+		return false; /* as long as a UDP header, so one of them must be there */
+	uint32_t payload = load_be16(data + 4);
+
+	if (PACKET_IP6_HEADER + payload > packet->length)
+		return false;
+	*udp = (struct udp_at){.offset = PACKET_IP6_HEADER, .left = payload};
+	if (data[6] != IP6_FRAGMENT)
+		return data[6] == PROTO_UDP;
+	const uint8_t *fragment = data + PACKET_IP6_HEADER;
+
+	if (fragment[0] != PROTO_UDP || (load_be16(fragment + 2) & 0xfff8) ||
+	    payload < IP6_FRAGMENT_HEADER)
+		return false;
+	udp->offset += IP6_FRAGMENT_HEADER;
+	udp->left -= IP6_FRAGMENT_HEADER;
+	udp->fragment = (load_be16(fragment + 2) & 1) != 0;
+	return true;
+}
+
+/* The bytes of the datagram whose UDP header is there; -1: there is none. */
+static int64_t payload_bytes(const struct netlog_frame *packet, const struct udp_at *udp)
+{
+	if (udp->left < UDP_HEADER || packet->captured < udp->offset + UDP_HEADER)
+		return -1;
+	uint32_t length = load_be16(packet->data + udp->offset + 4);
+
+	if (length < UDP_HEADER || (length > udp->left && !udp->fragment))
+		return -1;
+	return (int64_t)length - UDP_HEADER;
+}
+
+static void put_remote(struct netlog_datagram *datagram, const uint8_t *data, bool tx)
+{
+	static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+	datagram->version = data[0] >> 4;
+	if (datagram->version == 4) {
+		memcpy(datagram->address, mapped_prefix, sizeof(mapped_prefix));
+		memcpy(datagram->address + 12, data + (tx ? 16 : 12), 4);
+	} else {
+		memcpy(datagram->address, data + (tx ? 24 : 8), sizeof(datagram->address));
+	}
+}
+
+static void take_datagram(struct netlog_tap_reader *reader, const struct tapped *tapped,
+			  struct part *part)
+{
+	const struct netlog_frame *packet = &tapped->frame;
+	bool tx = tapped->type == PACKET_OUTGOING;
+	struct udp_at udp = {0};
+	uint8_t version = packet->captured ? packet->data[0] >> 4 : 0;
+
+	if (!(version == 4 && find_udp4(packet, &udp)) &&
+	    !(version == 6 && find_udp6(packet, &udp)))
+		goto malformed;
+	int64_t payload = payload_bytes(packet, &udp);
+
+	if (payload < 0)
+		goto malformed;
+	const uint8_t *ports = packet->data + udp.offset;
+
+	if (load_be16(ports + (tx ? 0 : 2)) != reader->port)
+		goto malformed;
+	struct netlog_datagram *datagram = &part->datagrams[part->n++];
+
+	*datagram = (struct netlog_datagram){
+		.port = load_be16(ports + (tx ? 2 : 0)),
+		.direction = tx ? NETLOG_TX : NETLOG_RX,
+		.length = (uint32_t)payload,
+		/* What the kernel cuts into fragments stays one datagram. */
+		.gso_size = tapped->gso_type == GSO_UDP_SEGMENTS ? tapped->gso_size : 0,
+	};
+	put_remote(datagram, packet->data, tx);
+	reader->counts[NETLOG_TAP_COUNTED]++;
+	return;
+
+malformed:
+	reader->counts[NETLOG_TAP_MALFORMED]++;
+}
+
+/* Whether the frame is from or to this host; a TUN has no others, but a TAP's frames are all its
+ * own. */
+static bool is_ours(const struct netlog_tap_reader *reader, uint8_t type)
+{
+	if (type == PACKET_OTHERHOST)
+		return reader->point == NETLOG_TUN;
+	return type <= PACKET_OUTGOING;
+}
+
+static void take(struct netlog_tap_reader *reader, struct tapped *tapped, struct part *part)
+{
+	reader->counts[NETLOG_TAP_FRAMES]++;
+	if (!is_ours(reader, tapped->type)) {
+		reader->counts[NETLOG_TAP_OTHER_HOST]++;
+		return;
+	}
+	if (netlog_frame_unwrap(tapped->link, &tapped->frame) != NETLOG_FRAME_PACKET) {
+		reader->counts[NETLOG_TAP_NOT_IP]++;
+		return;
+	}
+	if (reader->point == NETLOG_TUN)
+		take_packet(reader, tapped, part);
+	else
+		take_datagram(reader, tapped, part);
+	if (part->n == PART)
+		flush(reader, part);
+}
+
+/* Another CPU has written the frames: their lines are brought here ahead of their use. Frames lie
+ * one behind the other and are mostly of one size, so where a later one begins can be guessed. */
+static void prefetch_ahead(const uint8_t *block, size_t bytes, size_t at, uint32_t next)
+{
+	size_t guess = at + (size_t)AHEAD_FRAMES * next;
+
+	if (guess + 3 * LINE > bytes)
+		return;
+	prefetch(block + guess);
+	prefetch(block + guess + LINE);
+	prefetch(block + guess + 2 * LINE);
+}
+
+void netlog_tap_count_block(struct netlog_tap_reader *reader, const uint8_t *block, size_t bytes)
+{
+	struct tpacket_block_desc header;
+	struct part part = {.n = 0};
+
+	if (bytes < sizeof(header)) {
+		reader->counts[NETLOG_TAP_UNREADABLE]++;
+		return;
+	}
+	memcpy(&header, block, sizeof(header));
+	size_t at = header.hdr.bh1.offset_to_first_pkt;
+	uint32_t frames = header.hdr.bh1.num_pkts;
+
+	for (uint32_t i = 0; i < frames; i++) {
+		struct tapped tapped;
+		uint32_t next;
+
+		if (at > bytes || !read_frame(block + at, bytes - at, &tapped)) {
+			reader->counts[NETLOG_TAP_UNREADABLE] += frames - i;
+			break;
+		}
+		memcpy(&next, block + at + offsetof(struct tpacket3_hdr, tp_next_offset),
+		       sizeof(next));
+		prefetch_ahead(block, bytes, at, next);
+		take(reader, &tapped, &part);
+		if (next < DATA_AT) {
+			/* 0 behind the last one; never backwards, so this ends. */
+			reader->counts[NETLOG_TAP_UNREADABLE] += frames - i - 1;
+			break;
+		}
+		at += next;
+	}
+	flush(reader, &part);
+}
