@@ -11,7 +11,7 @@ from io import FileIO
 from netlog.capture import CaptureError
 from netlog.cli.waiting import StopRequest, ready
 
-__all__ = ["STDIN", "Source", "open_source"]
+__all__ = ["STDIN", "CaptureInput", "open_source"]
 
 STDIN = "-"
 
@@ -20,7 +20,7 @@ GRACE_S = 1.0
 the pipe too, which then still writes what it had buffered."""
 
 
-class Source:
+class CaptureInput:
     """A file or a pipe; what `CaptureReader.read` takes.
 
     Args:
@@ -63,12 +63,12 @@ class Source:
 
 
 @contextlib.contextmanager
-def open_source(name: str, stop: StopRequest) -> Iterator[Source]:
+def open_source(name: str, stop: StopRequest) -> Iterator[CaptureInput]:
     """Open a capture.
 
     Args:
         name: a path; - is standard input.
-        stop: see `Source`.
+        stop: see `CaptureInput`.
 
     Raises:
         CaptureError: it can not be opened.
@@ -80,4 +80,4 @@ def open_source(name: str, stop: StopRequest) -> Iterator[Source]:
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from error
     with opened:
-        yield Source(opened, stop)
+        yield CaptureInput(opened, stop)

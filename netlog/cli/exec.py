@@ -8,7 +8,7 @@ from typing import Any
 
 from netlog.cli.counters import aside_lines
 from netlog.cli.diagnostics import say
-from netlog.cli.external_options import add_foreign_options, foreign_changes
+from netlog.cli.external_options import add_external_options, external_changes
 from netlog.cli.waiting import StopRequest
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig
@@ -46,7 +46,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     add = parser.add_argument
     add("--output", metavar="FILE", help="append messages to this file, as JSON lines")
     add("--config", metavar="FILE", help="a TOML file, for what options do not say; with sinks")
-    add_foreign_options(parser)
+    add_external_options(parser)
     add(
         "--sock-port",
         metavar="PORT",
@@ -130,7 +130,7 @@ def _config(options: argparse.Namespace) -> ExecConfig:
         raise ConfigError(
             "expected --output FILE or --config FILE: standard output is the command's"
         )
-    changes = foreign_changes(options)
+    changes = external_changes(options)
     if options.attach is not None:
         changes["meter"] = os.path.abspath(options.attach)  # noqa: PTH100 - resolves no link
     if options.sock_port:

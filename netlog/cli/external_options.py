@@ -5,10 +5,10 @@ from typing import Any
 
 from netlog.config.sources import source_table
 
-__all__ = ["add_foreign_options", "foreign_changes"]
+__all__ = ["add_external_options", "external_changes"]
 
 
-def add_foreign_options(parser: argparse.ArgumentParser) -> None:
+def add_external_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a command's parser; values are checked as those of a configuration."""
     add = parser.add_argument
     add(
@@ -33,7 +33,7 @@ def add_foreign_options(parser: argparse.ArgumentParser) -> None:
     add("--poll-period", metavar="S", type=float, help="seconds between messages; default: 5")
 
 
-def foreign_changes(options: argparse.Namespace) -> dict[str, Any]:
+def external_changes(options: argparse.Namespace) -> dict[str, Any]:
     """What the options say, as a configuration has it.
 
     Args:

@@ -13,11 +13,11 @@ from netlog.fmt.damage import Damage, read_values
 from netlog.fmt.expression import FilterError, Predicate, parse_filter
 from netlog.fmt.lines import CsvLines, JsonLines
 from netlog.fmt.names import Names
-from netlog.fmt.record import CLASSES, Record, read_records
+from netlog.fmt.record import CLASSES, FlowLog, read_records
 from netlog.fmt.select import Selection, parse_moment
 from netlog.fmt.source import STDIN, SourceError, read_chunks, unpack
 from netlog.fmt.split import ReadError
-from netlog.fmt.table import Table
+from netlog.fmt.table import TextTable
 from netlog.fmt.total import Total
 
 __all__ = ["add_parser"]
@@ -49,7 +49,7 @@ class Output(Protocol):
     def begin(self) -> Iterable[str]:
         """What comes before the first message."""
 
-    def record(self, record: Record) -> Iterable[str]:
+    def record(self, record: FlowLog) -> Iterable[str]:
         """A message."""
 
     def end(self) -> Iterable[str]:
@@ -142,7 +142,7 @@ class _Records:
         self._path = path
         self._keep_tree = keep_tree
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[FlowLog]:
         reading = self._read()
         while True:
             # What fails in here is the input; a failure of the output must not look like it.
@@ -160,7 +160,7 @@ class _Records:
             self.n_records += 1
             yield record
 
-    def _read(self) -> Iterator[Record]:
+    def _read(self) -> Iterator[FlowLog]:
         for value in read_values(unpack(read_chunks(self._path)), self._skip):
             try:
                 yield from read_records(value, keep_tree=self._keep_tree)
@@ -181,7 +181,7 @@ def _output(options: argparse.Namespace) -> Output:
         return JsonLines()
     if options.csv:
         return CsvLines(names)
-    return Table(Style(color=takes_color(sys.stdout)), names)
+    return TextTable(Style(color=takes_color(sys.stdout)), names)
 
 
 def _show(texts: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from netlog.cli.external_options import add_foreign_options, foreign_changes
+from netlog.cli.external_options import add_external_options, external_changes
 from netlog.cli.gateways import run_gateways
 from netlog.config.external import WatchConfig
 from netlog.config.file import COMMAND_LINE, PlacedConfig, load_config
@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--config", metavar="FILE", help="a TOML file, for what options do not say; with sinks"
     )
-    add_foreign_options(parser)
+    add_external_options(parser)
     add("--threads", metavar="N", type=int, help="of each tap; default: 1")
 
 
@@ -69,7 +69,7 @@ def changes_of(options: argparse.Namespace) -> dict[str, Any]:
 
     Thread safety: any thread.
     """
-    changes = foreign_changes(options)
+    changes = external_changes(options)
     if options.tun is not None:
         changes["tun"] = {"name": options.tun}
     if options.sock:

@@ -6,14 +6,14 @@ from typing import Annotated
 import msgspec
 
 from netlog.config.gateway import GatewayConfig, contradictions
-from netlog.config.sinks import Table, doubles
+from netlog.config.sinks import ConfigTable, doubles
 from netlog.config.sources import SourceConfig
 from netlog.config.values import InterfaceName, Prefix, Text
 
 __all__ = [
     "ExecConfig",
-    "ForeignConfig",
-    "ForeignRoutesConfig",
+    "ExternalConfig",
+    "ExternalRoutesConfig",
     "WatchConfig",
     "WatchSockConfig",
     "WatchTunConfig",
@@ -27,17 +27,17 @@ MAX_THREADS = 16
 """Of a tap; each has a ring of 16 MiB."""
 
 
-class ForeignRoutesConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ExternalRoutesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[routes]`: what the tunnel leads to, and the subnets behind this host."""
 
     overlay: tuple[Prefix, ...] = ()
     subnets: tuple[Prefix, ...] = ()
 
 
-class ForeignConfig(GatewayConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ExternalConfig(GatewayConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A gateway whose packets somebody else moves, and who knows its overlay."""
 
-    routes: ForeignRoutesConfig = ForeignRoutesConfig()
+    routes: ExternalRoutesConfig = ExternalRoutesConfig()
     source: SourceConfig | None = None
 
     def own_prefixes(self) -> list[str]:
@@ -49,7 +49,7 @@ class ForeignConfig(GatewayConfig, frozen=True, forbid_unknown_fields=True, kw_o
         return list(self.routes.overlay)
 
 
-class ExecConfig(ForeignConfig, frozen=True, forbid_unknown_fields=True, tag="exec", kw_only=True):
+class ExecConfig(ExternalConfig, frozen=True, forbid_unknown_fields=True, tag="exec", kw_only=True):
     """`exec`: a daemon, as `netlog exec` and `netlog run` start it."""
 
     command: tuple[Text, ...] = ()
@@ -58,16 +58,16 @@ class ExecConfig(ForeignConfig, frozen=True, forbid_unknown_fields=True, tag="ex
 
     def contradictions(self) -> Iterator[str]:
         """Keys that are right each, but not together."""
-        yield from foreign_contradictions(self)
+        yield from external_contradictions(self)
 
 
-class WatchTunConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WatchTunConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[tun]`: the interface with the virtual traffic."""
 
     name: InterfaceName
 
 
-class WatchSockConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WatchSockConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[[socks]]`: a local UDP port that carries it, on one interface or on all."""
 
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -75,7 +75,7 @@ class WatchSockConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class WatchConfig(
-    ForeignConfig, frozen=True, forbid_unknown_fields=True, tag="watch", kw_only=True
+    ExternalConfig, frozen=True, forbid_unknown_fields=True, tag="watch", kw_only=True
 ):
     """`watch`: interfaces, as `netlog watch` and `netlog run` tap them."""
 
@@ -86,10 +86,10 @@ class WatchConfig(
     def contradictions(self) -> Iterator[str]:
         """Keys that are right each, but not together."""
         yield from doubles("socks", [f"{sock.port}@{sock.interface}" for sock in self.socks])
-        yield from foreign_contradictions(self)
+        yield from external_contradictions(self)
 
 
-def foreign_contradictions(config: ForeignConfig) -> Iterator[str]:
+def external_contradictions(config: ExternalConfig) -> Iterator[str]:
     """Likewise of one whose packets somebody else moves."""
     yield from contradictions(config)
     if config.source is not None:

@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from netlog.config.sinks import SinkConfig, StdoutSinkConfig, Table, doubles, sink_contradictions
+from netlog.config.sinks import (
+    ConfigTable,
+    SinkConfig,
+    StdoutSinkConfig,
+    doubles,
+    sink_contradictions,
+)
 from netlog.config.values import AbsolutePath, Prefix, SocketAddress, Text
 
 __all__ = [
@@ -35,19 +41,19 @@ MAX_LIMIT_BYTES = 1 << 20
 ExitTraffic = Literal["aggregate", "anonymize", "log", "drop"]
 
 
-class NodeConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NodeConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[node]`: who this gateway is in its messages."""
 
     id: Text
 
 
-class NodesConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NodesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[nodes]`: who is who in the overlay."""
 
     file: Text
 
 
-class PeerConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PeerConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[[peers]]`: another gateway, and the addresses behind it."""
 
     endpoint: SocketAddress
@@ -55,7 +61,7 @@ class PeerConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str = ""
 
 
-class GatewayConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GatewayConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every gateway has: a name, a period, bounds, and sinks."""
 
     node: NodeConfig | None = None

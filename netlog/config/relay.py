@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from netlog.config.gateway import GatewayConfig, NodeConfig, contradictions
-from netlog.config.sinks import Table, doubles
+from netlog.config.sinks import ConfigTable, doubles
 from netlog.config.values import InterfaceAddress, InterfaceName, Prefix, SocketAddress
 
 __all__ = ["RelayConfig", "RoutesConfig", "SockConfig", "TunConfig"]
@@ -20,7 +20,7 @@ MAX_MTU = 65535
 """RFC 791: the longest IPv4 packet."""
 
 
-class TunConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TunConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[tun]`: the interface that the gateway makes."""
 
     name: InterfaceName
@@ -30,13 +30,13 @@ class TunConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     queues: Annotated[int, msgspec.Meta(ge=1, le=MAX_QUEUES)] = 1
 
 
-class SockConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SockConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sock]`: the UDP socket that carries the overlay's packets."""
 
     listen: SocketAddress
 
 
-class RoutesConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RoutesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[routes]`: the subnets behind this gateway, and whether a peer is its way out."""
 
     subnets: tuple[Prefix, ...] = ()

@@ -11,6 +11,7 @@ import msgspec
 from netlog.config.values import EnvironmentName, Size, Text, Url
 
 __all__ = [
+    "ConfigTable",
     "FileSinkConfig",
     "HecSinkConfig",
     "HttpJsonSinkConfig",
@@ -18,7 +19,6 @@ __all__ = [
     "RemoteSinkConfig",
     "SinkConfig",
     "StdoutSinkConfig",
-    "Table",
     "doubles",
     "sink_contradictions",
     "sink_names",
@@ -36,15 +36,17 @@ OUR_HEADERS = ("content-encoding", "content-length", "host", "transfer-encoding"
 WebCompression = Literal["zstd", "gzip", "none"]
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ConfigTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every table of the file has in common."""
 
 
-class StdoutSinkConfig(Table, frozen=True, forbid_unknown_fields=True, tag="stdout"):
+class StdoutSinkConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, tag="stdout"):
     """`stdout`: JSON lines on standard output."""
 
 
-class FileSinkConfig(Table, frozen=True, forbid_unknown_fields=True, tag="file", kw_only=True):
+class FileSinkConfig(
+    ConfigTable, frozen=True, forbid_unknown_fields=True, tag="file", kw_only=True
+):
     """`file`: JSON lines, appended to a file that may be rotated."""
 
     path: Text
@@ -55,7 +57,7 @@ class FileSinkConfig(Table, frozen=True, forbid_unknown_fields=True, tag="file",
     compression: Literal["zstd", "none"] = "none"
 
 
-class RemoteSinkConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RemoteSinkConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all sinks on other machines have: a receiver, and a spool for when it is away."""
 
     url: Url

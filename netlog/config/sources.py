@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from netlog.config.sinks import Table
+from netlog.config.sinks import ConfigTable
 from netlog.config.values import AbsolutePath, InterfaceName, Text
 from netlog.model.addresses import split_place
 
@@ -24,7 +24,7 @@ KEYS = {"wireguard": "interface", "openvpn": "at", "tailscale": "socket"}
 
 
 class WireGuardSourceConfig(
-    Table, frozen=True, forbid_unknown_fields=True, tag="wireguard", kw_only=True
+    ConfigTable, frozen=True, forbid_unknown_fields=True, tag="wireguard", kw_only=True
 ):
     """`wireguard`: an interface, in user space or of the kernel; `names` by public key."""
 
@@ -42,7 +42,7 @@ class WireGuardSourceConfig(
 
 
 class OpenVpnSourceConfig(
-    Table, frozen=True, forbid_unknown_fields=True, tag="openvpn", kw_only=True
+    ConfigTable, frozen=True, forbid_unknown_fields=True, tag="openvpn", kw_only=True
 ):
     """`openvpn`: a management interface, or a status file."""
 
@@ -61,7 +61,7 @@ class OpenVpnSourceConfig(
 
 
 class TailscaleSourceConfig(
-    Table, frozen=True, forbid_unknown_fields=True, tag="tailscale", kw_only=True
+    ConfigTable, frozen=True, forbid_unknown_fields=True, tag="tailscale", kw_only=True
 ):
     """`tailscale`: the socket of tailscaled."""
 

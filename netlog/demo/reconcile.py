@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CLASSES", "COUNTS", "Counts", "Line", "Verdict", "add_message", "reconcile"]
+__all__ = ["CLASSES", "COUNTS", "Comparison", "Counts", "Verdict", "add_message", "reconcile"]
 
 CLASSES = ("virtual", "subnet", "exit", "physical")
 TUNNEL_CLASSES = ("virtual", "subnet", "exit")
@@ -24,7 +24,7 @@ FRAME_BYTES = 14 + 20 + 8
 
 
 @dataclass(slots=True)
-class Totals:
+class MessageSums:
     """The sum of one node's messages, by class."""
 
     messages: int = 0
@@ -40,7 +40,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Comparison:
     """One number of a node, from two sources that have nothing in common."""
 
     node: str
@@ -66,8 +66,8 @@ class Verdict:
         sock, underlay: by node, the datagrams metered, and those the kernel counted on the link.
     """
 
-    lines: list[Line]
-    totals: Mapping[str, Totals]
+    lines: list[Comparison]
+    totals: Mapping[str, MessageSums]
     tun: dict[str, Counts]
     kernel: dict[str, Counts]
     sock: dict[str, Counts]
@@ -98,14 +98,14 @@ class Verdict:
         }
 
 
-def add_message(totals: dict[str, Totals], message: Mapping[str, Any]) -> None:
+def add_message(totals: dict[str, MessageSums], message: Mapping[str, Any]) -> None:
     """Add a message to the totals of its node.
 
     Args:
         totals: by node; the message's is made if it is not there.
         message: as read from its JSON text.
     """
-    node = totals.setdefault(message["nodeId"], Totals())
+    node = totals.setdefault(message["nodeId"], MessageSums())
     node.messages += 1
     for name in CLASSES:
         for entry in message.get(f"{name}Traffic", ()):
@@ -129,7 +129,7 @@ def payload_counts(link: Counts) -> Counts:
 
 
 def reconcile(
-    totals: Mapping[str, Totals], tuns: Mapping[str, Counts], links: Mapping[str, Counts]
+    totals: Mapping[str, MessageSums], tuns: Mapping[str, Counts], links: Mapping[str, Counts]
 ) -> Verdict:
     """Compare the messages of all nodes with the kernel's counters.
 
@@ -142,13 +142,13 @@ def reconcile(
         The verdict.
     """
     nodes = sorted(tuns)
-    metered = {node: totals.get(node, Totals()) for node in nodes}
+    metered = {node: totals.get(node, MessageSums()) for node in nodes}
     tun = {node: metered[node].tunnel() for node in nodes}
     sock = {node: metered[node].by_class["physical"] for node in nodes}
     kernel = {node: dict(tuns[node]) for node in nodes}
     underlay = {node: payload_counts(links[node]) for node in nodes}
     lines = [
-        Line(node, point, count, ours[node][count], theirs[node][count])
+        Comparison(node, point, count, ours[node][count], theirs[node][count])
         for point, ours, theirs in (("tun", tun, kernel), ("sock", sock, underlay))
         for node in nodes
         for count in COUNTS

@@ -11,9 +11,9 @@ import msgspec
 
 from netlog.config.file import parse_config
 from netlog.config.relay import RelayConfig
-from netlog.demo.reconcile import Totals, Verdict, add_message, reconcile
-from netlog.demo.topology import NODES, PATHS, UNDERLAY, Node, Topology, config_text
-from netlog.demo.traffic import Traffic, TrafficCounters, flows_between
+from netlog.demo.reconcile import MessageSums, Verdict, add_message, reconcile
+from netlog.demo.topology import NODES, PATHS, UNDERLAY, DemoNode, Topology, config_text
+from netlog.demo.traffic import TrafficCounters, TrafficRun, flows_between
 from netlog.gateways.relay import Gateway
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Demo:
         self._show = show
         self._wait = wait
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._totals: dict[str, Totals] = {}
+        self._totals: dict[str, MessageSums] = {}
 
     def run(self) -> Outcome:
         """Make the world, let traffic flow, and compare the messages with the kernel's counters.
@@ -94,7 +94,7 @@ class Demo:
         with contextlib.ExitStack() as stack:
             topology = stack.enter_context(Topology())
             gateways = [stack.enter_context(self._gateway(node, topology)) for node in NODES]
-            traffic = Traffic(flows_between(PATHS), topology.namespaces, SEED)
+            traffic = TrafficRun(flows_between(PATHS), topology.namespaces, SEED)
             try:
                 traffic.start()
                 self._watch(traffic)
@@ -106,7 +106,7 @@ class Demo:
             self._show_messages()
             return Outcome(self._compare(topology, gateways), counters)
 
-    def _gateway(self, node: Node, topology: Topology) -> Gateway:
+    def _gateway(self, node: DemoNode, topology: Topology) -> Gateway:
         config = parse_config(
             config_text(node, POLL_PERIOD_S), f"gateway {node.place.name}", RelayConfig
         )
@@ -115,7 +115,7 @@ class Demo:
             gateway.start()
         return gateway
 
-    def _watch(self, traffic: Traffic) -> None:
+    def _watch(self, traffic: TrafficRun) -> None:
         end_s = time.monotonic() + self._seconds
         while traffic.error is None and (left_s := end_s - time.monotonic()) > 0:
             self._pause(min(LOOK_S, left_s))

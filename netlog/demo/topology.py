@@ -19,7 +19,7 @@ __all__ = [
     "PATHS",
     "PLACES",
     "UNDERLAY",
-    "Node",
+    "DemoNode",
     "Place",
     "Topology",
     "config_text",
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DemoNode:
     """A gateway: its place in the overlay, and its address on the underlay."""
 
     place: Place
@@ -56,7 +56,7 @@ OUTSIDE = Place("outside", "203.0.113.10", "2001:db8:113::10")
 PLACES = (A, B, SUBNET, OUTSIDE)
 PATHS = ((A, B), (B, A), (A, SUBNET), (SUBNET, A), (A, OUTSIDE), (OUTSIDE, A))
 """Who asks whom: virtual, subnet and exit traffic, begun at either end."""
-NODES = (Node(A, "192.0.2.1"), Node(B, "192.0.2.2"))
+NODES = (DemoNode(A, "192.0.2.1"), DemoNode(B, "192.0.2.2"))
 
 SUBNET_PREFIXES = ("192.168.7.0/24", "fd00:7::/64")
 # b's interface, its addresses there, and whom it leads to
@@ -66,7 +66,7 @@ BEHIND_B = (
 )
 
 
-def config_text(node: Node, poll_period_s: float) -> str:
+def config_text(node: DemoNode, poll_period_s: float) -> str:
     """The configuration of a gateway, as `netlog run` would read it from a file."""
     a, b = NODES
     other = b if node is a else a

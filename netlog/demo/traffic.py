@@ -19,7 +19,7 @@ from netlog.demo.echo import ECHO_PORT, EchoServer
 from netlog.demo.namespace import Namespace
 from netlog.demo.topology import Place
 
-__all__ = ["Flow", "Traffic", "TrafficCounters", "flows_between"]
+__all__ = ["Flow", "TrafficCounters", "TrafficRun", "flows_between"]
 
 MAX_BYTES = {"tcp": 3000, "udp": 1200, "icmp": 1200}
 """The longest request: three segments of TCP, or one packet, at an MTU of 1280."""
@@ -72,7 +72,7 @@ class TrafficCounters:
     given_up: Counter[str] = field(default_factory=Counter)
 
 
-class Traffic:
+class TrafficRun:
     """Runs each flow in a thread of its own, from `start` to `stop`.
 
     Args:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from netlog.fmt.record import CLASSES, Endpoint, Entry, Node, Record, endpoint
+from netlog.fmt.record import CLASSES, Endpoint, Entry, FlowLog, Node, endpoint
 from netlog.model.protocols import protocol_number
 
 __all__ = ["Connection", "FilterError", "Predicate", "parse_filter"]
@@ -30,7 +30,7 @@ KEYWORDS = frozenset(("and", "or", "not", "src", "dst", "proto", "class", *END_K
 class Connection(NamedTuple):
     """A row of a message, with what a condition may ask about it."""
 
-    record: Record
+    record: FlowLog
     kind: str
     entry: Entry
 
@@ -42,7 +42,7 @@ class Connection(NamedTuple):
 
 
 Predicate: TypeAlias = Callable[[Connection], bool]
-EndTest: TypeAlias = Callable[[Endpoint, Record], bool]
+EndTest: TypeAlias = Callable[[Endpoint, FlowLog], bool]
 _T = TypeVar("_T")
 
 
@@ -241,7 +241,7 @@ def _any_end(side: str, test: EndTest) -> Predicate:
 
 
 def _is_node(side: str, name: str) -> Predicate:
-    def test(end: Endpoint, record: Record) -> bool:
+    def test(end: Endpoint, record: FlowLog) -> bool:
         node = record.node_at(end)
         return node is not None and _goes_by(node, name)
 

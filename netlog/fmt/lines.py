@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from netlog.fmt.names import Names
-from netlog.fmt.record import CLASSES, Entry, Record, endpoint
+from netlog.fmt.record import CLASSES, Entry, FlowLog, endpoint
 from netlog.model.times import format_rfc3339
 
 __all__ = ["COLUMNS", "CsvLines", "JsonLines"]
@@ -47,7 +47,7 @@ class CsvLines:
         """The header."""
         return (",".join(COLUMNS),)
 
-    def record(self, record: Record) -> Iterator[str]:
+    def record(self, record: FlowLog) -> Iterator[str]:
         """A message's rows."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -75,7 +75,7 @@ class CsvLines:
         """Nothing."""
         return ()
 
-    def _end(self, record: Record, text: str | None) -> tuple[str, int, str]:
+    def _end(self, record: FlowLog, text: str | None) -> tuple[str, int, str]:
         if not text:
             return "", 0, ""
         end = endpoint(text)
@@ -90,7 +90,7 @@ class JsonLines:
         """Nothing."""
         return ()
 
-    def record(self, record: Record) -> Iterator[str]:
+    def record(self, record: FlowLog) -> Iterator[str]:
         """A message's line."""
         tree = _tree(record) if record.tree is None else record.tree
         yield msgspec.json.encode(tree).decode()
@@ -100,14 +100,14 @@ class JsonLines:
         return ()
 
 
-def _period(record: Record) -> tuple[str, str]:
+def _period(record: FlowLog) -> tuple[str, str]:
     start, end = (
         "" if ns is None else format_rfc3339(ns) for ns in (record.start_ns, record.end_ns)
     )
     return start, end
 
 
-def _tree(record: Record) -> dict[str, Any]:
+def _tree(record: FlowLog) -> dict[str, Any]:
     """A message of a record that was not read, but summed up."""
     start, end = _period(record)
     tree: dict[str, Any] = {"nodeId": record.node_id}

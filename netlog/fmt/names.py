@@ -2,7 +2,7 @@
 
 import enum
 
-from netlog.fmt.record import Node, Record, endpoint
+from netlog.fmt.record import FlowLog, Node, endpoint
 
 __all__ = ["Names"]
 
@@ -29,11 +29,11 @@ class Names(enum.Enum):
                 return node.user or ",".join(node.tags or ())
         return ""
 
-    def of_reporter(self, record: Record) -> str:
+    def of_reporter(self, record: FlowLog) -> str:
         """What stands for the node that reports: its id if there is nothing else."""
         return self.of(record.own) or record.node_id
 
-    def of_end(self, record: Record, text: str | None) -> str:
+    def of_end(self, record: FlowLog, text: str | None) -> str:
         """What stands for an end of a connection: "" if it has no address, no port if that is 0."""
         if not text:
             return ""

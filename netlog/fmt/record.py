@@ -15,7 +15,7 @@ from netlog.model.nodes import WireNode as Node
 from netlog.model.protocols import protocol_name, protocol_number
 from netlog.model.times import parse_rfc3339
 
-__all__ = ["CLASSES", "Address", "Endpoint", "Entry", "Node", "Record", "endpoint", "read_records"]
+__all__ = ["CLASSES", "Address", "Endpoint", "Entry", "FlowLog", "Node", "endpoint", "read_records"]
 
 CLASSES = ("virtual", "subnet", "exit", "physical")
 MEMBERS = {kind: f"{kind}Traffic" for kind in CLASSES}
@@ -89,7 +89,7 @@ class Endpoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class FlowLog:
     """A flow log message.
 
     Args:
@@ -123,7 +123,7 @@ class Record:
         """The node that has the address, if the message names one."""
         return self.nodes.get(end.address) if end.address is not None else None
 
-    def with_traffic(self, kept: dict[str, list[int]]) -> "Record":
+    def with_traffic(self, kept: dict[str, list[int]]) -> "FlowLog":
         """A record that has only the connections at these indices."""
         traffic = {
             kind: [self.traffic[kind][index] for index in indices] for kind, indices in kept.items()
@@ -142,7 +142,7 @@ _DECODE = msgspec.json.Decoder(_Envelope).decode
 _DECODE_ANY = msgspec.json.Decoder().decode
 
 
-def read_records(value: Value, *, keep_tree: bool = False) -> Iterator[Record]:
+def read_records(value: Value, *, keep_tree: bool = False) -> Iterator[FlowLog]:
     """Find the flow logs in a JSON value.
 
     Args:
@@ -232,7 +232,7 @@ def _loss(node_id: object, dropped: object) -> Loss | None:
     return Loss(counts.messages, counts.packets, counts.bytes) or None
 
 
-def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[Record]:
+def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[FlowLog]:
     if not wire.node_id and wire.start == ZERO_TIME:
         return
     lists = {
@@ -248,7 +248,7 @@ def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[Record]:
             address = endpoint(text).address
             if address is not None:
                 nodes[address] = node
-    yield Record(
+    yield FlowLog(
         wire.node_id or own.node_id,
         parse_rfc3339(wire.start) if wire.start else None,
         parse_rfc3339(wire.end) if wire.end else None,

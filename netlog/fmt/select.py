@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from netlog.fmt.expression import Connection, Predicate
-from netlog.fmt.record import CLASSES, Record
+from netlog.fmt.record import CLASSES, FlowLog
 from netlog.model.times import parse_rfc3339
 
 __all__ = ["Selection", "parse_moment"]
@@ -32,7 +32,7 @@ class Selection:
     until_ns: int | None = None
     predicate: Predicate | None = None
 
-    def apply(self, record: Record) -> Record | None:
+    def apply(self, record: FlowLog) -> FlowLog | None:
         """What is wanted of a message.
 
         Returns:
@@ -57,7 +57,7 @@ class Selection:
                 kept[kind] = indices
         return record.with_traffic(kept) if kept else None
 
-    def _in_time(self, record: Record) -> bool:
+    def _in_time(self, record: FlowLog) -> bool:
         start_ns = record.end_ns if record.start_ns is None else record.start_ns
         end_ns = record.start_ns if record.end_ns is None else record.end_ns
         if self.since_ns is not None and (end_ns is None or end_ns < self.since_ns):

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from netlog.display.terminal import CLASS_COLORS, Style, printable
 from netlog.display.units import binary_rate, binary_size, decimal_rate
 from netlog.fmt.names import Names
-from netlog.fmt.record import CLASSES, Entry, Record
+from netlog.fmt.record import CLASSES, Entry, FlowLog
 from netlog.model.loss import Loss
 from netlog.model.times import format_rfc3339
 
-__all__ = ["Table"]
+__all__ = ["TextTable"]
 
 MIN_END_WIDTH = 21
 """`100.127.255.254:65535`: tables of IPv4 have equal columns from message to message."""
@@ -19,7 +19,7 @@ COUNTS = ("sent pkt/s", "sent B/s", "received pkt/s", "received B/s", "bytes")
 COLUMNS = "{:>12}{:>12}{:>16}{:>14}{:>12}"
 
 
-class Table:
+class TextTable:
     """One table a message, its busiest connections first, and a sum over all at the end.
 
     Args:
@@ -40,7 +40,7 @@ class Table:
         """No line before the first message."""
         return ()
 
-    def record(self, record: Record) -> Iterator[str]:
+    def record(self, record: FlowLog) -> Iterator[str]:
         """A message's lines."""
         if self._n_shown:
             yield ""
@@ -102,10 +102,10 @@ class Table:
         if self._dropped:
             yield _loss_line(self._dropped)
 
-    def _node(self, record: Record) -> str:
+    def _node(self, record: FlowLog) -> str:
         return printable(self._names.of_reporter(record)) or "node unknown"
 
-    def _title(self, record: Record) -> str:
+    def _title(self, record: FlowLog) -> str:
         parts = [self._node(record)]
         if record.start_ns is not None:
             parts.append(format_rfc3339(record.start_ns // 1_000_000 * 1_000_000))
@@ -113,7 +113,7 @@ class Table:
         parts.append("period unknown" if period_s is None else f"{period_s:.3f} s")
         return "  ".join(parts)
 
-    def _ends(self, record: Record, entry: Entry) -> tuple[str, str]:
+    def _ends(self, record: FlowLog, entry: Entry) -> tuple[str, str]:
         src = self._names.of_end(record, entry.src)
         return printable(src), printable(self._names.of_end(record, entry.dst))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from netlog.fmt.record import Address, Entry, Node, Record
+from netlog.fmt.record import Address, Entry, FlowLog, Node
 from netlog.model.loss import Loss
 
 __all__ = ["Total"]
@@ -28,7 +28,7 @@ class Total:
     def __init__(self) -> None:
         self._by_node: dict[str, _NodeTotal] = {}
 
-    def add(self, record: Record) -> None:
+    def add(self, record: FlowLog) -> None:
         """Add a message's counts to those of its node."""
         total = self._by_node.setdefault(record.node_id, _NodeTotal(record.own))
         if record.dropped is None:
@@ -53,11 +53,11 @@ class Total:
                 into.rx_pkts += entry.rx_pkts
                 into.rx_bytes += entry.rx_bytes
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[FlowLog]:
         """For each node a message from its first period's start to its last one's end."""
         for node_id, total in self._by_node.items():
             traffic = {kind: list(sums.values()) for kind, sums in total.traffic.items()}
-            yield Record(
+            yield FlowLog(
                 node_id,
                 total.start_ns,
                 total.end_ns,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from netlog._closing import Closing
 from netlog.config.external import ExecConfig
 from netlog.config.sources import OpenVpnSourceConfig
-from netlog.gateways.external import ForeignLogger
-from netlog.gateways.settings import ForeignSettings, foreign_settings
+from netlog.gateways.external import ExternalLogger
+from netlog.gateways.settings import ExternalSettings, external_settings
 from netlog.logger.logger import LoggerCounters
 from netlog.meter.meter import Meter
 from netlog.preload.library import library_path, preload_environment
@@ -50,8 +50,8 @@ class ExecMetering(Closing):
         self._stack = contextlib.ExitStack()
         self._meter: Meter | None = None
         self._processes: PreloadProcesses | None = None
-        settings = ForeignSettings(**foreign_settings(config))
-        self._logger = ForeignLogger(settings, sink, self._interfaces)
+        settings = ExternalSettings(**external_settings(config))
+        self._logger = ExternalLogger(settings, sink, self._interfaces)
 
     def start(self) -> None:
         """Open the meter, and begin to report.

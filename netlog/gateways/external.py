@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterable
 
 from netlog.devices.device import MeterDevice
 from netlog.gateways.kept_meter import open_kept_meter
-from netlog.gateways.overlay import KnownOverlay, OverlaySettings
-from netlog.gateways.settings import ForeignSettings
+from netlog.gateways.overlay import OverlayFollower, OverlaySettings
+from netlog.gateways.settings import ExternalSettings
 from netlog.logger.logger import Logger, LoggerCounters
 from netlog.meter.meter import Meter
 from netlog.sinks import Sink
 from netlog.sources import KeptSource
 
-__all__ = ["ForeignLogger"]
+__all__ = ["ExternalLogger"]
 
 
-class ForeignLogger:
+class ExternalLogger:
     """A logger on a meter that others count into; it follows what a source says of the overlay.
 
     Args:
@@ -28,7 +28,7 @@ class ForeignLogger:
 
     def __init__(
         self,
-        settings: ForeignSettings,
+        settings: ExternalSettings,
         sink: Sink,
         interfaces: Callable[[], Iterable[str]],
     ) -> None:
@@ -44,7 +44,7 @@ class ForeignLogger:
             peers=settings.peers,
             nodes=settings.nodes,
         )
-        self._known = KnownOverlay(overlay, self._source, interfaces)
+        self._known = OverlayFollower(overlay, self._source, interfaces)
 
     def open_meter(self, stack: contextlib.ExitStack, max_lanes: int) -> Meter:
         """The meter of the settings, with what a predecessor left in it; `stack` closes it.

@@ -13,7 +13,7 @@ from netlog.model.routes import RouterConfig
 from netlog.netlink.interfaces import addresses_of, index_of
 from netlog.sources import KeptSource, Overlay
 
-__all__ = ["KnownOverlay", "OverlaySettings"]
+__all__ = ["OverlayFollower", "OverlaySettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class OverlaySettings:
     nodes: NodeSource | None = None
 
 
-class KnownOverlay:
+class OverlayFollower:
     """Asks a source at the end of each period, and tells a logger what has changed.
 
     It is the logger's source of nodes, too.

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from netlog.config.external import ForeignConfig
+from netlog.config.external import ExternalConfig
 from netlog.config.gateway import GatewayConfig, NodeConfig
 from netlog.config.node_file import NodeFile
 from netlog.config.relay import RelayConfig
@@ -18,13 +18,13 @@ from netlog.model.peers import Peer
 from netlog.model.routes import RouterConfig
 from netlog.sources import Source
 
-__all__ = ["ForeignSettings", "foreign_settings", "peers_of", "router_of", "with_node"]
+__all__ = ["ExternalSettings", "external_settings", "peers_of", "router_of", "with_node"]
 
-Config = TypeVar("Config", bound=ForeignConfig)
+Config = TypeVar("Config", bound=ExternalConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignSettings:
+class ExternalSettings:
     """How a gateway that is not ours is reported.
 
     Attributes:
@@ -89,8 +89,8 @@ def with_node(config: Config) -> Config:
     return msgspec.structs.replace(config, node=NodeConfig(id=Text(name or socket.gethostname())))
 
 
-def foreign_settings(config: ForeignConfig) -> dict[str, Any]:
-    """The settings of a configuration, by their names in `ForeignSettings`.
+def external_settings(config: ExternalConfig) -> dict[str, Any]:
+    """The settings of a configuration, by their names in `ExternalSettings`.
 
     Args:
         config: one that says who reports.

@@ -9,8 +9,8 @@ from netlog.config.external import WatchConfig
 from netlog.devices.followed_tap import FollowedTap
 from netlog.devices.tap import Tap, TapCounters, check_rights
 from netlog.errors import StateError
-from netlog.gateways.external import ForeignLogger
-from netlog.gateways.settings import ForeignSettings, foreign_settings
+from netlog.gateways.external import ExternalLogger
+from netlog.gateways.settings import ExternalSettings, external_settings
 from netlog.logger.logger import LoggerCounters
 from netlog.meter.meter import Meter
 from netlog.netlink.interfaces import LinkEvents
@@ -36,7 +36,7 @@ class SockPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchSettings(ForeignSettings):
+class WatchSettings(ExternalSettings):
     """What is watched, and how it is reported.
 
     Attributes:
@@ -62,7 +62,7 @@ def watch_settings(config: WatchConfig) -> WatchSettings:
         tun=config.tun.name,
         socks=tuple(SockPoint(sock.port, sock.interface or "") for sock in config.socks),
         threads=config.threads,
-        **foreign_settings(config),
+        **external_settings(config),
     )
 
 
@@ -93,7 +93,7 @@ class Watch(Closing):
     def __init__(self, settings: WatchSettings, sink: Sink) -> None:
         self._settings = settings
         self._stack = contextlib.ExitStack()
-        self._logger = ForeignLogger(settings, sink, lambda: (settings.tun,))
+        self._logger = ExternalLogger(settings, sink, lambda: (settings.tun,))
         self._points: list[FollowedTap] = []
         self._events: LinkEvents | None = None
 

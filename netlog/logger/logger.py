@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from netlog.devices.device import Device
 from netlog.errors import StateError
 from netlog.logger.counters import LoggerCounters
-from netlog.logger.period_config import InForce
-from netlog.logger.points import Observation
-from netlog.logger.poller import Poller, Settings
+from netlog.logger.period_config import PeriodConfigs
+from netlog.logger.points import ObservationPoints
+from netlog.logger.poller import Poller, RunSettings
 from netlog.messages.build import EXIT_MODES, smallest_max_bytes
 from netlog.model.nodes import NodeSource
 from netlog.model.peers import Peer
@@ -34,7 +34,7 @@ class Logger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._in_force = InForce()
+        self._in_force = PeriodConfigs()
         self._poller = Poller.idle()
 
     @property
@@ -96,20 +96,20 @@ class Logger:
             raise ValueError(f"exit_traffic: expected one of {EXIT_MODES}, got {exit_traffic!r}")
         if max_bytes < (least := smallest_max_bytes(node_id, nodes)):
             raise ValueError(f"max_bytes: expected at least {least}, got {max_bytes}")
-        settings = Settings(node_id, poll_period_s, exit_traffic, max_bytes)
+        settings = RunSettings(node_id, poll_period_s, exit_traffic, max_bytes)
         with self._lock:
             if self._thread is not None:
                 raise StateError("logger is already running")
-            observation = Observation(tun, sock)
-            poller = Poller(settings, observation, sink, self._in_force)
+            points = ObservationPoints(tun, sock)
+            poller = Poller(settings, points, sink, self._in_force)
             if routes is not None:
                 self._in_force.set_routes(routes)
             self._in_force.set_peers(tuple(peers))
             self._in_force.set_nodes(nodes)
             self._in_force.set_refresh(refresh)
-            observation.enable(enabled=True)
-            if not observation.inherits:
-                observation.discard()
+            points.enable(enabled=True)
+            if not points.inherits:
+                points.discard()
             self._poller = poller
             self._thread = threading.Thread(target=poller.run, name="netlog-logger", daemon=True)
             self._thread.start()

@@ -9,7 +9,7 @@ from netlog.model.nodes import NodeMap, NodeSource
 from netlog.model.peers import Peer
 from netlog.model.routes import RouterConfig
 
-__all__ = ["InForce", "PeriodConfig"]
+__all__ = ["PeriodConfig", "PeriodConfigs"]
 
 _log = logging.getLogger("netlog")
 
@@ -23,7 +23,7 @@ class PeriodConfig:
     nodes: tuple[NodeMap, ...] | None
 
 
-class InForce:
+class PeriodConfigs:
     """Collects what comes into force in the current period.
 
     Thread safety: any thread.

@@ -14,7 +14,7 @@ from netlog.model.flows import FLOW_DTYPE, NO_FLOWS, FlowArray
 from netlog.model.periods import Period, PeriodClock, PeriodId
 from netlog.model.rows import Rows
 
-__all__ = ["Observation", "Reading"]
+__all__ = ["ObservationPoints", "Reading"]
 
 _log = logging.getLogger("netlog")
 
@@ -54,7 +54,7 @@ def _packets(unattributed: Unattributed) -> dict[str, int]:
     return {name: tx + rx for name, (tx, _, rx, _) in unattributed.by_reason.items()}
 
 
-class Observation:
+class ObservationPoints:
     """The devices of one logger.
 
     Thread safety: `wake` from any thread, the rest from one.

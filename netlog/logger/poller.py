@@ -9,8 +9,8 @@ from typing import Self
 
 from netlog.errors import MeterFileError, StateError
 from netlog.logger.counters import LoggerCounters
-from netlog.logger.period_config import InForce, PeriodConfig
-from netlog.logger.points import Observation, Reading
+from netlog.logger.period_config import PeriodConfig, PeriodConfigs
+from netlog.logger.points import ObservationPoints, Reading
 from netlog.messages.build import LeftOut, Message, iter_messages
 from netlog.messages.peer_sources import fill_sources
 from netlog.model.periods import Period
@@ -18,7 +18,7 @@ from netlog.model.rows import Rows, Slice
 from netlog.sinks.base import DurableSink, Reports
 from netlog.sinks.delivery import Delivery, DurableDelivery, MessageFault, MessageSink
 
-__all__ = ["Poller", "Settings"]
+__all__ = ["Poller", "RunSettings"]
 
 _log = logging.getLogger("netlog")
 
@@ -30,7 +30,7 @@ LAST_POLLS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunSettings:
     """What stays for one run of the logger."""
 
     node_id: str
@@ -56,11 +56,11 @@ class _Drained:
 
 
 class Poller:
-    """Turns the counts of an observation into messages for a sink, until it is stopped.
+    """Turns the counts of observation points into messages for a sink, until it is stopped.
 
     Args:
         settings: of this run.
-        observation: where the counts are.
+        points: where the counts are.
         sink: where the messages go.
         in_force: routes and peers.
 
@@ -71,16 +71,20 @@ class Poller:
     """
 
     def __init__(
-        self, settings: Settings, observation: Observation, sink: MessageSink, in_force: InForce
+        self,
+        settings: RunSettings,
+        points: ObservationPoints,
+        sink: MessageSink,
+        in_force: PeriodConfigs,
     ) -> None:
         self._settings = settings
-        self._observation = observation
+        self._points = points
         self._sink = sink
         self._delivery: DurableDelivery | Delivery = (
             DurableDelivery(sink) if isinstance(sink, DurableSink) else Delivery(sink)
         )
         self._in_force = in_force
-        self._clock = observation.clock()
+        self._clock = points.clock()
         self._counters = LoggerCounters()
         self._stopping = threading.Event()
         # A period that no sink has stored: the next poll tries again before it reads on.
@@ -90,13 +94,13 @@ class Poller:
     @classmethod
     def idle(cls) -> Self:
         """One that has nothing to poll."""
-        settings = Settings("", 1.0, "drop", 0)
-        return cls(settings, Observation(None, None), lambda _: None, InForce())
+        settings = RunSettings("", 1.0, "drop", 0)
+        return cls(settings, ObservationPoints(None, None), lambda _: None, PeriodConfigs())
 
     def stop(self) -> None:
         """Let `run` end after the partial last period."""
         self._stopping.set()
-        self._observation.wake()
+        self._points.wake()
 
     def counters(self) -> LoggerCounters:
         """A copy of the counters."""
@@ -109,10 +113,10 @@ class Poller:
         """Poll until `stop` is called."""
         try:
             # What a predecessor left is not mixed with what is counted from now on.
-            for _ in range(self._observation.inherited_periods):
+            for _ in range(self._points.inherited_periods):
                 self._poll()
             self._poll_periods()
-            self._observation.enable(enabled=False)
+            self._points.enable(enabled=False)
             for _ in range(LAST_POLLS):
                 if not self._poll():
                     break
@@ -125,11 +129,11 @@ class Poller:
     def _give_up_held(self) -> None:
         """What no sink took stays in a meter's file for a successor; a private meter has none."""
         held = self._held
-        if held is None or held.stored or self._observation.inherits:
+        if held is None or held.stored or self._points.inherits:
             return
         self._count(held)
         held.reading.clear()
-        rest = self._observation.extract()
+        rest = self._points.extract()
         self._counters.add_reading(rest)
         self._counters.add_rows(rest.tun, rest.sock)
         rest.clear()
@@ -142,7 +146,7 @@ class Poller:
         polled_s = time.monotonic()
         while True:
             due_s = polled_s + period_s
-            self._observation.wait(max(0.0, due_s - time.monotonic()), self._stopping)
+            self._points.wait(max(0.0, due_s - time.monotonic()), self._stopping)
             if self._stopping.is_set():
                 return
             now_s = time.monotonic()
@@ -167,7 +171,7 @@ class Poller:
         return late
 
     def _drain(self) -> _Drained:
-        reading = self._observation.extract()
+        reading = self._points.extract()
         # The period is dated before anything of it leaves, so that a successor which offers it
         # again gives it the same times.
         if (period := reading.period) is None:

@@ -14,11 +14,11 @@ from netlog.messages.classify import (
     node_map,
     route_map,
 )
-from netlog.messages.message import Message, Period
-from netlog.messages.named_nodes import DST_NODES, SRC_NODE, Roster, src_node_text
-from netlog.messages.node_numbers import NodeTable
-from netlog.messages.sections import EXIT_MODES, ExitTraffic, Inside, LeftOut, make_sections
-from netlog.messages.split import MEMBERS, cut
+from netlog.messages.message import Message, MessageHeader
+from netlog.messages.named_nodes import DST_NODES, SRC_NODE, NamedNodes, src_node_text
+from netlog.messages.node_numbers import NodeNumbers
+from netlog.messages.sections import EXIT_MODES, ClassifiedTun, ExitTraffic, LeftOut, make_sections
+from netlog.messages.split import MEMBERS, split_messages
 from netlog.model.flows import NO_FLOWS, FlowArray, as_flow_array
 from netlog.model.nodes import MAX_NODE_BYTES, NodeMap, NodeSource, StaticNodes
 from netlog.model.routes import RouterConfig
@@ -56,7 +56,7 @@ def smallest_max_bytes(node_id: str, nodes: Nodes | None = None) -> int:
         the longest entry need not be one of the longest nodes.
     """
     longest_ns = to_ns("9999-12-31T23:59:59.999999999Z", "end")
-    header = Period.checked(node_id, longest_ns, longest_ns).header()
+    header = MessageHeader.checked(node_id, longest_ns, longest_ns).header()
     section = max(map(len, MEMBERS.values())) + len(',"":[]}')
     entry: int = lib.netlog_encode_max_entry_bytes - len(",")
     return len(header) + section + entry + _most_node_bytes(nodes)
@@ -72,7 +72,7 @@ def _most_node_bytes(nodes: Nodes | None) -> int:
         return 0
     else:
         src = len(src_node_text(known.self_node))
-        others = sorted(NodeTable.of(known).n_bytes[1:].tolist())[-2:]
+        others = sorted(NodeNumbers.of(known).n_bytes[1:].tolist())[-2:]
     return src + (len(DST_NODES) if others else 0) + sum(n_bytes + len(",") for n_bytes in others)
 
 
@@ -162,7 +162,7 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     mode = exit_traffic or ("aggregate" if known is None else "anonymize")
     if exit_traffic == "" or mode not in EXIT_MODES:
         raise ValueError(f"exit_traffic {exit_traffic!r}: expected one of {', '.join(EXIT_MODES)}")
-    period = Period.checked(node_id, start, end)
+    period = MessageHeader.checked(node_id, start, end)
     configs = (routes,) if isinstance(routes, RouterConfig) else tuple(routes)
     if not all(isinstance(config, RouterConfig) for config in configs):
         raise TypeError("routes: expected a RouterConfig or several")
@@ -173,16 +173,16 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     def generate() -> Iterator[Message]:
         rule = SEED_RULE if known is None else NODE_RULE
         src_node = known.self_node if known is not None else None
-        roster = Roster(NodeTable.of(known)) if known is not None else None
+        named = NamedNodes(NodeNumbers.of(known)) if known is not None else None
         header = period.header() + src_node_text(src_node)
         exits = ExitTraffic(mode)
         with _open_map(configs, known, overlay) as prefix_map:
             for tun_rows, sock_rows, last in _side_by_side(*slices):
                 classified = classify_flows(tun_rows, prefix_map, rule)
-                inside = Inside(classified, prefix_map, by_nodes=known is not None)
+                inside = ClassifiedTun(classified, prefix_map, by_nodes=known is not None)
                 outside = classify_flows(sock_rows, None)
                 sections = make_sections(inside, outside, exits, left_out or LeftOut(), last=last)
-                for part in cut(header, sections, max_bytes, roster):
+                for part in split_messages(header, sections, max_bytes, named):
                     yield Message.of_part(period, src_node, part)
 
     return generate()
@@ -223,4 +223,4 @@ def _open_map(
 ) -> PrefixMap:
     if known is None:
         return route_map(configs, overlay)
-    return node_map(configs, NodeTable.of(known).prefixes, overlay)
+    return node_map(configs, NodeNumbers.of(known).prefixes, overlay)

@@ -253,7 +253,7 @@ def node_map(
 
     Args:
         configs: as for `route_map`.
-        nodes: the addresses of nodes, of `NodeTable.prefixes`.
+        nodes: the addresses of nodes, of `NodeNumbers.prefixes`.
         overlay: where its service addresses are.
 
     Returns:

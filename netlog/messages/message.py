@@ -10,16 +10,16 @@ import numpy as np
 from netlog.messages.classify import Traffic
 from netlog.messages.named_nodes import dst_nodes_text, src_node_text
 from netlog.messages.read import read_message
-from netlog.messages.split import MEMBERS, Part, Section, cut
+from netlog.messages.split import MEMBERS, Part, Section, split_messages
 from netlog.model.flows import NO_FLOWS, FlowArray, as_flow_array
 from netlog.model.nodes import Node, well_formed
 from netlog.model.times import Moment, format_rfc3339, to_ns
 
-__all__ = ["Message", "Period"]
+__all__ = ["Message", "MessageHeader"]
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class MessageHeader:
     """Who reports, and from when to when."""
 
     node_id: str
@@ -90,7 +90,7 @@ class Message:
             Traffic.EXIT: exit_traffic,
             Traffic.PHYSICAL: physical_traffic,
         }
-        self._period = Period.checked(node_id, start_ns, end_ns)
+        self._period = MessageHeader.checked(node_id, start_ns, end_ns)
         self._json: bytes | None = None
         self._src_node = src_node
         self._dst_nodes = tuple(dst_nodes)
@@ -103,7 +103,7 @@ class Message:
         }
 
     @classmethod
-    def of_part(cls, period: Period, src_node: Node | None, part: Part) -> Self:
+    def of_part(cls, period: MessageHeader, src_node: Node | None, part: Part) -> Self:
         """Make a message of what was written already; nothing is copied."""
         traffic = {piece.traffic: piece.gather() for piece in part.pieces}
         return cls._built(period, src_node, part.nodes, traffic, part.text)
@@ -111,7 +111,7 @@ class Message:
     @classmethod
     def _built(
         cls,
-        period: Period,
+        period: MessageHeader,
         src_node: Node | None,
         dst_nodes: tuple[Node, ...],
         traffic: dict[Traffic, FlowArray],
@@ -198,7 +198,7 @@ class Message:
                 for kind, rows in self._traffic.items()
             ]
             unlimited = 1 << 62
-            parts = cut(header, sections, unlimited)
+            parts = split_messages(header, sections, unlimited)
             self._json = next((part.text for part in parts), header + b"}")
         return self._json
 
@@ -219,7 +219,7 @@ class Message:
         Thread safety: any thread.
         """
         wire = read_message(data)
-        period = Period(wire.node_id, wire.start_ns, wire.end_ns)
+        period = MessageHeader(wire.node_id, wire.start_ns, wire.end_ns)
         return cls._built(period, wire.src_node, wire.dst_nodes, wire.traffic, None)
 
     def __eq__(self, other: object) -> bool:

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from netlog.messages.node_numbers import NodeTable
+from netlog.messages.node_numbers import NodeNumbers
 from netlog.model.nodes import Node
 
-__all__ = ["DST_NODES", "SRC_NODE", "Roster", "dst_nodes_text", "src_node_text"]
+__all__ = ["DST_NODES", "SRC_NODE", "NamedNodes", "dst_nodes_text", "src_node_text"]
 
 SRC_NODE = b',"srcNode":'
 DST_NODES = b',"dstNodes":['
@@ -28,7 +28,7 @@ def dst_nodes_text(nodes: tuple[Node, ...]) -> bytes:
     return DST_NODES + b",".join(node.to_json() for node in nodes) + b"]" if nodes else b""
 
 
-class Roster:
+class NamedNodes:
     """The nodes of one object after the other.
 
     Args:
@@ -39,7 +39,7 @@ class Roster:
 
     __slots__ = ("_named", "_object", "_seen_in", "_table", "n_bytes")
 
-    def __init__(self, table: NodeTable) -> None:
+    def __init__(self, table: NodeNumbers) -> None:
         self._table = table
         self._object = 0
         # by number: the last object that names the node

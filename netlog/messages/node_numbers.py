@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from netlog.model.addresses import IPAddress
     from netlog.model.nodes import Node, NodeMap
 
-__all__ = ["NodeTable"]
+__all__ = ["NodeNumbers"]
 
 _MAX_NODES = 1 << (32 - NODE_NUMBER_SHIFT)  # what a value has room for
 
 
-class NodeTable:
+class NodeNumbers:
     """The nodes but the own one, numbered from 1 in the order of their ids.
 
     Attributes:

@@ -20,7 +20,7 @@ from netlog.messages.classify import (
 from netlog.messages.split import Section
 from netlog.model.flows import FlowArray, flow_array
 
-__all__ = ["EXIT_MODES", "ExitTraffic", "Inside", "LeftOut", "make_sections"]
+__all__ = ["EXIT_MODES", "ClassifiedTun", "ExitTraffic", "LeftOut", "make_sections"]
 
 EXIT_MODES = ("aggregate", "anonymize", "log", "drop")
 """Exit traffic as one entry that has only counts; as one entry for each overlay address; in full;
@@ -46,7 +46,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class ClassifiedTun:
     """The rows of the tun with all that decides on what is shown of them.
 
     `prefix_map` is the map by which they were classified; `by_nodes`: it knows the nodes.
@@ -73,7 +73,7 @@ class ExitTraffic:
         self._sums = [0, 0, 0, 0]
         self._anonymized: list[FlowArray] = []
 
-    def take(self, inside: Inside, left_out: LeftOut) -> None:
+    def take(self, inside: ClassifiedTun, left_out: LeftOut) -> None:
         """Note what some rows have of it; unless it is shown in full, it leaves their classes."""
         exits, classes = inside.classified.tallies[Traffic.EXIT], inside.classified.classes
         if self.mode == "drop":
@@ -89,7 +89,7 @@ class ExitTraffic:
         if self.mode != "log":
             classes[classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
 
-    def sections(self, inside: Inside) -> list[Section]:
+    def sections(self, inside: ClassifiedTun) -> list[Section]:
         """What is shown of it that is no row: one entry, or one for each overlay address."""
         if self.mode == "aggregate" and self.counted:
             tx_packets, tx_bytes, rx_packets, rx_bytes = (min(each, _MOST) for each in self._sums)
@@ -105,7 +105,7 @@ class ExitTraffic:
 
 
 def make_sections(
-    inside: Inside,
+    inside: ClassifiedTun,
     outside: ClassifiedFlows,
     exits: ExitTraffic,
     left_out: LeftOut,
@@ -160,14 +160,14 @@ def _leave_out_services(
         left_out.service_bytes += int(rows[f"{direction}_bytes"].sum(dtype=np.uint64))
 
 
-def _numbers(inside: Inside, flows: FlowArray) -> npt.NDArray[np.uint32] | None:
+def _numbers(inside: ClassifiedTun, flows: FlowArray) -> npt.NDArray[np.uint32] | None:
     """The nodes at both ends of each row."""
     if not inside.by_nodes:
         return None
     return find_ends(inside.prefix_map, flows) >> np.uint32(NODE_NUMBER_SHIFT)
 
 
-def _anonymized(inside: Inside, exits: FlowArray) -> FlowArray:
+def _anonymized(inside: ClassifiedTun, exits: FlowArray) -> FlowArray:
     """One row for each overlay address; of rows that are such already, of the same ones one."""
     keeps = NODE if inside.by_nodes else OVERLAY_ROUTE
     ends = find_ends(inside.prefix_map, exits)

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from netlog._native import ffi, lib
 from netlog.messages.classify import Traffic
-from netlog.messages.named_nodes import Roster, dst_nodes_text
+from netlog.messages.named_nodes import NamedNodes, dst_nodes_text
 from netlog.model.flows import FLOW_DTYPE, FlowArray
 from netlog.model.nodes import Node
 
-__all__ = ["MEMBERS", "Part", "Piece", "Section", "cut"]
+__all__ = ["MEMBERS", "Part", "Piece", "Section", "split_messages"]
 
 MEMBERS = {
     Traffic.VIRTUAL: "virtualTraffic",
@@ -45,7 +45,7 @@ class Section:
     numbers: npt.NDArray[np.uint32] | None = None
 
 
-class _Source:
+class _SectionView:
     """A section as the core reads it; keeps its memory."""
 
     __slots__ = ("flows", "opening", "order", "section", "traffic")
@@ -66,7 +66,7 @@ class _Source:
 class Piece(NamedTuple):
     """The part of a section that one object holds: entries `start` to `stop` - 1."""
 
-    source: _Source
+    source: _SectionView
     start: int
     stop: int
 
@@ -93,8 +93,8 @@ class Part(NamedTuple):
     nodes: tuple[Node, ...]
 
 
-def cut(
-    header: bytes, sections: Sequence[Section], max_bytes: int, roster: Roster | None = None
+def split_messages(
+    header: bytes, sections: Sequence[Section], max_bytes: int, named: NamedNodes | None = None
 ) -> Iterator[Part]:
     """Write the sections as JSON objects, each as full as it can be.
 
@@ -102,7 +102,7 @@ def cut(
         header: the object's beginning, from the brace to the last member before `dstNodes`.
         sections: in the order of their members; an empty one is left out.
         max_bytes: of an object.
-        roster: the nodes that there are. Each object names those that its entries show. None: the
+        named: the nodes that there are. Each object names those that its entries show. None: the
             object names nobody.
 
     Yields:
@@ -120,15 +120,17 @@ def cut(
     buffer = bytearray(min(max_bytes, longest))
     if len(buffer) > len(header):
         buffer[: len(header)] = header
-    writer = _Writer(buffer, len(header), max_bytes, roster)
+    writer = _Writer(buffer, len(header), max_bytes, named)
     rest = [
-        Piece(_Source(section), 0, len(section.order)) for section in sections if len(section.order)
+        Piece(_SectionView(section), 0, len(section.order))
+        for section in sections
+        if len(section.order)
     ]
     while rest:
         pieces = writer.fill(rest)
         if not pieces:
             raise ValueError(f"max_bytes {max_bytes}: an entry does not fit into a message")
-        nodes = roster.nodes() if roster is not None else ()
+        nodes = named.nodes() if named is not None else ()
         yield Part(writer.text(nodes), pieces, nodes)
 
 
@@ -141,7 +143,7 @@ class _Writer:
     )
 
     def __init__(
-        self, buffer: bytearray, header_bytes: int, max_bytes: int, roster: Roster | None
+        self, buffer: bytearray, header_bytes: int, max_bytes: int, named: NamedNodes | None
     ) -> None:
         self._buffer = buffer
         self._text = ffi.from_buffer("char[]", buffer)
@@ -149,7 +151,7 @@ class _Writer:
         self._ends = np.zeros(_ENTRIES_AT_ONCE, np.uint64)
         self._header_bytes = header_bytes
         self._max_bytes = max_bytes
-        self._roster = roster
+        self._roster = named
         self._used = 0
 
     def text(self, nodes: tuple[Node, ...]) -> bytes:
@@ -180,7 +182,7 @@ class _Writer:
             self._used += 1
         return pieces
 
-    def _append(self, source: _Source, start: int, stop: int) -> int:
+    def _append(self, source: _SectionView, start: int, stop: int) -> int:
         """Write an array with as many entries as fit, or nothing; return where it stopped."""
         at = self._used + len(source.opening)
         done = start
@@ -202,10 +204,10 @@ class _Writer:
             self._used = at + 1
         return done
 
-    def _encode(self, source: _Source, start: int, n: int, at: int) -> tuple[int, int]:
+    def _encode(self, source: _SectionView, start: int, n: int, at: int) -> tuple[int, int]:
         """Write at most n entries from byte `at` on; return how many fit, and their bytes."""
-        roster = self._roster
-        named_bytes = roster.n_bytes if roster is not None else 0
+        named = self._roster
+        named_bytes = named.n_bytes if named is not None else 0
         left = self._max_bytes - named_bytes - at - len(_CLOSING)
         room = min(left, len(self._buffer) - at - len(_CLOSING))
         if room <= 0:
@@ -217,11 +219,11 @@ class _Writer:
             self._text + at,
             room,
             self._encoded,
-            ffi.NULL if roster is None else ffi.from_buffer("uint64_t[]", self._ends),
+            ffi.NULL if named is None else ffi.from_buffer("uint64_t[]", self._ends),
         )
         count: int = self._encoded[0]
-        if roster is None or not count:
+        if named is None or not count:
             return count, written
         ends = self._ends[:count]
-        count = roster.admit(source.numbers(start, start + count), ends, left)
+        count = named.admit(source.numbers(start, start + count), ends, left)
         return count, int(ends[count - 1]) if count else 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from netlog.model.flows import FlowArray
 
-__all__ = ["COUNTS", "SLICE_ROWS", "Rows", "Slice", "Totals"]
+__all__ = ["COUNTS", "SLICE_ROWS", "RowSums", "Rows", "Slice"]
 
 COUNTS = ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes")
 SLICE_ROWS = 1 << 16
@@ -20,7 +20,7 @@ last, which may be none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class RowSums:
     """Of rows: how many, and tx_packets, tx_bytes, rx_packets, rx_bytes of all of them."""
 
     count: int
@@ -37,7 +37,7 @@ class Rows:
     """
 
     def __init__(self, begin: Callable[[], Iterator[Slice]]) -> None:
-        self._totals: Totals | None = None
+        self._totals: RowSums | None = None
         self._begin = begin
 
     def __iter__(self) -> Iterator[Slice]:
@@ -49,10 +49,10 @@ class Rows:
                 sums[name] += int(rows[name].sum(dtype=np.uint64))
             if last:
                 # Here, as nobody asks for more than the last.
-                self._totals = Totals(count, sums)
+                self._totals = RowSums(count, sums)
             yield rows, last
 
-    def counted(self) -> Totals:
+    def counted(self) -> RowSums:
         """How many there are, and their sums; they are gone through unless they were."""
         if self._totals is None:
             for _ in self:

@@ -11,7 +11,7 @@ import threading
 import zlib
 
 from netlog.spool.directory import SpoolDirectory, write_at
-from netlog.spool.place import Position, Totals
+from netlog.spool.place import Position, TakenIn
 
 __all__ = ["CURSOR_BYTES", "MAX_NOTE_BYTES", "CursorFile"]
 
@@ -107,7 +107,7 @@ class CursorFile:
         magic, crc, sequence, segment, offset, *rest = SLOT.unpack(slot)
         if magic != MAGIC or crc != zlib.crc32(slot[CHECKED_FROM:]) or sequence <= self._sequence:
             return
-        totals, skipped, (note_bytes, note) = Totals(*rest[:7]), Totals(*rest[7:14]), rest[14:]
+        totals, skipped, (note_bytes, note) = TakenIn(*rest[:7]), TakenIn(*rest[7:14]), rest[14:]
         self._sequence = sequence
         self.position = Position(segment, offset, totals, skipped)
         self.note = note[:note_bytes]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from netlog.model.loss import Loss
-from netlog.spool.place import NOTHING, Position, Totals
+from netlog.spool.place import NOTHING, Position, TakenIn
 from netlog.spool.segment import Segment
 
 __all__ = ["Ledger"]
@@ -33,7 +33,7 @@ class Ledger:
         self.changed = threading.Condition()
         self.segments: dict[int, Segment] = {}
         self.committed = 0
-        self.end: Totals = NOTHING
+        self.end: TakenIn = NOTHING
         self.cursor = Position()
         self.oldest_ns: int | None = None
         self.woken = False
@@ -42,7 +42,7 @@ class Ledger:
         """The segments that hold something committed."""
         return (found for found in self.segments.values() if found.number <= self.committed)
 
-    def lost(self) -> Totals:
+    def lost(self) -> TakenIn:
         """What was taken in and is neither there nor was it read, since the spool was made."""
         lost, at = self.cursor.skipped, self.cursor.totals
         for segment in self.readable():

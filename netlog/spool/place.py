@@ -5,10 +5,10 @@ from typing import NamedTuple, Self
 
 from netlog.model.loss import Loss
 
-__all__ = ["NOTHING", "Position", "Totals"]
+__all__ = ["NOTHING", "Position", "TakenIn"]
 
 
-class Totals(NamedTuple):
+class TakenIn(NamedTuple):
     """All that a spool ever took in before some place.
 
     The numbers only grow, so the difference of two places tells what lies between them, also when
@@ -28,17 +28,17 @@ class Totals(NamedTuple):
     told_packets: int = 0
     told_bytes: int = 0
 
-    def plus(self, other: Self) -> "Totals":
+    def plus(self, other: Self) -> "TakenIn":
         """Both together."""
-        return Totals(*(a + b for a, b in zip(self, other, strict=True)))
+        return TakenIn(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def since(self, other: Self) -> "Totals":
+    def since(self, other: Self) -> "TakenIn":
         """What came after `other`; 0 where that is the later place."""
-        return Totals(*(max(0, a - b) for a, b in zip(self, other, strict=True)))
+        return TakenIn(*(max(0, a - b) for a, b in zip(self, other, strict=True)))
 
-    def later(self, other: Self) -> "Totals":
+    def later(self, other: Self) -> "TakenIn":
         """The later of two places."""
-        return Totals(*map(max, zip(self, other, strict=True)))
+        return TakenIn(*map(max, zip(self, other, strict=True)))
 
     @property
     def data(self) -> Loss:
@@ -51,7 +51,7 @@ class Totals(NamedTuple):
         return Loss(self.told_messages, self.told_packets, self.told_bytes)
 
 
-NOTHING = Totals()
+NOTHING = TakenIn()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +67,5 @@ class Position:
 
     segment: int = 0
     offset: int = 0
-    totals: Totals = field(default=NOTHING)
-    skipped: Totals = field(default=NOTHING)
+    totals: TakenIn = field(default=NOTHING)
+    skipped: TakenIn = field(default=NOTHING)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from netlog.model.loss import Loss
 from netlog.model.periods import PeriodId
-from netlog.spool.place import Position, Totals
+from netlog.spool.place import Position, TakenIn
 
 __all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]
 
@@ -54,18 +54,18 @@ class Raw(NamedTuple):
         (messages,) = MESSAGES.unpack_from(self.payload)
         return Loss(messages, self.packets, self.n_bytes)
 
-    def commit(self) -> tuple[PeriodId, Totals]:
+    def commit(self) -> tuple[PeriodId, TakenIn]:
         """What a COMMIT says."""
         meter_id, epoch, *totals = COMMIT.unpack(self.payload)
-        return PeriodId(meter_id, epoch), Totals(*totals)
+        return PeriodId(meter_id, epoch), TakenIn(*totals)
 
-    def adds(self) -> Totals:
+    def adds(self) -> TakenIn:
         """What the record adds to the totals."""
         if self.kind == Kind.MESSAGE:
-            return Totals(1, 1, self.packets, self.n_bytes)
+            return TakenIn(1, 1, self.packets, self.n_bytes)
         if self.kind == Kind.LOSS:
             return _telling(self.loss())
-        return Totals()
+        return TakenIn()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class Record:
             return cls(raw.payload[MESSAGES.size :], *ids, 0, 0, raw.loss(), position)
         return cls(raw.payload, *ids, raw.packets, raw.n_bytes, Loss(), position)
 
-    def adds(self) -> Totals:
+    def adds(self) -> TakenIn:
         """What the record adds to the totals."""
         if self.loss:
             return _telling(self.loss)
-        return Totals(1, 1, self.packets, self.n_bytes)
+        return TakenIn(1, 1, self.packets, self.n_bytes)
 
 
 def encode(raw: Raw, segment: int, offset: int) -> bytes:
@@ -195,7 +195,7 @@ def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Ra
     return commits
 
 
-def commit_payload(period: PeriodId, totals: Totals) -> bytes:
+def commit_payload(period: PeriodId, totals: TakenIn) -> bytes:
     """The payload of a COMMIT."""
     return COMMIT.pack(period.meter_id, period.epoch, *totals)
 
@@ -205,8 +205,8 @@ def loss_payload(loss: Loss, node_id: str) -> bytes:
     return MESSAGES.pack(loss.messages) + loss.to_json(node_id)
 
 
-def _telling(loss: Loss) -> Totals:
-    return Totals(1, 0, 0, 0, loss.messages, loss.packets, loss.n_bytes)
+def _telling(loss: Loss) -> TakenIn:
+    return TakenIn(1, 0, 0, 0, loss.messages, loss.packets, loss.n_bytes)
 
 
 def _crc(segment: int, offset: int, header: bytes, payload: bytes) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from netlog.spool.cursor import CursorFile
 from netlog.spool.directory import SpoolDirectory
 from netlog.spool.ledger import Ledger
-from netlog.spool.place import NOTHING, Position, Totals
+from netlog.spool.place import NOTHING, Position, TakenIn
 from netlog.spool.segment import Scan, Segment, remember, scan
 
 __all__ = ["Found", "recover"]
@@ -93,13 +93,13 @@ def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan]) -> Position:
         start = next((seen.head.start for seen in scans.values() if seen.head), NOTHING)
         # What was lost before is not known any more: as much as was told.
         told = last.commit.told if last.beyond is None else last.beyond.told
-        lost = Totals(0, told.messages, told.packets, told.n_bytes)
+        lost = TakenIn(0, told.messages, told.packets, told.n_bytes)
         position = Position(first - 1, 0, start, lost)
     cursor.save(position, b"")
     return position
 
 
-def _segment(number: int, seen: Scan, at: Totals) -> Segment:
+def _segment(number: int, seen: Scan, at: TakenIn) -> Segment:
     """The segment as far as it can be read; without a head nothing of it can."""
     start, created_ns = (seen.head.start, seen.head.created_ns) if seen.head else (at, 0)
     end = seen.end if seen.head else at
@@ -124,7 +124,7 @@ def _find_end(
     if not scans:
         # Somebody removed them, or there were none yet. What was lost counts as told.
         skipped = position.skipped.data + position.skipped.told
-        told = Totals(0, 0, 0, 0, skipped.messages, skipped.packets, skipped.n_bytes)
+        told = TakenIn(0, 0, 0, 0, skipped.messages, skipped.packets, skipped.n_bytes)
         ledger.end = position.totals.later(told)
         return
     number = max(scans)

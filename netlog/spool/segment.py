@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netlog.spool.place import NOTHING, Totals
+from netlog.spool.place import NOTHING, TakenIn
 from netlog.spool.record import Kind, find_commits, read_raw
 
 __all__ = ["MAX_METERS", "Head", "Scan", "Segment", "remember", "scan"]
@@ -38,9 +38,9 @@ class Segment:
 
     number: int
     first_offset: int
-    start: Totals
+    start: TakenIn
     end_offset: int
-    end: Totals
+    end: TakenIn
     size_bytes: int
     created_ns: int
     damaged: bool = False
@@ -60,7 +60,7 @@ class Head:
 
     number: int
     created_ns: int
-    start: Totals
+    start: TakenIn
     clean: bool
     meters: Mapping[bytes, int]
 
@@ -100,7 +100,7 @@ class Head:
         if named != number:
             return None
         meters = dict(METER.iter_unpack(data[FIXED.size : end]))
-        return cls(number, created_ns, Totals(*totals), bool(clean), meters), end
+        return cls(number, created_ns, TakenIn(*totals), bool(clean), meters), end
 
 
 @dataclass(slots=True)
@@ -124,10 +124,10 @@ class Scan:
     size_bytes: int
     first_offset: int = 0
     end_offset: int = 0
-    end: Totals = NOTHING
+    end: TakenIn = NOTHING
     commit_offset: int = -1
-    commit: Totals = NOTHING
-    beyond: Totals | None = None
+    commit: TakenIn = NOTHING
+    beyond: TakenIn | None = None
     meters: dict[bytes, int] = field(default_factory=dict)
 
 

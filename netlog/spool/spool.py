@@ -9,7 +9,7 @@ from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
 from netlog.spool.directory import SPARE_BYTES, SpoolDirectory
 from netlog.spool.ledger import Ledger
-from netlog.spool.place import Position, Totals
+from netlog.spool.place import Position, TakenIn
 from netlog.spool.reader import Reader
 from netlog.spool.record import Record
 from netlog.spool.recovery import recover
@@ -82,7 +82,7 @@ class Spool:
         self._reader = Reader(self._directory, self._ledger, self._cursor)
         untold = self._ledger.untold()
         lost = self._ledger.lost().data
-        self._lost_before = Totals(
+        self._lost_before = TakenIn(
             0,
             max(0, lost.messages - untold.messages),
             max(0, lost.packets - untold.packets),

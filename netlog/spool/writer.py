@@ -13,7 +13,7 @@ from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
 from netlog.spool.directory import SPARE_BYTES, SpoolDirectory, write_at
 from netlog.spool.ledger import Ledger
-from netlog.spool.place import Totals
+from netlog.spool.place import TakenIn
 from netlog.spool.record import HEADER_BYTES, Kind, Raw, commit_payload, encode, loss_payload
 from netlog.spool.recovery import Found
 from netlog.spool.segment import Head, Segment, remember
@@ -39,9 +39,9 @@ class _Transaction:
     segment: int
     offset: int
     proc_seq: int
-    totals: Totals
+    totals: TakenIn
     first_ns: int = 0
-    lost: Totals | None = None
+    lost: TakenIn | None = None
     failed: OSError | None = None
 
 
@@ -247,7 +247,7 @@ class Writer:
         for segment in shipped:
             self._remove(segment)
 
-    def _create(self, start: Totals, *, clean: bool) -> Segment:
+    def _create(self, start: TakenIn, *, clean: bool) -> Segment:
         number, now_ns = self._next_number(), time.time_ns()
         head = Head(number, now_ns, start, clean, self._meters).encode()
         self._fd = self._directory.create_segment(number, head)
@@ -260,7 +260,7 @@ class Writer:
         self._directory.make_spare()
         return segment
 
-    def _pass_over(self, transaction: _Transaction, lost: Totals) -> None:
+    def _pass_over(self, transaction: _Transaction, lost: TakenIn) -> None:
         """Store the period without its messages: a gap in the totals, before a new segment."""
         period, before = transaction.period, self._meters
         self._close_active()

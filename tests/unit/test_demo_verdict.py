@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netlog.demo.reconcile import COUNTS, Counts, Totals, Verdict, add_message, reconcile
+from netlog.demo.reconcile import COUNTS, Counts, MessageSums, Verdict, add_message, reconcile
 from netlog.demo.table import ROWS_PER_CLASS, message_lines, verdict_lines
 from netlog.display.terminal import Style
 from netlog.display.units import binary_size
@@ -54,7 +54,7 @@ def verdict(
     links: dict[str, Counts] | None = None,
 ) -> Verdict:
     """Reconcile messages with kernel counters; by default those that fit messages()."""
-    totals: dict[str, Totals] = {}
+    totals: dict[str, MessageSums] = {}
     for message in reported:
         add_message(totals, message)
     tuns = tuns or {"a": counts(6, 9), "b": counts(9, 6)}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from netlog.fmt.expression import MAX_DEPTH, FilterError, parse_filter
-from netlog.fmt.record import Record, read_records
+from netlog.fmt.record import FlowLog, read_records
 from netlog.fmt.select import Selection, parse_moment
 from netlog.fmt.split import Value
 from netlog.model.times import parse_rfc3339
@@ -40,13 +40,13 @@ MESSAGE: dict[str, Any] = {
 ALL = [1, 2, 3, 4, 5, 6, 7]
 
 
-def record(**members: object) -> Record:
+def record(**members: object) -> FlowLog:
     """The message with other members."""
     (one,) = read_records(Value(0, bytearray(json.dumps(MESSAGE | members).encode())))
     return one
 
 
-def kept(selection: Selection, of: Record) -> list[int]:
+def kept(selection: Selection, of: FlowLog) -> list[int]:
     """The rows that are wanted; each has its own number of bytes."""
     wanted = selection.apply(of)
     rows = wanted.traffic.values() if wanted else ()

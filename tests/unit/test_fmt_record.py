@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from netlog.fmt.record import Record, endpoint, read_records
+from netlog.fmt.record import FlowLog, endpoint, read_records
 from netlog.fmt.source import SourceError, unpack
 from netlog.fmt.split import ReadError, Splitter, Value
 
@@ -30,7 +30,7 @@ def flow(node_id: str) -> dict[str, Any]:
     return {"nodeId": node_id, **PERIOD, "virtualTraffic": [entry]}
 
 
-def read(data: bytes, *, keep_tree: bool = False) -> list[Record]:
+def read(data: bytes, *, keep_tree: bool = False) -> list[FlowLog]:
     """All flow logs of a stream."""
     splitter = Splitter()
     values = itertools.chain(splitter.feed(data), splitter.finish())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from netlog import Logger, Node, NodeMap, RouterConfig, StaticNodes
-from netlog.gateways.overlay import KnownOverlay, OverlaySettings
+from netlog.gateways.overlay import OverlayFollower, OverlaySettings
 from netlog.model.peers import Peer
 from netlog.model.routes import Network
 from netlog.sources import KeptSource, Overlay
@@ -30,11 +30,13 @@ class Told:
         return now
 
 
-def known(source: Told | None, interfaces: Sequence[str] = (), **settings: object) -> KnownOverlay:
+def known(
+    source: Told | None, interfaces: Sequence[str] = (), **settings: object
+) -> OverlayFollower:
     """What is known by a source."""
     base = {"node_id": "n1", "routes": RouterConfig(), **settings}
     kept = None if source is None else KeptSource(source, "told")
-    return KnownOverlay(OverlaySettings(**base), kept, lambda: interfaces)
+    return OverlayFollower(OverlaySettings(**base), kept, lambda: interfaces)
 
 
 def networks(*texts: str) -> tuple[Network, ...]:

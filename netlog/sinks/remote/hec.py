@@ -24,7 +24,7 @@ ENVELOPE_BYTES = 128
 """Of an event beside the message and its identity, at most."""
 
 
-class _Period(msgspec.Struct):
+class _EventTimes(msgspec.Struct):
     end: str = ""
 
 
@@ -116,7 +116,7 @@ def _event(record: "Record") -> bytes:
 def _end_ns(record: "Record") -> int:
     """The end of the period; what tells of a loss has none."""
     try:
-        end = msgspec.json.decode(record.payload, type=_Period).end
+        end = msgspec.json.decode(record.payload, type=_EventTimes).end
         return parse_rfc3339(end)
     except (msgspec.DecodeError, ValueError):
         return record.client_time_ns

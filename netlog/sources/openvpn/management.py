@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Answer", "ask"]
+__all__ = ["ManagementAnswer", "ask"]
 
 MAX_ANSWER_BYTES = 16 << 20
 """50 000 clients with a route each."""
@@ -28,7 +28,7 @@ END = b"END"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ManagementAnswer:
     """What a daemon answered.
 
     Attributes:
@@ -42,7 +42,7 @@ class Answer:
 
 def ask(
     family: int, address: tuple[str, int] | str, password_file: str | None, timeout_s: float
-) -> Answer:
+) -> ManagementAnswer:
     """Ask for state and status.
 
     Args:
@@ -130,7 +130,7 @@ class _Lines:
         return left_s
 
 
-def _converse(lines: _Lines, password_file: str | None) -> Answer:
+def _converse(lines: _Lines, password_file: str | None) -> ManagementAnswer:
     line = lines.next()
     if line == PROMPT:
         lines.send(_password(password_file) + b"\n")
@@ -143,7 +143,7 @@ def _converse(lines: _Lines, password_file: str | None) -> Answer:
     lines.send(b"state\nstatus 3\n")
     *states, _ = lines.answer()
     status = b"".join(line + b"\n" for line in lines.answer())
-    return Answer(states[-1] if states else b"", status)
+    return ManagementAnswer(states[-1] if states else b"", status)
 
 
 def _password(path: str | None) -> bytes:

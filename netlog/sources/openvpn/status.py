@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from netlog.model.addresses import MAX_PORT, IPAddress, join_endpoint, parse_address
 from netlog.model.routes import Network
-from netlog.sources.openvpn.tables import CLIENTS, NAME, USER, Line, Row, read_tables
+from netlog.sources.openvpn.tables import CLIENTS, NAME, USER, Row, TableLine, read_tables
 
 __all__ = ["Client", "Routed", "Status", "parse_status", "read_endpoint"]
 
@@ -107,7 +107,7 @@ def parse_status(status: bytes) -> Status:
     return Status(tuple(clients), tuple(routes))
 
 
-def _meant(line: Line) -> Client | Routed | None:
+def _meant(line: TableLine) -> Client | Routed | None:
     """What a line says; None: nothing, or it can not be told which of two."""
     meanings: list[Client | Routed | None] = []
     wrong = ""

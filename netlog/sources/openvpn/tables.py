@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["CLIENTS", "NAME", "ROUTES", "USER", "Line", "Row", "read_tables"]
+__all__ = ["CLIENTS", "NAME", "ROUTES", "USER", "Row", "TableLine", "read_tables"]
 
 CLIENTS, ROUTES = "CLIENT_LIST", "ROUTING_TABLE"
 NAME, USER = "Common Name", "Username"
@@ -30,7 +30,7 @@ Row: TypeAlias = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableLine:
     """A line of a table.
 
     Attributes:
@@ -45,7 +45,7 @@ class Line:
     ways: tuple[Row, ...]
 
 
-def read_tables(status: bytes) -> Iterator[Line]:
+def read_tables(status: bytes) -> Iterator[TableLine]:
     """Read the tables of a status.
 
     Args:
@@ -73,7 +73,7 @@ def read_tables(status: bytes) -> Iterator[Line]:
     raise ValueError("line 1: expected the title of a status")
 
 
-def _with_kinds(lines: list[bytes], separator: bytes) -> Iterator[Line]:
+def _with_kinds(lines: list[bytes], separator: bytes) -> Iterator[TableLine]:
     """Versions 2 and 3: each line says what it is; a table has a header ahead of it."""
     headers: dict[bytes, list[str]] = {}
     for number, line in enumerate(lines, 1):
@@ -84,12 +84,12 @@ def _with_kinds(lines: list[bytes], separator: bytes) -> Iterator[Line]:
         elif kind in headers:
             if kind in _TABLES:
                 ways = _ways(number, fields, headers[kind], separator)
-                yield Line(number, _TABLES[kind], ways)
+                yield TableLine(number, _TABLES[kind], ways)
         elif kind not in _OTHERS:
             raise ValueError(f"line {number}: expected a line of a table with a header")
 
 
-def _with_titles(lines: list[bytes]) -> Iterator[Line]:
+def _with_titles(lines: list[bytes]) -> Iterator[TableLine]:
     """Version 1: tables have a title each, a line of header, and lines that say nothing more."""
     table, names = "", None
     for number, line in enumerate(lines, 1):
@@ -100,7 +100,7 @@ def _with_titles(lines: list[bytes]) -> Iterator[Line]:
         elif names is None:
             names = [_text(name) for name in line.split(b",")]
         else:
-            yield Line(number, table, _ways(number, line, names, b","))
+            yield TableLine(number, table, _ways(number, line, names, b","))
 
 
 def _ways(number: int, line: bytes, names: list[str], separator: bytes) -> tuple[Row, ...]:
