@@ -273,7 +273,7 @@ def test_a_second_signal_ends_at_once_without_a_traceback() -> None:
     """Who presses Ctrl-C twice does not want to wait."""
     program = (
         "import os, signal, time\n"
-        "from netlog.cli.stop import StopRequest\n"
+        "from netlog.cli.waiting import StopRequest\n"
         "with StopRequest() as stop:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    assert stop.wait(60)\n"
