@@ -14,17 +14,19 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 build: needs $(VENV)/.built ## the package, in .venv
 
-demo: needs needs-tun $(VENV)/.built ## two gateways in namespaces; SECONDS=5
+demo: NEEDED := tun
+demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
-test: needs needs-ip $(VENV)/.built ## all tests
+test: NEEDED := ip
+test: needs $(VENV)/.built ## all tests
 	$(BIN)/python -m pytest
 
 # A headscale and two nodes of it, as they are published: built from their modules, at the versions
@@ -34,7 +36,8 @@ INTEROP_TAGS := ts_include_cli $(addprefix ts_omit_,\
 	aws bird completion drive kube synology systray tap tpm webclient)
 GO := $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go))
 
-interop: needs needs-tun needs-ip $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
+interop: NEEDED := tun ip
+interop: needs $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
 	@if $(MAKE) -s needs-go; then \
 		$(MAKE) -s $(INTEROP)/.built && \
 		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop; \
@@ -85,12 +88,17 @@ bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
 
-lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
+# Compiled apart from what is used: there a warning is no error.
+LINTED := build/lint
+
+lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling, the compiler's warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p netlog -m netlog_command
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
+	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(LINTED) -t $(LINTED) build_library -b $(LINTED) -t $(LINTED)
+	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest BUILD=$(CURDIR)/$(LINTED)/selftest programs
 
 clean: ## what was built, and .venv
 	rm -rf $(VENV) build dist *.egg-info netlog/_core.c netlog/*.so
@@ -99,51 +107,53 @@ clean: ## what was built, and .venv
 
 # -- what a machine must have ----------------------------------------------------------------------
 
+# Looks for what everything needs, and for what the target needs besides: NEEDED, of `tun` and `ip`.
+# Says what is missing in one line.
 define NEEDS
-missing=
-need() { missing="$$missing $$1"; echo "netlog: missing: $$2" >&2; }
+missing= packages= remedy=
+need() { missing="$$missing, $$1"; packages="$$packages $$2"; }
+python=`basename $(PYTHON)`
 if ! command -v $(PYTHON) >/dev/null; then
-	need "python3 python3-venv python3-dev" "$(PYTHON)"
+	need $(PYTHON) "$$python $$python-venv $$python-dev"
 elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-	need "python3.11 python3.11-venv python3.11-dev" \
-		"Python 3.11 or newer ($(PYTHON) is `$(PYTHON) --version 2>&1`); then: make PYTHON=python3.11"
+	need "Python 3.11 or newer ($(PYTHON) is `$(PYTHON) --version 2>&1`)" \
+		"python3.11 python3.11-venv python3.11-dev"
+	remedy=" && make $(MAKECMDGOALS) PYTHON=python3.11"
 else
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python's venv module"
-	include=`$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'`
-	test -f "$$include/Python.h" || need python3-dev "Python's headers ($$include/Python.h)"
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need "Python's venv" "$$python-venv"
+	$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
+		2>/dev/null || need "Python's headers" "$$python-dev"
 fi
-if ! command -v cc >/dev/null; then
-	need "gcc libc6-dev" "a C compiler (cc)"
-elif ! echo '#include <linux/if_tun.h>' | cc -E -include stdio.h - >/dev/null 2>&1; then
-	need libc6-dev "the C library's headers"
+if ! command -v $(firstword $(CC)) >/dev/null; then
+	need "a C compiler ($(CC))" "gcc libc6-dev"
+elif ! echo '#include <linux/if_tun.h>' | $(CC) -E -include stdio.h - >/dev/null 2>&1; then
+	need "the C library's headers" libc6-dev
 fi
-test -z "$$missing" || { echo "netlog: to install it: sudo apt install$$missing" >&2; exit 1; }
+for each in $(NEEDED); do
+	case $$each in
+	ip)
+		command -v ip >/dev/null || test -x /sbin/ip || need ip iproute2
+		command -v ping >/dev/null || need ping iputils-ping
+		;;
+	tun)
+		test `id -u` = 0 || command -v unshare >/dev/null || need unshare util-linux
+		if ! test -e /dev/net/tun; then
+			missing="$$missing, /dev/net/tun"
+			remedy=" && sudo modprobe tun$$remedy"
+		elif ! test -w /dev/net/tun; then
+			missing="$$missing, the right to open /dev/net/tun (which root has)"
+			remedy=" && sudo chmod 0666 /dev/net/tun$$remedy"
+		fi
+		;;
+	esac
+done
+test -z "$$packages" || remedy=" && sudo apt install$$packages$$remedy"
+test -z "$$missing" || { echo "netlog: missing: $${missing#, }; to get it: $${remedy# && }" >&2; exit 1; }
 endef
 export NEEDS
 
-define NEEDS_TUN
-if ! test -e /dev/net/tun; then
-	echo "netlog: missing: /dev/net/tun; load the driver: sudo modprobe tun" >&2; exit 1
-elif ! test -w /dev/net/tun; then
-	echo "netlog: /dev/net/tun is not open to you; use one of" >&2
-	echo "netlog:   sudo make demo" >&2
-	echo "netlog:   sudo chmod 0666 /dev/net/tun   (as udev has it), then make demo" >&2
-	exit 1
-elif test `id -u` != 0 && ! command -v unshare >/dev/null; then
-	echo "netlog: missing: unshare; to install it: sudo apt install util-linux" >&2; exit 1
-fi
-endef
-export NEEDS_TUN
-
 needs:
 	@eval "$$NEEDS"
-
-needs-tun:
-	@eval "$$NEEDS_TUN"
-
-needs-ip:
-	@command -v ip >/dev/null || test -x /sbin/ip || \
-		{ echo "netlog: missing: ip; to install it: sudo apt install iproute2" >&2; exit 1; }
 
 needs-go:
 	@test -n "$(GO)" && printf '%s\n' go1.25.5 "`GOTOOLCHAIN=local $(GO) env GOVERSION`" | sort -C -V || \

@@ -21,14 +21,15 @@ if not sys.platform.startswith("linux"):
     sys.exit(f"netlog meters Linux TUN devices; it does not build on {sys.platform}")
 
 build = runpy.run_path("netlog/_build.py")
+preload_compiler, preload_linker = build["preload_flags"]()
 # No module: a library that the dynamic linker loads into other programs, which bring glibc.
 preload = Extension(
     "netlog._preload",
     sources=build["preload_sources"](),
     include_dirs=build["INCLUDES"],
     depends=build["headers"](),
-    extra_compile_args=build["PRELOAD_FLAGS"],
-    extra_link_args=["-O3", "-flto", "-Wl,--as-needed", "-Wl,-z,defs", "-Wl,-z,now"],
+    extra_compile_args=preload_compiler,
+    extra_link_args=preload_linker,
     libraries=["pthread", "dl"],
     py_limited_api=True,
 )

@@ -3,11 +3,10 @@
 import hashlib
 import platform
 import subprocess
-import sysconfig
 from pathlib import Path
 
 from bench import BENCH, RESULTS
-from netlog._build import CSRC, INCLUDES, ROOT, compile_flags, library_sources
+from netlog._build import CSRC, INCLUDES, ROOT, compile_flags, compiler_command, library_sources
 
 # Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
 # whose sources are compiled to programs of their own.
@@ -23,20 +22,20 @@ def compiler_name() -> str:
     """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
     asked = "__clang_major__ __GNUC__"
     shown = subprocess.run(
-        [*_compiler(), "-E", "-P", "-"], input=asked, check=True, capture_output=True, text=True
+        [*compiler_command(), "-E", "-P", "-"],
+        input=asked,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     clang, gcc = shown.stdout.split()[-2:]
     name = f"clang {clang}" if clang.isdecimal() else f"gcc {gcc}"
     return f"{name} {platform.machine()}"
 
 
-def _compiler() -> list[str]:
-    return (sysconfig.get_config_var("CC") or "cc").split()
-
-
 def digest(*more: Path) -> str:
     """Names a build by all that goes into it, so that a stale one is never measured."""
-    digest = hashlib.sha256(repr(compile_flags()).encode())
+    digest = hashlib.sha256(repr((compiler_command(), compile_flags())).encode())
     for path in [*SOURCES, *HEADERS, *more]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -59,7 +58,7 @@ def build_program(source: Path, *, with_core: bool) -> Path:
         RESULTS.mkdir(exist_ok=True)
         subprocess.run(
             [
-                *_compiler(),
+                *compiler_command(),
                 *compiler,
                 "-I",
                 BENCH,

@@ -25,7 +25,7 @@ static void *poll_periods(void *argument)
 	cpu_set_t cpus;
 
 	CPU_ZERO(&cpus);
-	CPU_SET(stall->poller_cpu, &cpus);
+	CPU_SET((size_t)stall->poller_cpu, &cpus);
 	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	while (!__atomic_load_n(&poller->stop, __ATOMIC_ACQUIRE)) {
 		nanosleep(&period, NULL);

@@ -1,10 +1,17 @@
 """The cffi build of `netlog._core`: the hand-written cdef, the C sources, the compiler's flags.
 
-Environment: NETLOG_SANITIZE=address|thread builds with AddressSanitizer and UBSan, or with
+gcc and clang take these flags; what only one of them knows is probed here.
+
+Environment: CC is the compiler; NETLOG_WERROR=1 makes its warnings errors, which is for those who
+change the code; NETLOG_SANITIZE=address|thread builds with AddressSanitizer and UBSan, or with
 ThreadSanitizer; NETLOG_DEBUG=1 builds without optimisation.
 """
 
 import os
+import shlex
+import subprocess
+import sysconfig
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,8 +25,18 @@ SANITIZERS = {
     "thread": ["-fsanitize=thread"],
 }
 
-WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Werror"]
-COMMON_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-overflow", *WARNINGS]
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Wconversion"]
+# Python's own flags say the same as -fwrapv in one or another way, and clang warns of the flag that
+# then has no effect. gcc ignores a -Wno- that it does not know.
+WARNINGS += ["-Wno-unused-command-line-argument"]
+if os.environ.get("NETLOG_WERROR"):
+    WARNINGS += ["-Werror"]
+COMMON_FLAGS = ["-std=gnu11", "-fvisibility=hidden", "-fwrapv", *WARNINGS]
+
+
+def compiler_command() -> list[str]:
+    """The C compiler that setuptools uses."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
 
 
 def compile_flags() -> tuple[list[str], list[str]]:
@@ -65,14 +82,35 @@ def library_sources() -> list[str]:
     return _listed([*files, CSRC / "packet" / "packet.c"])
 
 
-# A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
-# must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
-PRELOAD_FLAGS = [*COMMON_FLAGS]
-# The program may hold a meter of its own, whose functions these are not.
-PRELOAD_FLAGS += ["-DNETLOG_API=", "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
-# A hook goes through five files, and is to cost less than 15 ns; what it makes of an address stays
-# in registers.
-PRELOAD_FLAGS += ["-flto=auto", "-fno-tree-slp-vectorize"]
+def _can_optimize_at_link() -> bool:
+    """Whether -flto links: clang's needs a plugin of the linker, which is a package of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "empty.c")
+        source.touch()
+        command = [*compiler_command(), "-shared", "-flto=auto", "-o", f"{folder}/empty.so"]
+        tried = subprocess.run(  # noqa: S603 - the compiler that is to be used
+            [*command, source], capture_output=True, check=False
+        )
+    return tried.returncode == 0
+
+
+def preload_flags() -> tuple[list[str], list[str]]:
+    """The compiler's and the linker's flags for the preload library, whatever the environment.
+
+    A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
+    must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
+    """
+    compiler = [*COMMON_FLAGS, "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
+    # The program may hold a meter of its own, whose functions these are not.
+    compiler += ["-DNETLOG_API="]
+    linker = ["-O3", "-Wl,--as-needed", "-Wl,-z,defs", "-Wl,-z,now"]
+    # A hook goes through five files, and is to cost less than 15 ns; what it makes of an address
+    # stays in registers.
+    compiler += ["-fno-tree-slp-vectorize"]
+    if _can_optimize_at_link():
+        compiler += ["-flto=auto"]
+        linker += ["-flto=auto"]
+    return compiler, linker
 
 
 def preload_sources() -> list[str]:

@@ -24,4 +24,17 @@
 /* Into the second-level cache: for lines that come from far away, and are many. */
 #define prefetch_far(address) __builtin_prefetch((address), 0, 2)
 
+/* Functions between TARGET_BEGIN and TARGET_END are compiled for processors with the named
+ * features, such as "avx2,bmi2". clang does not define __AVX2__ there as gcc does, so the file also
+ * defines TARGET_AVX2 or TARGET_AVX512, and headers test these. */
+#define PRAGMA(...) _Pragma(#__VA_ARGS__)
+#ifdef __clang__
+#define TARGET_BEGIN(features)                                                                     \
+	PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define TARGET_END PRAGMA(clang attribute pop)
+#else
+#define TARGET_BEGIN(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
+#define TARGET_END             PRAGMA(GCC pop_options)
+#endif
+
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #ifdef __x86_64__
-#pragma GCC target("avx2")
+#include "base/compiler.h"
+
+#define TARGET_AVX2
+TARGET_BEGIN("avx2")
 #include "count/block.h"
 
 #define EIGHT(word) {word, word, word, word, word, word, word, word}
@@ -26,4 +29,5 @@ const struct block_constants netlog_block_constants = {
 	/* The other port of the same packet. */
 	.swap = TWICE(2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2),
 };
+TARGET_END
 #endif

@@ -18,7 +18,7 @@
 #ifndef NETLOG_COUNT_BLOCK_H
 #define NETLOG_COUNT_BLOCK_H
 
-#ifdef __AVX2__
+#ifdef TARGET_AVX2
 
 #include "packet/packet.h"
 #include "table/table.h"

@@ -10,7 +10,7 @@
 #include "count/block.h"
 #include "count/pending.h"
 
-#ifdef __AVX2__
+#ifdef TARGET_AVX2
 
 /* Whether all packets of a block are of the connection that was hit last. */
 NETLOG_INLINE bool block_is_of(const struct block *block, int version,

@@ -29,7 +29,7 @@ static void pass_decode(struct netlog_table *table, const struct netlog_packet *
 		prefetch_headers(packets, AHEAD_PACKETS);
 	else
 		prefetch_headers(packets, n);
-#ifdef __AVX2__
+#ifdef TARGET_AVX2
 	for (; end - packets >= BLOCK_PACKETS; packets += BLOCK_PACKETS) {
 		if (end - packets >= AHEAD_PACKETS + BLOCK_PACKETS)
 			prefetch_headers(packets + AHEAD_PACKETS, BLOCK_PACKETS);

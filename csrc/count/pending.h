@@ -47,7 +47,7 @@ NETLOG_INLINE bool is_of(const struct netlog_record *record, const struct pendin
 	if (version == 4)
 		return likely(pending->src[i] == load_32(connection->src + 12)) &&
 		       likely(pending->dst[i] == load_32(connection->dst + 12));
-#if defined(__AVX2__)
+#if defined(TARGET_AVX2)
 	__m256i difference =
 		_mm256_xor_si256(_mm256_load_si256((const __m256i *)&pending->addresses[i]),
 				 _mm256_load_si256((const __m256i *)connection));

@@ -215,8 +215,8 @@ HOOK int fclose(FILE *stream)
 	/* It closes inside the C library. */
 	int saved = errno;
 
-	if (stream)
-		descriptor_forget(fileno(stream));
+	/* NULL is undefined, and crashes here as it does in the C library. */
+	descriptor_forget(fileno(stream));
 	errno = saved;
 	return NEXT(fclose)(stream);
 }
@@ -237,7 +237,7 @@ HOOK int close_range(unsigned int first, unsigned int last, int flags)
 		errno = ENOSYS;
 		return -1;
 	}
-	if (flags & CLOSE_RANGE_CLOEXEC)
+	if ((unsigned int)flags & CLOSE_RANGE_CLOEXEC)
 		return NEXT(close_range)(first, last, flags);
 	if (first <= last)
 		descriptor_forget_range(first, last);

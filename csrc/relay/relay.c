@@ -210,7 +210,7 @@ int netlog_relay_error(const struct netlog_relay *relay, int *direction, uint32_
 	uint64_t failure = load_acquire(&relay->failure);
 	const struct worker *worker = &relay->workers[(uint32_t)failure];
 
-	*direction = worker->pump.direction;
+	*direction = (int)worker->pump.direction;
 	*queue = worker->queue;
 	return (int)(failure >> 32);
 }

@@ -22,7 +22,7 @@ static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 
 	memset(bytes, 0, 256);
 	if (choice & 1) {
-		uint32_t words = 5 + (choice >> 8) % 3;
+		uint32_t words = 5 + (uint32_t)((choice >> 8) % 3);
 
 		make_udp4(bytes, 0x0a000001, 0x0a000002, 1, 2);
 		bytes[0] = (uint8_t)(0x40 | words);

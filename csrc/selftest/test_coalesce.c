@@ -83,7 +83,7 @@ static void take_back(struct world *world, int row, const uint8_t *packet, uint3
 		world->back[i] = true;
 		return;
 	}
-	CHECK_ROW(row, !"a packet that nobody sent");
+	CHECK_ROW(row, false && "a packet that nobody sent");
 }
 
 static void take_super(struct world *world, int row, struct netlog_coalescer *coalescer, uint32_t i)

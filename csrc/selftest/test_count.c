@@ -178,7 +178,7 @@ static void check(netlog_count_packets_fn *count_packets, const struct mix *mix,
 		for (size_t i = 0; i < n; i++)
 			free((void *)(uintptr_t)packets[i].data);
 		if (round == rounds / 2) {
-			compare(&by_level, &one_by_one, (long long)seed);
+			compare(&by_level, &one_by_one, seed);
 			age(&by_level, seed % 2);
 			age(&one_by_one, seed % 2);
 		}

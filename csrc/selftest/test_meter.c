@@ -229,7 +229,7 @@ static void check_errors(void)
 }
 
 /* A writer that stays in its bracket over one swap, over two, or over many loses nothing. */
-static void check_late(int swaps_inside)
+static void check_late(uint32_t swaps_inside)
 {
 	struct netlog_meter *meter = open_meter(64, 64, 2);
 	struct netlog_lane *slow = acquire(meter), *quick = acquire(meter);
@@ -239,7 +239,7 @@ static void check_late(int swaps_inside)
 	count_bracketed(quick, 4, 1);
 	netlog_lane_enter(slow);
 	count(slow, 2, 1);
-	for (int n = 0; n < swaps_inside; n++) {
+	for (uint32_t n = 0; n < swaps_inside; n++) {
 		poll = poll_meter(meter);
 		CHECK_ROW(swaps_inside, poll.late == 1 && poll.rows[NETLOG_TUN] == 1);
 		CHECK_ROW(swaps_inside, packets_of(&poll, NETLOG_SOCK) == 1);
@@ -258,7 +258,8 @@ static void check_late(int swaps_inside)
 			packets[point] += packets_of(&poll, point);
 	}
 	for (int point = 0; point < NETLOG_POINTS; point++)
-		CHECK_ROW(swaps_inside, packets[point] == 5 + 1 + swaps_inside * 10ull + 3 + 1);
+		CHECK_ROW(swaps_inside,
+			  packets[point] == 5 + 1 + swaps_inside * UINT64_C(10) + 3 + 1);
 	netlog_meter_close(meter);
 }
 
@@ -333,7 +334,7 @@ int main(void)
 	check_lanes();
 	check_merge();
 	check_errors();
-	for (int swaps = 1; swaps < 6; swaps++)
+	for (uint32_t swaps = 1; swaps < 6; swaps++)
 		check_late(swaps);
 	check_wake();
 	check_overflow();

@@ -66,12 +66,12 @@ static inline uint32_t index_tag(const struct netlog_index *index, uint64_t hash
 /* Bit i is set if slot i of the bucket, cut to mask, equals value. */
 static inline uint32_t bucket_match(const uint32_t *bucket, uint32_t value, uint32_t mask)
 {
-#if defined(__AVX512F__)
+#if defined(TARGET_AVX512)
 	__m512i line = _mm512_load_si512(bucket);
 
 	return _mm512_cmpeq_epi32_mask(_mm512_and_si512(line, _mm512_set1_epi32((int)mask)),
 				       _mm512_set1_epi32((int)value));
-#elif defined(__AVX2__)
+#elif defined(TARGET_AVX2)
 	const __m256i *lines = (const __m256i *)bucket;
 	__m256i values = _mm256_set1_epi32((int)value), masks = _mm256_set1_epi32((int)mask);
 	__m256i a = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines), masks), values);
@@ -110,7 +110,7 @@ static inline uint32_t index_candidates(const struct netlog_index *index, const 
 static inline bool bucket_first(const uint32_t *bucket, uint32_t value, uint32_t mask,
 				uint32_t *slot)
 {
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 	const __m256i *lines = (const __m256i *)bucket;
 	__m256i values = _mm256_set1_epi32((int)value), masks = _mm256_set1_epi32((int)mask);
 	__m256i a = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines), masks), values);

@@ -21,7 +21,7 @@ enum {
 	/* netlog_packet_decode() reads so much more of a super-packet: where TCP's header ends. */
 	GSO_HEADER = 16,
 	/* Where the kernel puts the address of a frame, and the least where its bytes begin. */
-	ADDRESS_AT = TPACKET_ALIGN(sizeof(struct tpacket3_hdr)),
+	ADDRESS_AT = TPACKET_ALIGN((int)sizeof(struct tpacket3_hdr)),
 	DATA_AT = ADDRESS_AT + sizeof(struct sockaddr_ll) + sizeof(struct virtio_net_hdr),
 };
 

@@ -142,7 +142,7 @@ def test_what_lies_in_front(namespace: Namespace, monkeypatch: pytest.MonkeyPatc
     for own, little, swapped in (
         ("little", 0, False), ("little", 1, False), ("big", 0, False), ("big", 1, True),
     ):  # fmt: skip
-        monkeypatch.setattr(netlog.devices.vnet_header.sys, "byteorder", own)  # noqa: SLF001
+        monkeypatch.setattr(netlog.devices.vnet_header.sys, "byteorder", own)
         fcntl.ioctl(fd, TUNSETVNETLE, struct.pack("i", little))
         with TunDevice.from_fd(fd) as tun:
             assert tun.handle.swapped == swapped
