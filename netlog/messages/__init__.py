@@ -1,0 +1,1 @@
+"""Messages: what they consist of, and their JSON Schema."""
