@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go
+.PHONY: help build demo docs generate test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -85,12 +85,26 @@ bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
 
-lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
+lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p netlog -m netlog_command
+	$(BIN)/mypy -p netlog -m netlog_command -p docs._generate
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
+
+# A warning fails it, such as a link that leads nowhere; so does what would load from another host.
+# Not with --quiet, which keeps warnings from being counted.
+docs: needs $(VENV)/.built $(VENV)/.docs ## the site of the documentation, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "netlog: open build/site/index.html"
+
+# What is committed and made from the sources: after a change to the types of a message, or to what
+# `netlog fmt` prints.
+generate: needs $(VENV)/.built $(VENV)/.docs ## the JSON Schema and the README's figure
+	@mkdir -p build
+	$(BIN)/python -m netlog.messages.schema >build/schema.json
+	mv build/schema.json netlog/messages/schema.json
+	$(BIN)/python -m docs._generate.terminal
 
 clean: ## what was built, and .venv
 	rm -rf $(VENV) build dist *.egg-info netlog/_core.c netlog/*.so
@@ -162,7 +176,7 @@ $(VENV)/.test: pyproject.toml
 	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
 	@touch $@
 
-$(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
+$(VENV)/.bench $(VENV)/.docs $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
 	@echo "netlog: installing what make $* needs in $(VENV)"
 	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
 	@touch $@
