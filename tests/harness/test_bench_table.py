@@ -67,6 +67,42 @@ def test_a_page_quotes_some_rows(tmp_path: Path, options: list[str], names: list
     assert cells == ["what", *names]
 
 
+PAGE = "# A page\n\n<!-- bench table -->\nan old table\n<!-- /bench table -->\n\nAnd an end.\n"
+
+
+def quote(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
+    """Put the table of a run into a page."""
+    (folder / "page.md").write_text(page)
+    (folder / "run.json").write_text(json.dumps(document(row("a row"))))
+    command = (sys.executable, "-m", "bench.report", "--table", "--into", str(folder / "page.md"))
+    return subprocess.run(
+        (*command, str(folder / "run.json")), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_table_replaces_that_of_a_page(tmp_path: Path) -> None:
+    """What stands around it stays, and doing it again changes nothing."""
+    for page in (PAGE, None):
+        done = quote(tmp_path, page or (tmp_path / "page.md").read_text())
+        assert (done.returncode, done.stdout) == (0, "")
+        text = (tmp_path / "page.md").read_text()
+        assert text.startswith("# A page\n\n<!-- bench table -->\n\nA Processor")
+        assert text.endswith("missed.\n\n<!-- /bench table -->\n\nAnd an end.\n")
+        assert text.count("| a row ") == 1
+        assert "an old table" not in text
+
+
+@pytest.mark.parametrize(
+    "page", ["# A page\n", PAGE + PAGE], ids=["without a place", "with two places"]
+)
+def test_a_page_without_one_place_for_a_table_stays(tmp_path: Path, page: str) -> None:
+    """It is said on standard error."""
+    done = quote(tmp_path, page)
+    assert done.returncode == 1
+    assert "page.md: expected one pair of" in done.stderr
+    assert (tmp_path / "page.md").read_text() == page
+
+
 def test_what_has_no_row_is_said() -> None:
     """Skipped benches are counted by reason; what others disturbed or was not run is named."""
     why = "nfstream is not installed: .venv/bin/pip install nfstream"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "c.md").read_text()
+PAGE = (ROOT / "docs" / "start" / "c.md").read_text()
 BUILD_S = 300
 
 
