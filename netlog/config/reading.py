@@ -83,7 +83,7 @@ def _explain(error: str, raw: object, table: type[msgspec.Struct]) -> str:
     if match := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", text):
         key = f"{path}.{match[2]}".strip(".")
         if match[1] == "missing required":
-            return f"{key}: expected a value, the key is missing"
+            return f"{key}: expected a value, but the key is missing"
         return f"{key}: no such key; expected {', '.join(_keys(_found(path, raw, table)))}"
     if match := re.fullmatch(r"Invalid (?:enum )?value ('.*')", text):
         choices = " or ".join(map(repr, _choices(path, raw, table)))

@@ -67,12 +67,14 @@ class ExecGateway(Closing):
 
     @property
     def error(self) -> NetlogError | None:
-        """That the daemon ended by itself; None: it runs, or goes on in the background."""
+        """How the daemon ended on its own; None: it still runs, perhaps in the background."""
         status = self._daemon.status if self._daemon is not None else 0
         if status is None or self._metering.counted_into:
             return None
-        how = f"with status {status}" if status >= 0 else f"of {signal.Signals(-status).name}"
-        return NetlogError(f"{self._command[0]}: ended {how}")
+        how = f"exited with status {status}"
+        if status < 0:
+            how = f"killed by {signal.Signals(-status).name}"
+        return NetlogError(f"{self._command[0]}: {how}")
 
     def ask_to_end(self) -> None:
         """Ask the daemon to end, without waiting for it."""

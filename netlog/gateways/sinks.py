@@ -100,7 +100,7 @@ def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origi
 def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:
     if not isinstance(sink, FileSinkConfig):
         if sys.stdout is None:
-            raise OSError(errno.EBADF, "it is closed", name)
+            raise OSError(errno.EBADF, "closed", name)
         return stream or StreamSink(sys.stdout)
     file = FileSink(sink.path, rotation=_rotation(sink))
     if config.meter is None:

@@ -155,7 +155,8 @@ def test_three_gateways_side_by_side(tmp_path: Path) -> None:
 def test_a_daemon_that_ends_leaves_the_others_alone(tmp_path: Path) -> None:
     """Its end is said and is status 1 in the end; what else there is goes on."""
     with underlay() as (left, _), started(left, tmp_path / "a", ENDS + EXEC) as a:
-        wait_for(lambda: "ends: ended by itself: sh: ended with status 3" in a.said, "it is said")
+        stopped = "ends: stopped unexpectedly: sh: exited with status 3"
+        wait_for(lambda: stopped in a.said, "it is said")
         wait_for(lambda: carries(left), "the other is up")
         send(left, 20)
         assert a.stop() == 1

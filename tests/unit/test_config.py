@@ -117,10 +117,10 @@ def changed(old: str, new: str) -> str:
     ("text", "said"),
     [
         pytest.param("x", "expected TOML: ", id="no-toml"),
-        pytest.param("", "node: expected a value, the key is missing", id="empty"),
+        pytest.param("", "node: expected a value, but the key is missing", id="empty"),
         pytest.param(
             changed('id = "gateway-a"', ""),
-            "node.id: expected a value, the key is missing",
+            "node.id: expected a value, but the key is missing",
             id="missing-key",
         ),
         pytest.param(
@@ -224,7 +224,7 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('path = "flows.jsonl"', ""),
-            "sinks[1].path: expected a value, the key is missing",
+            "sinks[1].path: expected a value, but the key is missing",
             id="sink-path",
         ),
         pytest.param(
@@ -258,7 +258,9 @@ def changed(old: str, new: str) -> str:
             id="message-big",
         ),
         pytest.param(
-            "nodes = {}\n" + WHOLE, "nodes.file: expected a value, the key is missing", id="nodes"
+            "nodes = {}\n" + WHOLE,
+            "nodes.file: expected a value, but the key is missing",
+            id="nodes",
         ),
         pytest.param(
             "sinks = []\n" + SMALL,

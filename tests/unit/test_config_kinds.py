@@ -93,7 +93,7 @@ def test_several_gateways_keep_their_order_and_their_place() -> None:
         ),
         pytest.param(
             WATCH + 'source = { type = "wireguard" }',
-            "source.interface: expected a value, the key is missing",
+            "source.interface: expected a value, but the key is missing",
             id="source-without-interface",
         ),
         pytest.param(

@@ -236,10 +236,10 @@ OWN = '[self]\nnode_id = "n1"\naddresses = ["::1"]\n'
     ("text", "expected"),
     [
         (None, "expected a readable file: No such file"),
-        ("", "self: expected a value, the key is missing"),
+        ("", "self: expected a value, but the key is missing"),
         ("[self", "expected TOML: "),
         (b"# \xff", "expected UTF-8, byte 2 is not"),
-        ("[self]\n", "self.node_id: expected a value, the key is missing"),
+        ("[self]\n", "self.node_id: expected a value, but the key is missing"),
         ("self = 5", "self: expected a table, got a whole number"),
         ('[self]\nnode_id = ""', "self.node_id: expected text that is not empty"),
         (OWN + "id = 5", "self.id: no such key; expected node_id, name, addresses, os, user, tags"),

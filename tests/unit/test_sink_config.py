@@ -174,7 +174,7 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             changed(HTTP, 'spool = "/var/spool/netlog/http"\n', ""),
-            "sinks[0].spool: expected a value, the key is missing",
+            "sinks[0].spool: expected a value, but the key is missing",
             id="no-spool",
         ),
         pytest.param(
