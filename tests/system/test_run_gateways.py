@@ -185,7 +185,7 @@ def test_a_daemon_that_does_not_end_is_killed(tmp_path: Path) -> None:
     with underlay() as (left, _), started(left, tmp_path / "a", config) as a:
         wait_for(lambda: "ready\n" in a.said, "it runs")
         assert a.stop() == 0
-        assert "did not end within 10 s, killed" in a.said
+        assert "killed: it did not end within 10 s" in a.said
 
 
 def test_a_netlog_that_is_killed_is_succeeded(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_netlog_that_is_killed_is_succeeded(tmp_path: Path) -> None:
             send(left, 20)
         with started(left, tmp_path / "a", config) as a:
             wait_for(lambda: greeted(a, 1), "it runs")
-            assert "runs already, and is metered again" in a.said
+            assert "already running; metering continues" in a.said
             assert a.stop() == 0
         assert daemons(left) == []
         counted = summed(messages(a.folder, "exec.jsonl"), *VIRTUAL)

@@ -151,7 +151,7 @@ def test_a_missing_secret_is_status_2(command: str, tmp_path: Path) -> None:
     done = netlog("check", "gateway.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines() == [
-        "netlog: gateway.toml: sinks[1].token_file: others can read the file: chmod o= token",
+        "netlog: gateway.toml: sinks[1].token_file: readable by all users: run chmod o= token",
         "netlog: gateway.toml: valid",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gateway.toml", "token"]
