@@ -1,17 +1,15 @@
 """Loss, as it is told in the stream of messages itself."""
 
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
 
-from netlog.model.nodes import well_formed
+from netlog.model.wire import well_formed
 
 __all__ = ["Loss", "LossNotice"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(msgspec.Struct, frozen=True):
     """Messages that were given up, and what their entries add up to.
 
     A stream of messages tells of it by an object without traffic, which readers of flow logs pass
@@ -45,8 +43,7 @@ class Loss:
         return msgspec.json.encode({"nodeId": well_formed(node_id), "dropped": counts})
 
 
-@dataclass(frozen=True, slots=True)
-class LossNotice:
+class LossNotice(msgspec.Struct, frozen=True):
     """A loss in the place of a message, for a sink that stores messages and nothing else.
 
     Attributes:

@@ -1,7 +1,6 @@
 """The nodes of the overlay: who has which address, as the messages tell it."""
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import msgspec
 
 from netlog.model.addresses import IPAddress, parse_address
+from netlog.model.wire import well_formed
 
 __all__ = [
     "MAX_NODE_BYTES",
@@ -17,24 +17,13 @@ __all__ = [
     "NodeMap",
     "NodeSource",
     "StaticNodes",
-    "WireNode",
-    "well_formed",
 ]
 
 MAX_NODE_BYTES = 8192
 """Of the JSON of a node: an entry, its two nodes and the node that reports are then together below
 26 KiB, a tenth of a message."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS = 64  # of an id, in the text of an error
-
-
-def well_formed(text: str) -> str:
-    """Replace what UTF-8 can not say: each lone surrogate becomes U+FFFD.
-
-    Such text stands for bytes from outside that were no UTF-8 (PEP 383).
-    """
-    return _SURROGATE.sub("\ufffd", str(text))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -272,17 +261,3 @@ class StaticNodes:
 
 def _addresses_of(node: Node) -> dict[IPAddress, Node]:
     return {ipaddress.ip_address(text): node for text in node.addresses}
-
-
-class WireNode(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """A node as a message of any writer describes it: nothing is checked.
-
-    Members that are absent or null are empty.
-    """
-
-    node_id: str = ""
-    name: str | None = ""
-    addresses: list[str] | None = None
-    os: str | None = ""
-    user: str | None = ""
-    tags: list[str] | None = None
