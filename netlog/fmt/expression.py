@@ -53,7 +53,7 @@ class FilterError(ValueError):
 class _Token(NamedTuple):
     column: int
     text: str
-    word: str  # the text in lower case; "" at the end and for quoted text, which is no keyword
+    word: str  # the text in lower case; "" at the end, and for quotes, which are never keywords
 
 
 def parse_filter(text: str) -> Predicate:
