@@ -43,7 +43,10 @@ _FAULTS = {
 
 
 class CaptureError(NetlogError, ValueError):
-    """A capture cannot be read further; the text names file and byte. Earlier packets count."""
+    """A capture cannot be read further; the text names the file and the byte.
+
+    The packets before that byte were counted.
+    """
 
 
 class ByteSource(Protocol):

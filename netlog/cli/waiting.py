@@ -34,7 +34,9 @@ def ready(descriptors: Iterable[int], timeout_s: float | None = None) -> set[int
 
 
 class StopRequest:
-    """Waits for a signal that asks to stop: SIGINT, SIGTERM or SIGHUP. A second one exits at once.
+    """Waits for a signal that asks to stop: SIGINT, SIGTERM or SIGHUP.
+
+    A second such signal ends the process immediately.
 
     If SIGHUP was ignored when the process began (nohup(1)), it stays ignored, unless it is one of
     `others`.

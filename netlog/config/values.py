@@ -206,7 +206,7 @@ def _text(text: str) -> Text:
 
 def _absolute_path(text: str) -> AbsolutePath:
     if not text.startswith("/") or "\0" in text or text.endswith("/"):
-        raise ValueError(f"expected an absolute path of a file, got {text!r}")
+        raise ValueError(f"expected the absolute path of a file, got {text!r}")
     return AbsolutePath(text)
 
 

@@ -1,4 +1,4 @@
-"""Which messages, and which of their connections, are wanted."""
+"""Selects messages and connections."""
 
 import re
 import time
@@ -18,14 +18,14 @@ AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 
 
 class Connection(NamedTuple):
-    """A row of a message, with what a condition may ask about it."""
+    """A row of a message, with everything that a condition may test."""
 
     record: FlowLog
     kind: str
     entry: Entry
 
     def ends(self, side: str) -> tuple[Endpoint, ...]:
-        """The endpoints on a side: `src`, `dst` or "" for both; absent ones are left out."""
+        """The endpoints on a side: `src`, `dst`, or "" for both. Absent ones are left out."""
         sides = {"src": (self.entry.src,), "dst": (self.entry.dst,)}
         texts = sides.get(side, (self.entry.src, self.entry.dst))
         return tuple(endpoint(text) for text in texts if text)
@@ -35,14 +35,15 @@ Predicate: TypeAlias = Callable[[Connection], bool]
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What is wanted.
+    """The conditions that messages and connections must meet.
+
+    Messages without a period are not selected if `since_ns` or `until_ns` is given.
 
     Args:
         classes: traffic classes; all of them by default.
-        since_ns: messages whose period reaches to this moment or beyond it; ns since the epoch.
-        until_ns: messages whose period begins before this moment. A message without a period is
-            not wanted if either is given.
-        predicate: connections for which it is true; None: all.
+        since_ns: only messages whose period ends at this moment or later; ns since the epoch.
+        until_ns: only messages whose period begins before this moment; ns since the epoch.
+        predicate: only connections for which it is true; None: all connections.
     """
 
     classes: Collection[str] = CLASSES
@@ -51,16 +52,16 @@ class Selection(msgspec.Struct, frozen=True):
     predicate: Predicate | None = None
 
     def apply(self, record: FlowLog) -> FlowLog | None:
-        """What is wanted of a message.
+        """Select the connections of a message.
 
         Returns:
-            The message with the wanted connections; the message itself if that is all of them;
-            None if it is not wanted, or nothing of it.
+            The message with the selected connections; the same object if all are selected; None if
+            the message or all of its connections are not selected.
         """
         if not self._in_time(record):
             return None
         if self.predicate is None and all(kind in self.classes for kind in record.traffic):
-            # a message without any connections is wanted if nobody asked for connections
+            # A message without connections is selected, unless only certain classes are requested.
             return record if record.traffic or len(self.classes) == len(CLASSES) else None
         kept = {}
         for kind, entries in record.traffic.items():
@@ -84,7 +85,7 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 def parse_moment(text: str, now_ns: Callable[[], int] = time.time_ns) -> int:
-    """A moment as a user gives it.
+    """Read a moment from the command line.
 
     Args:
         text: RFC 3339, or how long ago: `90s`, `10m`, `2h`, `3d`, `1w`.
@@ -94,7 +95,7 @@ def parse_moment(text: str, now_ns: Callable[[], int] = time.time_ns) -> int:
         Nanoseconds since the epoch.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text has another form.
     """
     if match := AGO.fullmatch(text):
         return now_ns() - int(match[1]) * UNIT_S[match[2]] * 1_000_000_000

@@ -182,8 +182,11 @@ class Tally:
 class ClassifiedFlows:
     """Flow rows with their classes.
 
-    `flows`: FLOW_DTYPE, shape (n,). `classes`: uint8, shape (n,): a `Traffic`, TO_SERVICE, or
-    NETLOG_LEFT_OUT for a row without address, protocol and counts. `tallies`: by `Traffic`.
+    Attributes:
+        flows: FLOW_DTYPE, shape (n,).
+        classes: uint8, shape (n,): a `Traffic`, TO_SERVICE, or NETLOG_LEFT_OUT for a row without
+            address, protocol and counts.
+        tallies: the sums of each class, by `Traffic`.
     """
 
     flows: FlowArray

@@ -10,17 +10,17 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def well_formed(text: str) -> str:
-    """Replace what UTF-8 can not say: each lone surrogate becomes U+FFFD.
+    """Replace each lone surrogate, which UTF-8 cannot encode, with U+FFFD.
 
-    Such text stands for bytes from outside that were no UTF-8 (PEP 383).
+    Lone surrogates stand for bytes from outside that were not UTF-8 (PEP 383).
     """
     return _SURROGATE.sub("\ufffd", str(text))
 
 
 class WireNode(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """A node as a message of any writer describes it: nothing is checked.
+    """A node in a message of any writer; its values are not checked.
 
-    Members that are absent or null are empty.
+    Absent members, and members that are null, are empty.
     """
 
     node_id: str = ""

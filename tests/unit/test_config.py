@@ -244,7 +244,7 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             'meter = "run/netlog"\n' + WHOLE,
-            "meter: expected an absolute path of a file, got 'run/netlog'",
+            "meter: expected the absolute path of a file, got 'run/netlog'",
             id="meter-relative",
         ),
         pytest.param(
