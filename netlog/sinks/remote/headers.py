@@ -20,15 +20,15 @@ def is_header_value(text: str) -> bool:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise if these cannot be sent.
+    """Raise if these headers cannot be sent.
 
     Raises:
-        ValueError: a name or a value is wrong. The value is not repeated in the text.
+        ValueError: a name or a value is invalid. The text does not contain the value.
 
     Thread safety: any thread.
     """
     for name, value in headers.items():
         if not is_header_name(name):
-            raise ValueError(f"headers: {name!r} is no name of a header")
+            raise ValueError(f"headers: {name!r} is not a valid header name")
         if not is_header_value(value):
             raise ValueError(f"headers: {name}: expected printable ASCII")
