@@ -1,13 +1,15 @@
 """The counters of a gateway and its sinks as tables. This module loads rich."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from netlog.cli.counters import words
+from netlog.display.console import open_console
 from netlog.display.units import binary_size
 from netlog.gateways.counters import AnyCounters, ExecCounters, GatewayCounters, WatchCounters
 from netlog.sinks.base import SinkCounters
@@ -38,7 +40,7 @@ class _Row(NamedTuple):
 
 def print_tables(node_id: str, counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> None:
     """Print the counters of a gateway to standard error; see `counter_tables`."""
-    Console(stderr=True, highlight=False).print(counter_tables(node_id, counters, sinks))
+    open_console(sys.stderr).print(counter_tables(node_id, counters, sinks))
 
 
 def counter_tables(
