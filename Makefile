@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-go
+.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -88,8 +88,13 @@ bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
 
-# Compiled apart from what is used: there a warning is no error.
-LINTED := build/lint
+# Compiled apart from what is used, where a warning is no error.
+WARNED := build/warnings/$(notdir $(firstword $(CC)))
+
+warnings: needs $(VENV)/.test ## all C, where a warning is an error; CC=clang
+	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(WARNED) -t $(WARNED) \
+		build_library -b $(WARNED) -t $(WARNED)
+	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest programs
 
 lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling, the compiler's warnings
 	$(BIN)/ruff check .
@@ -97,8 +102,7 @@ lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling, the 
 	$(BIN)/mypy -p netlog -m netlog_command
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
-	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(LINTED) -t $(LINTED) build_library -b $(LINTED) -t $(LINTED)
-	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest BUILD=$(CURDIR)/$(LINTED)/selftest programs
+	@$(MAKE) -s warnings
 
 clean: ## what was built, and .venv
 	rm -rf $(VENV) build dist *.egg-info netlog/_core.c netlog/*.so
