@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 5
+TESTS ?=
 
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
@@ -26,8 +27,8 @@ demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
 test: NEEDED := ip
-test: needs $(VENV)/.built ## all tests
-	$(BIN)/python -m pytest
+test: needs $(VENV)/.built ## all tests; TESTS=tests/unit: some
+	$(BIN)/python -m pytest $(TESTS)
 
 # A headscale and two nodes of it, as they are published: built from their modules, at the versions
 # that tests/interop/tools pins. What takes long to compile and is not met there is left out.
