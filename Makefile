@@ -10,11 +10,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 5
+TESTS ?=
 
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help analyze build demo docs generate test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-go
+.PHONY: help analyze build demo docs generate test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -26,8 +27,8 @@ demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
 test: NEEDED := ip
-test: needs $(VENV)/.built ## all tests
-	$(BIN)/python -m pytest
+test: needs $(VENV)/.built ## all tests; TESTS=tests/unit: some
+	$(BIN)/python -m pytest $(TESTS)
 
 # A headscale and two nodes of it, as they are published: built from their modules, at the versions
 # that tests/interop/tools pins. What takes long to compile and is not met there is left out.
@@ -88,8 +89,13 @@ bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
 
-# Compiled apart from what is used: there a warning is no error.
-LINTED := build/lint
+# Compiled apart from what is used, where a warning is no error.
+WARNED := build/warnings/$(notdir $(firstword $(CC)))
+
+warnings: needs $(VENV)/.test ## all C, where a warning is an error; CC=clang
+	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(WARNED) -t $(WARNED) \
+		build_library -b $(WARNED) -t $(WARNED)
+	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest programs
 
 lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, spelling, the compiler's warnings
 	$(BIN)/ruff check .
@@ -98,10 +104,8 @@ lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, 
 	$(BIN)/lint-imports --no-logo
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
-	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(LINTED) -t $(LINTED) build_library -b $(LINTED) -t $(LINTED)
-	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest BUILD=$(CURDIR)/$(LINTED)/selftest programs
-	$(MAKE) -s analyze
-	$(BIN)/shellcheck .ci/run
+	@$(MAKE) -s warnings analyze
+	$(BIN)/shellcheck .ci/run .ci/debian
 
 # gcc follows paths. It does not see through vectors, and takes a member that only one kind of batch has
 # for missing in the other.

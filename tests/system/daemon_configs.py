@@ -4,13 +4,27 @@ Each function takes a folder for files and returns the left and the right comman
 """
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 """Daemons lie where not everybody looks."""
 
+PACKAGES = {"edge": "n2n", "tincd": "tinc", "vtund": "vtun", "wg": "wireguard-tools"}
+"""Where a program's package has another name."""
+
 Commands = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skip a test where a program is not installed; the reason names each that is missing."""
+    missing = [name for name in programs if shutil.which(name, path=PATH) is None]
+    packages = " ".join(PACKAGES.get(name, name) for name in missing)
+    reason = f"needs {' and '.join(missing)}; to get it: sudo apt install {packages}"
+    return pytest.mark.skipif(bool(missing), reason=reason)
 
 
 def socat(*, packet_information: bool = False) -> Commands:

@@ -6,7 +6,6 @@ the daemon, alone or with netlog before or after it.
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -14,15 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_configs import socat
+from daemon_configs import needs, socat
 from daemons import Metered, metered, popen, rest, tunnel, underlay
 from namespace import Namespace, wait_for
 from runs import kernel
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("socat") is None, reason="needs socat"),
-]
+pytestmark = [pytest.mark.root, needs("socat")]
 
 TIMES = 10
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_configs import openvpn
+from daemon_configs import needs, openvpn
 from daemons import BULK_BYTES, Metered, check, metered, rest, tunnel, udp
 from namespace import Namespace, wait_for
 from openvpn_servers import (
@@ -23,11 +23,10 @@ from openvpn_servers import (
     server,
 )
 from runs import Running, kernel, summed
-from test_exec_daemons import needs
 from transfers import PIECE_BYTES, Transfer
 from watches import counts, watching
 
-pytestmark = [pytest.mark.root, needs("openvpn")]
+pytestmark = [pytest.mark.root, needs("openvpn", "openssl")]
 
 PIECES = 200
 SEGMENTS = PIECES * PIECE_BYTES // 1500 // 2

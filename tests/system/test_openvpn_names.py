@@ -6,14 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from daemon_configs import needs
 from namespace import wait_for
 from openvpn_servers import certificates, certify, client_command, links, server
-from test_exec_daemons import needs
 
 from netlog import Node
 from netlog.sources import OpenVpnSource, Overlay
 
-pytestmark = [pytest.mark.root, needs("openvpn")]
+pytestmark = [pytest.mark.root, needs("openvpn", "openssl")]
 
 COMMAS = "al,1,192.0.2.9:1,ice"
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from daemon_configs import needs
 from gateways import joined
 from namespace import Namespace, wait_for
 from runs import CONFIG, Running, kernel, relays, started, summed
 from test_run import ask
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("socat") is None, reason="needs socat"),
-]
+pytestmark = [pytest.mark.root, needs("socat")]
 
 VIRTUAL = ("virtual", "subnet", "exit")
 TIMES = 5

@@ -4,13 +4,15 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from daemon_configs import needs
 from namespace import Namespace, wait_for
 from runs import Running, summed
 from transfers import PIECE_BYTES, Transfer
 from watches import counts, watching
 from wireguards import PORT, tunnel
 
-pytestmark = pytest.mark.root
+# wg makes the keys, and tells wireguard-go of them.
+pytestmark = [pytest.mark.root, needs("wireguard-go", "wg")]
 
 PIECES = 400
 VIRTUAL = ("virtual", "subnet", "exit")

@@ -6,14 +6,16 @@ lan0 192.0.2.1:51820  ----------- veth -----------  lan0 192.0.2.2:51820
 """
 
 import contextlib
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateways import joined
-from namespace import Namespace, wait_for
+from namespace import IFF_TUN_NO_PI, TUNSETIFF, Namespace, wait_for
 
 PORT = 51820
 SOCKETS = Path("/var/run/wireguard")
@@ -48,6 +50,21 @@ class WireGuard:
 
 
 @contextlib.contextmanager
+def plain_tun(namespace: Namespace, interface: str) -> Iterator[int]:
+    """Make a TUN without super-packets, and return its descriptor.
+
+    The TUN that wireguard-go itself makes has them from 2023 on; the kernel counts each as one packet.
+    """
+    with namespace.entered():
+        tun = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", interface.encode(), IFF_TUN_NO_PI))
+    try:
+        yield tun
+    finally:
+        os.close(tun)
+
+
+@contextlib.contextmanager
 def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireGuard]:
     """Run one, without peers and down; its interface has a name of its own on this machine."""
     interface = f"nl{os.getpid() % 1_000_000}w{number}"
@@ -55,7 +72,10 @@ def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireG
     public = subprocess.run(["wg", "pubkey"], input=key, capture_output=True, check=True).stdout
     path = folder / f"key-{number}"
     path.write_bytes(key)
-    with (folder / f"wireguard-{number}").open("wb") as said:
+    with (
+        plain_tun(namespace, interface) as tun,
+        (folder / f"wireguard-{number}").open("wb") as said,
+    ):
         process = namespace.popen(
             "wireguard-go",
             "-f",
@@ -63,7 +83,9 @@ def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireG
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
-            env=os.environ | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"},
+            env=os.environ
+            | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1", "WG_TUN_FD": str(tun)},
+            pass_fds=(tun,),
         )
     try:
         wait_for((SOCKETS / f"{interface}.sock").exists, "its socket is there")
