@@ -24,9 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateways import is_up
-from namespace import Namespace, connect, wait_for
 from pyroute2.ethtool.ioctl import IoctlEthtool
+
+from tests.support.gateways import is_up
+from tests.support.namespace import Namespace, connect, wait_for
 
 BIN = Path(os.environ["NETLOG_INTEROP_BIN"])
 PORT = 41641

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killing import Diary, Silence, in_files, killed_at
-from namespace import wait_for
 
 from netlog.fmt.source import unpack
 from netlog.sinks import FileSink, Rotation
 from netlog.sinks.rotation import RotatedNames
+from tests.stress.killing import Diary, Silence, in_files, killed_at
+from tests.support.namespace import wait_for
 
 WATCHED = ("netlog/sinks/archive.py", "netlog/sinks/file.py", "netlog/sinks/rotation.py")
 ROTATION = Rotation(max_bytes=20, zstd=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashes import Setup, poll, poll_and_die, read_lines, traffic, writing
 
 import netlog
 from netlog.sinks import FileShipper, FileSink, Rotation, SpooledSink
 from netlog.spool import Record, Spool
+from tests.stress.crashes import Setup, poll, poll_and_die, read_lines, traffic, writing
 
 FLOWS = 120
 ROUNDS = 160

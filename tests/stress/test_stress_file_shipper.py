@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killing import Diary, Silence, in_files, killed_at
 
 from netlog.flows import flow_array
 from netlog.message import Message
 from netlog.sinks import FileShipper, FileSink, PeriodId, Rotation, SpooledSink
 from netlog.spool import Spool
+from tests.stress.killing import Diary, Silence, in_files, killed_at
 
 METER = b"0123456789abcdef"
 WATCHED = (

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-SELFTEST = Path(__file__).resolve().parents[2] / "csrc" / "selftest"
+from tests.support import ROOT
+
+SELFTEST = ROOT / "csrc" / "selftest"
 PROGRAMS = re.findall(r"^PROGRAMS := (.*)$", (SELFTEST / "Makefile").read_text(), re.MULTILINE)[
     0
 ].split()

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from killing import Diary, in_files, killed_at, killed_at_call
 
 from netlog.loss import Loss
 from netlog.sinks.base import PeriodId
 from netlog.spool import Record, Spool
+from tests.stress.killing import Diary, in_files, killed_at, killed_at_call
 
 WATCHED = (
     "cursor.py",

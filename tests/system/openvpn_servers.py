@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon_configs import openssl
-from gateways import is_up
-from namespace import Namespace, connect, wait_for
+from tests.support.daemon_configs import openssl
+from tests.support.gateways import is_up
+from tests.support.namespace import Namespace, connect, wait_for
 
 SUBNETS = {"alice": "192.0.2", "bob": "198.51.100"}
 OVERLAY = {"alice": "100.64.0.2", "bob": "100.64.0.3"}

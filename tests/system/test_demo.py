@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from namespace import wait_for
+
+from tests.support import ROOT
+from tests.support.namespace import wait_for
 
 pytestmark = pytest.mark.root
 
-ROOT = Path(__file__).parents[2]
 WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
 COMMAND = (sys.executable, "-W", "error", "-m", "netlog_command", "demo")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_configs import socat
-from daemons import Metered, metered, popen, rest, tunnel, underlay
-from namespace import Namespace, wait_for
-from runs import kernel
+
+from tests.support.daemon_configs import socat
+from tests.support.daemons import Metered, metered, popen, rest, tunnel, underlay
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import kernel
 
 pytestmark = [
     pytest.mark.root,

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_configs import openvpn
-from daemons import BULK_BYTES, Metered, check, metered, rest, tunnel, udp
-from namespace import Namespace, wait_for
-from openvpn_servers import (
+
+from tests.support.daemon_configs import openvpn
+from tests.support.daemons import BULK_BYTES, Metered, check, metered, needs, rest, tunnel, udp
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import Running, kernel, summed
+from tests.support.transfers import PIECE_BYTES, Transfer
+from tests.support.watches import counts, watching
+from tests.system.openvpn_servers import (
     BEHIND,
     Client,
     answers,
@@ -22,10 +26,6 @@ from openvpn_servers import (
     links,
     server,
 )
-from runs import Running, kernel, summed
-from test_exec_daemons import needs
-from transfers import PIECE_BYTES, Transfer
-from watches import counts, watching
 
 pytestmark = [pytest.mark.root, needs("openvpn")]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gateways import joined
-from namespace import LinkCounters, Namespace, wait_for
 
 from netlog import DeviceError, FileSink, Message, StateError
 from netlog.config import parse_config
 from netlog.gateway import Gateway
 from netlog.relay_config import RelayConfig
+from tests.support.gateways import joined
+from tests.support.namespace import LinkCounters, Namespace, wait_for
 
 pytestmark = pytest.mark.root
 

@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from namespace import wait_for
-from openvpn_servers import certificates, certify, client_command, links, server
-from test_exec_daemons import needs
 
 from netlog import Node
 from netlog.sources import OpenVpnSource, Overlay
+from tests.support.daemons import needs
+from tests.support.namespace import wait_for
+from tests.system.openvpn_servers import certificates, certify, client_command, links, server
 
 pytestmark = [pytest.mark.root, needs("openvpn")]
 

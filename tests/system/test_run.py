@@ -8,74 +8,34 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from runs import (
+
+from netlog.endpoints import join_endpoint
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import (
     COMMAND,
     CONFIG,
     ROOT,
     Running,
+    ask,
+    both,
     kernel,
     lines,
     relays,
     started,
     summed,
-    without_offload,
 )
-from wire import captured
-
-from netlog.endpoints import join_endpoint
+from tests.support.wire import captured
 
 pytestmark = pytest.mark.root
 
 UDP_SEGMENT = 103
 BURST_BYTES, STREAM_BYTES = 40_000, 2_000_000
 WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
-
-
-@contextlib.contextmanager
-def both(
-    folder: Path, changes: str = "", *, offload: bool = True, queues: int = 1
-) -> Iterator[tuple[Running, Running]]:
-    """Two gateways that relay to each other; `changes` go before the first one's configuration."""
-    with joined() as (left, right):
-        first, second = CONFIG.format(me=1, peer=2), CONFIG.format(me=2, peer=1)
-        if not offload:
-            first, second = without_offload(first), without_offload(second)
-        first = first.replace("[tun]\n", f"[tun]\nqueues = {queues}\n")
-        with (
-            started(left, folder / "a", changes + first) as a,
-            started(right, folder / "b", second) as b,
-        ):
-            for running in (a, b):
-                wait_for(lambda running=running: relays(running), "the gateway is up")
-            yield a, b
-
-
-def ask(a: Running, b: Running, rounds: int = 20) -> None:
-    """Send datagrams from behind a to behind b and back, over both IP versions."""
-    for family, one, two in (
-        (socket.AF_INET, "100.64.0.1", "100.64.0.2"),
-        (socket.AF_INET6, "fd7a:115c:a1e0::1", "fd7a:115c:a1e0::2"),
-    ):
-        with a.namespace.entered():
-            user = socket.socket(family, socket.SOCK_DGRAM)
-        with b.namespace.entered():
-            other = socket.socket(family, socket.SOCK_DGRAM)
-        with user, other:
-            user.bind((one, 5000))
-            other.bind((two, 6000))
-            for each in (user, other):
-                each.settimeout(20)
-            for number in range(rounds):
-                user.sendto(bytes(100 + number), (two, 6000))
-                other.sendto(*other.recvfrom(2000))
-                user.recv(2000)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from runs import CONFIG, kernel, relays, started, summed, without_offload
+
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import CONFIG, kernel, relays, started, summed, without_offload
 
 pytestmark = pytest.mark.root
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from receiver import Receiver, receiver
-from runs import CONFIG, Running, crossed, relays, started, summed, without_offload
-from wire import see_every_segment
 
 from netlog.fmt.source import unpack
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.receiver import Receiver, receiver
+from tests.support.runs import CONFIG, Running, crossed, relays, started, summed, without_offload
+from tests.support.wire import see_every_segment
 
 pytestmark = pytest.mark.root
 

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from gateways import totals
-from namespace import Namespace, wait_for
-from offloads import ECN, super_of, twin_segments
 from scapy.layers.inet import IP, TCP
-from test_kernel_offload import a_hop_on
-from test_relay_offload import turned
-from vnet import ALL_OFFLOADS, CHECKSUM, IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, RawTun
 
 import netlog._vnet_header
 from netlog import Meter, PacketBatch, Peer, Relay, SockDevice, TunDevice
+from tests.support.gateways import totals
+from tests.support.namespace import Namespace, wait_for
+from tests.support.offloads import ECN, a_hop_on, super_of, turned, twin_segments
+from tests.support.vnet import ALL_OFFLOADS, CHECKSUM, IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, RawTun
 
 pytestmark = pytest.mark.root
 

@@ -10,12 +10,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from gateways import joined
-from namespace import TUNSETIFF, LinkCounters, Namespace, wait_for
-from runs import Running, summed
-from watches import counts, watching
 
-from netlog import PacketBatch, TunDevice
+from tests.support.gateways import joined
+from tests.support.namespace import TUNSETIFF, LinkCounters, Namespace, wait_for
+from tests.support.runs import Running, summed
+from tests.support.watches import counts, drain, tun_of, udp4, watching
 
 pytestmark = pytest.mark.root
 
@@ -33,37 +32,10 @@ def stack_totals(counters: LinkCounters) -> tuple[int, int, int]:
     return counters.tx_packets + counters.tx_dropped, counters.rx_packets, counters.rx_bytes
 
 
-def drain(tun: TunDevice) -> None:
-    """Read what waits in a TUN's queue, so that the kernel counts it."""
-    batch = PacketBatch(max_packets=64)
-    while tun.read_batch(batch):
-        pass
-
-
 def user(namespace: Namespace, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
     """A UDP socket of a user."""
     with namespace.entered():
         return socket.socket(family, socket.SOCK_DGRAM)
-
-
-def udp4(payload: bytes) -> bytes:
-    """An IPv4 packet from 100.64.0.2 to 100.64.0.1."""
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0)
-    head += socket.inet_aton("100.64.0.2") + socket.inet_aton("100.64.0.1")
-    folded = sum(struct.unpack("!10H", head))
-    folded = (folded & 0xFFFF) + (folded >> 16)
-    head = head[:10] + struct.pack("!H", ~folded & 0xFFFF) + head[12:]
-    return head + struct.pack("!HHHH", 9, 9, 8 + len(payload), 0) + payload
-
-
-def tun_of(namespace: Namespace, *, up: bool = True) -> TunDevice:
-    """A TUN with addresses."""
-    with namespace.entered():
-        tun = TunDevice.open("tun0")
-    namespace.quiet("tun0")
-    if up:
-        namespace.up("tun0", "100.64.0.1/24", "fd7a:115c:a1e0::1/64")
-    return tun
 
 
 def drops(running: Running) -> int:

@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from namespace import Namespace, wait_for
-from runs import Running, summed
-from test_watch import drain, tun_of, udp4
-from watches import counts, watching
+
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import Running, summed
+from tests.support.watches import counts, drain, tun_of, udp4, watching
 
 pytestmark = pytest.mark.root
 

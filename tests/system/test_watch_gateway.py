@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from gateways import joined
-from namespace import wait_for
-from runs import CONFIG, Running, kernel, relays, started, summed
-from test_run import ask
-from watches import counts, watching
+
+from tests.support.gateways import joined
+from tests.support.namespace import wait_for
+from tests.support.runs import CONFIG, Running, ask, kernel, relays, started, summed
+from tests.support.watches import counts, watching
 
 pytestmark = pytest.mark.root
 

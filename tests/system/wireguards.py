@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateways import joined
-from namespace import Namespace, wait_for
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
 
 PORT = 51820
 SOCKETS = Path("/var/run/wireguard")

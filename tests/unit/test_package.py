@@ -6,16 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import netlog
 import netlog.sinks
-
-ROOT = Path(__file__).parents[2]
-
+from tests.support import ROOT
 
 PACKAGES = pytest.mark.parametrize("package", [netlog, netlog.sinks], ids=lambda p: p.__name__)
 

@@ -12,8 +12,8 @@ from netlog.exec_config import ExecConfig
 from netlog.node_file import NodeFile
 from netlog.relay_config import RelayConfig
 from netlog.watch_config import WatchConfig
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 
