@@ -26,7 +26,6 @@ from typing import Any
 
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
-from tests.support.gateways import is_up
 from tests.support.namespace import Namespace, connect, wait_for
 
 BIN = Path(os.environ["NETLOG_INTEROP_BIN"])
@@ -263,7 +262,7 @@ def _wire(control: Namespace, laptop: Namespace, gate: Namespace, host: Namespac
     for namespace in (laptop, gate):
         # The kernel does not talk by itself on interfaces that are made from now on.
         namespace.sysctl("net/ipv6/conf/default/addr_gen_mode", 1)
-        wait_for(partial(is_up, namespace, "lan0"), "the link is up")
+        wait_for(partial(namespace.carries, "lan0"), "the link is up")
 
 
 @contextlib.contextmanager

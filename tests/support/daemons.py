@@ -22,7 +22,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.daemon_configs import PATH
-from tests.support.gateways import is_up, joined
+from tests.support.gateways import joined
 from tests.support.namespace import Namespace, wait_for
 from tests.support.runs import kernel, summed
 
@@ -52,7 +52,7 @@ class Metered:
         """Whether the tunnel's interface is there and up; a daemon that has ended never will be."""
         assert self.process.poll() is None, self.said
         try:
-            return is_up(self.namespace, self.interface)
+            return self.namespace.carries(self.interface)
         except AssertionError:
             return False
 

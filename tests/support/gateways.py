@@ -13,6 +13,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -107,7 +108,9 @@ def joined() -> Iterator[tuple[Namespace, Namespace]]:
         for number, namespace in ((1, left), (2, right)):
             namespace.quiet("lan0")
             namespace.up("lan0", f"192.0.2.{number}/24", f"fd00:2::{number}/64")
-        wait_for(lambda: is_up(left, "lan0") and is_up(right, "lan0"), "the link is up")
+        for namespace in (left, right):
+            wait_for(partial(namespace.carries, "lan0"), "the link is up")
+            namespace.await_addresses("lan0")
         yield left, right
 
 
@@ -139,11 +142,6 @@ def tcp_is_over(*sides: Gateway) -> bool:
                 if any(row.split()[3] not in {TIME_WAIT, LISTEN} for row in rows):
                     return False
     return True
-
-
-def is_up(namespace: Namespace, interface: str) -> bool:
-    """Whether an interface carries packets."""
-    return "LOWER_UP" in namespace.ip(f"link show dev {interface}")
 
 
 def totals(rows: np.ndarray) -> Totals:

@@ -29,6 +29,9 @@ CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 IFF_TUN_NO_PI = 0x1001
 
+RTF_LOCAL = 0x80000000
+"""linux/ipv6_route.h."""
+
 WAIT_S = 20.0
 """How long a wait may last before the test is given up: a bound against hanging, no expectation."""
 
@@ -110,11 +113,37 @@ class Namespace:
             Path("/proc/sys", name).write_text(f"{value}\n")
 
     def up(self, interface: str, *addresses: str) -> None:
-        """Give an interface addresses, usable at once (no duplicate detection), and set it up."""
+        """Give an interface addresses, usable at once (no duplicate detection), and set it up.
+
+        Of a link, call `await_addresses` when its other end is up, too.
+        """
         for address in addresses:
             nodad = " nodad" if ":" in address else ""
             self.ip(f"addr add {address} dev {interface}{nodad}")
         self.ip(f"link set {interface} up")
+        if self.carries(interface):
+            self.await_addresses(interface)
+
+    def carries(self, interface: str) -> bool:
+        """Whether an interface carries packets: it is up, and so is its other end."""
+        return "LOWER_UP" in self.ip(f"link show dev {interface}")
+
+    def await_addresses(self, interface: str) -> None:
+        """Wait until packets for its IPv6 addresses are taken in.
+
+        A kernel thread makes their local routes, some time after the interface carries packets.
+        """
+
+        def rows(table: str) -> list[list[str]]:
+            with self.entered():
+                text = Path("/proc/thread-self/net", table).read_text()
+            return [row for row in map(str.split, text.splitlines()) if row[-1] == interface]
+
+        def are_local() -> bool:
+            local = {row[0] for row in rows("ipv6_route") if int(row[8], 16) & RTF_LOCAL}
+            return local >= {row[0] for row in rows("if_inet6")}
+
+        wait_for(are_local, f"the IPv6 addresses of {interface} are local")
 
     def quiet(self, interface: str) -> None:
         """Keep the kernel from talking IPv6 on an interface by itself; before it is set up."""

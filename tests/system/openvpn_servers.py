@@ -13,10 +13,10 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.support.daemon_configs import openssl
-from tests.support.gateways import is_up
 from tests.support.namespace import Namespace, connect, wait_for
 
 SUBNETS = {"alice": "192.0.2", "bob": "198.51.100"}
@@ -131,7 +131,7 @@ def links() -> Iterator[tuple[Namespace, dict[str, Namespace]]]:
             connect(left, f"lan{number}", namespace, "lan0")
             left.up(f"lan{number}", f"{SUBNETS[name]}.1/24")
             namespace.up("lan0", f"{SUBNETS[name]}.2/24")
-            wait_for(lambda at=namespace: is_up(at, "lan0"), "the link is up")  # type: ignore[misc]
+            wait_for(partial(namespace.carries, "lan0"), "the link is up")
         yield left, clients
 
 

@@ -36,6 +36,9 @@ while True:
     user.sendto(b"x", ("100.64.0.2", 1))
 """
 
+STARTS = 25
+"""The kernel was still making the route of an address after one start in five."""
+
 
 class Collected:
     """A sink that keeps the messages."""
@@ -62,6 +65,16 @@ class Collected:
 def config() -> RelayConfig:
     """A node whose peer is the other side of the link."""
     return parse_config(CONFIG, "test", RelayConfig)
+
+
+def test_what_comes_at_once_is_taken_in() -> None:
+    """When a gateway has started, a packet for its IPv6 address would find a local route."""
+    text = CONFIG.replace('"100.64.0.1/32"', '"100.64.0.1/32", "fd7a:115c:a1e0::1/128"')
+    with joined() as (left, _):
+        for _ in range(STARTS):
+            with left.entered(), Gateway(parse_config(text, "test", RelayConfig), Collected()) as a:
+                a.start()
+                assert left.ip("-6 route get fd7a:115c:a1e0::1").startswith("local")
 
 
 def started(namespace: Namespace, sink: Collected | FileSink) -> Gateway:
