@@ -86,10 +86,31 @@ def test_a_file_that_dies_loses_what_it_has_not_measured(tmp_path: Path) -> None
     assert "exit status 3" in missing["why"]
 
 
+class Clock:
+    """The time of a machine, which jumps when it is told to."""
+
+    def __init__(self) -> None:
+        self.jumped_s = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return time.monotonic() + self.jumped_s
+
+
 def test_a_file_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its bound; what it measured before stays, and the next file runs."""
-    monkeypatch.setattr(run, "FILE_BOUND_S", 4.0)
-    monkeypatch.setattr(child, "END_S", 5.0)
+    clock = Clock()
+    monkeypatch.setattr(child, "time", clock)
+
+    def run_file(path: Path, log: Path, settings: dict[str, str], bound_s: float, told: Any) -> str:  # noqa: ANN401 - of bench.child
+        def seen(line: dict[str, Any]) -> None:
+            told(line)
+            if line.get("begun") == "test_hangs":
+                clock.jumped_s += bound_s
+
+        return child.run_file(path, log, settings, bound_s, seen)
+
+    monkeypatch.setattr(run, "run_file", run_file)
     document = run.run(plan(tmp_path, a=HANGING, b=GOOD), lambda _: None)
     assert rows(document) == ["good 1", "good 2"] * 2
     assert document["without"][-1]["why"] == "not finished in time"
