@@ -44,6 +44,11 @@ class Run:
     clients: dict[str, Client]
     watch: Running | None = None
 
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait while packets cross: an idle server looks at its clock every ten seconds."""
+        alice = self.clients["alice"]
+        wait_for(lambda: answers(self.left, alice) and condition(), what)
+
     def move_data(self, knows: Callable[[bytes], bool] = lambda _: True) -> None:
         """Transfers to both clients and to the network behind one; alice moves in the middle.
 
@@ -55,7 +60,7 @@ class Run:
         with contextlib.closing(Transfer(self.left, alice.namespace, alice.overlay)) as transfer:
             transfer.move(PIECES)
             alice.move()
-            wait_for(lambda: knows(b"192.0.2.3:"), "the source knows the new address")
+            self.wait_until(lambda: knows(b"192.0.2.3:"), "the source knows the new address")
             transfer.move(PIECES)
         self.left.run("ping", "-c", "2", "-i", "0.01", f"{BEHIND}.1")
 
@@ -193,7 +198,7 @@ def test_a_status_file_will_do(tmp_path: Path, version: int) -> None:
     at = tmp_path / "status"
     options = ("--status", str(at), "1", "--status-version", str(version))
     with running(tmp_path, options, ("--source", f"openvpn:{at}")) as run:
-        wait_for(lambda: b"198.51.100.2:" in at.read_bytes(), "the file tells of both")
+        run.wait_until(lambda: b"198.51.100.2:" in at.read_bytes(), "the file tells of both")
         run.move_data(lambda address: address in at.read_bytes())
         check_exact(run)
     check_names(run.metered.messages)
