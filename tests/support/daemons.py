@@ -28,7 +28,7 @@ from tests.support.runs import kernel, summed
 
 EXEC = (sys.executable, "-W", "error", "-m", "netlog", "exec")
 BULK_BYTES = 3 << 20
-QUIET_LOOKS = 20
+QUIET_LOOKS = 10
 STOPS = 20
 Sums = tuple[int, int, int, int]
 
