@@ -1,7 +1,7 @@
 # netlog on a fresh machine: every target sets up what it needs in .venv and builds what changed.
 #
 #	make demo	two gateways in network namespaces, checked against the kernel's counters
-#	make test	all tests; as root also those with real interfaces
+#	make test	the tests; as root also those with real interfaces
 #
 # PYTHON=python3.12 chooses another interpreter.
 
@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go
+.PHONY: help build demo test test-soak test-all interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-tun needs-ip needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -24,8 +24,21 @@ build: needs $(VENV)/.built ## the package, in .venv
 demo: needs needs-tun $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
-test: needs needs-ip $(VENV)/.built ## all tests
-	$(BIN)/python -m pytest
+# Tests start netlog a thousand times, so its bytecode is kept whatever the environment says. They
+# wait as often as they work: there are more workers than processors. WORKERS=0 has none, and
+# PYTEST_ARGS is for more options: make test PYTEST_ARGS="-x -k spool".
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+WORKERS ?= $(shell expr `nproc` + 2)
+PARALLEL = $(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal
+
+test: needs needs-ip $(VENV)/.built ## the tests, without the long rounds; WORKERS=4 PYTEST_ARGS="-k spool"
+	$(PARALLEL) -m "not soak" $(PYTEST_ARGS)
+
+test-soak: needs needs-ip $(VENV)/.built ## the long rounds of what is killed again and again
+	$(PARALLEL) -m soak $(PYTEST_ARGS)
+
+test-all: needs needs-ip $(VENV)/.built ## both
+	$(PARALLEL) $(PYTEST_ARGS)
 
 # A headscale and two nodes of it, as they are published: built from their modules, at the versions
 # that tests/interop/tools pins. What takes long to compile and is not met there is left out.
@@ -37,7 +50,7 @@ GO := $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go))
 interop: needs needs-tun needs-ip $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
 	@if $(MAKE) -s needs-go; then \
 		$(MAKE) -s $(INTEROP)/.built && \
-		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop; \
+		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(PYTEST) tests/interop; \
 	else \
 		echo "netlog: interop: left out" >&2; test "$$CI" != true; \
 	fi
