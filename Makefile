@@ -101,7 +101,7 @@ instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet again
 lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p netlog -m netlog_command
+	$(BIN)/mypy
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
 

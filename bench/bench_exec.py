@@ -65,7 +65,7 @@ class Calls:
 
     def __init__(self, namespace: Namespace, meter: Path) -> None:
         self._namespace = namespace
-        self._program = build_program(BENCH / "programs" / "calls.c", with_core=False)
+        self._program = str(build_program(BENCH / "programs" / "calls.c", with_core=False))
         self._environment = preload_environment(os.environ, library_path(), str(meter))
 
     def ns(self, kind: str) -> tuple[float, float, float]:
@@ -195,10 +195,12 @@ def test_openvpn(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
     tool_or_skip("openvpn")
     rights_or_skip()
     plain = daemon_configs.openvpn(tmp_path, "--verb", "1", tls=True)
-    metered = tuple(
-        (*(sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--"), *command)
-        for end, command in enumerate(plain)
-    )
+
+    def under_netlog(end: int) -> tuple[str, ...]:
+        command = (sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--")
+        return *command, *plain[end]
+
+    metered = under_netlog(0), under_netlog(1)
     loads = [os.getloadavg()[0]]
     with underlay() as ends:
 

@@ -110,6 +110,7 @@ def serve(stack: ExitStack, namespace: Namespace) -> None:
     )
     stack.enter_context(server)
     stack.callback(server.kill)
+    assert server.stdout is not None
     while "listening" not in server.stdout.readline():
         pass
 

@@ -233,13 +233,13 @@ def tailnet(folder: Path, environment: dict[str, str]) -> Iterator[Tailnet]:
         control, laptop, gate, host = (stack.enter_context(Namespace()) for _ in range(4))
         _wire(control, laptop, gate, host)
         headscale = stack.enter_context(_headscale(control, folder))
-        nodes = [
-            Tailscaled(name, number, namespace, folder / name, environment)
-            for name, number, namespace in (("laptop", 1, laptop), ("gate", 2, gate))
-        ]
-        for node in nodes:
-            stack.callback(node.stop)
-        yield Tailnet(headscale, *nodes, host)
+
+        def node(name: str, number: int, namespace: Namespace) -> Tailscaled:
+            made = Tailscaled(name, number, namespace, folder / name, environment)
+            stack.callback(made.stop)
+            return made
+
+        yield Tailnet(headscale, node("laptop", 1, laptop), node("gate", 2, gate), host)
 
 
 def _wire(control: Namespace, laptop: Namespace, gate: Namespace, host: Namespace) -> None:

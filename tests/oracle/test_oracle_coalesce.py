@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -159,7 +160,7 @@ def test_damage_that_adds_up() -> None:
     assert segmented(coalesce([packets[0], other])) == [packets[0], other]
 
 
-LONE = {
+LONE: dict[str, list[Any]] = {
     "udp-without-checksum": [FOUR / UDP(sport=5, dport=6, chksum=0) / text(100)] * 2,
     "ip-options": [
         IP(src="1.2.3.4", dst="5.6.7.8", id=i, options=[IPOption_NOP()] * 4)

@@ -1,15 +1,16 @@
 """Many packets at once, each a connection of its own, and how a meter counts them."""
 
 import numpy as np
+import numpy.typing as npt
 
 from netlog._native import ffi, lib
-from netlog.flows import FlowArray
 from netlog.meter import Meter
 
+Packets = npt.NDArray[np.uint8]
 PACKET_BYTES = 28
 
 
-def packets(numbers: np.ndarray, *, outside: bool = False) -> FlowArray:
+def packets(numbers: np.ndarray, *, outside: bool = False) -> Packets:
     """A UDP packet of each connection: uint8, shape (n, 28); `outside` goes to no route."""
     rows = np.zeros((len(numbers), PACKET_BYTES), np.uint8)
     rows[:, 0], rows[:, 3], rows[:, 9] = 0x45, PACKET_BYTES, 17
@@ -20,7 +21,7 @@ def packets(numbers: np.ndarray, *, outside: bool = False) -> FlowArray:
     return rows
 
 
-def count(meter: Meter, data: FlowArray, *, rx: bool = False, lane: object = None) -> None:
+def count(meter: Meter, data: Packets, *, rx: bool = False, lane: object = None) -> None:
     """Count packets; on the meter's own lane, or on another one."""
     if rx:  # as it comes from the other end
         data = np.hstack(

@@ -99,7 +99,7 @@ class Interface:
         resolution = 6 if self.resolution is None else self.resolution
         if resolution & 0x80:
             return (time_ns << (resolution & 0x7F)) // 10**9
-        return time_ns * 10**resolution // 10**9
+        return time_ns * int(10**resolution) // 10**9
 
 
 def pcapng(

@@ -104,7 +104,7 @@ def coalesce(packets: list[bytes], kinds: int = ALL_KINDS) -> list[Super]:
 
 def ones_sum(data: bytes) -> int:
     """RFC 1071, two bytes at a time."""
-    total = sum(struct.unpack(f"!{len(data + b' ') // 2}H", data + b"\0" * (len(data) % 2)))
+    total = int(sum(struct.unpack(f"!{len(data + b' ') // 2}H", data + b"\0" * (len(data) % 2))))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,11 @@ def lines(running: Running, name: str) -> int:
     return (running.folder / name).read_bytes().count(b"\n")
 
 
+def has_lines(running: Running, name: str, count: int) -> bool:
+    """Whether a file in its folder has so many lines."""
+    return lines(running, name) >= count
+
+
 @contextlib.contextmanager
 def both(
     folder: Path, changes: str = "", *, offload: bool = True, queues: int = 1
@@ -176,7 +182,7 @@ def both(
             started(right, folder / "b", second) as b,
         ):
             for running in (a, b):
-                wait_for(lambda running=running: relays(running), "the gateway is up")
+                wait_for(partial(relays, running), "the gateway is up")
             yield a, b
 
 

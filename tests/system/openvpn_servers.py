@@ -146,7 +146,7 @@ def connected(
             for name, namespace in clients.items()
         }
         for one in running.values():
-            wait_for(lambda one=one: answers(left, one), f"{one.name} answers")  # type: ignore[misc]
+            wait_for(partial(answers, left, one), f"{one.name} answers")
         running["alice"].namespace.up("lo", f"{BEHIND}.1/24")
         yield running
 

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ def test_clients_over_ipv6(tmp_path: Path) -> None:
         for name, remote in remotes.items():
             options = ("udp6", remote)
             one = stack.enter_context(client(name, namespaces[name], tmp_path, *options))
-            wait_for(lambda one=one: answers(left, one), "it answers")  # type: ignore[misc]
+            wait_for(partial(answers, left, one), "it answers")
             left.run("ping", "-q", "-c", "200", "-i", "0.002", one.overlay)
         rest(run)
         assert run.stop() == 0

@@ -8,21 +8,23 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netlog.endpoints import join_endpoint
+from tests.support import ROOT
 from tests.support.gateways import joined
 from tests.support.namespace import Namespace, wait_for
 from tests.support.runs import (
     COMMAND,
     CONFIG,
-    ROOT,
     Running,
     ask,
     both,
+    has_lines,
     kernel,
     lines,
     relays,
@@ -140,6 +142,11 @@ def test_a_gateway_says_what_it_does_and_did(tmp_path: Path) -> None:
     assert f"netlog: standard output: {len(b.messages)} messages written, 0 dropped" in b.said
 
 
+def is_gone(namespace: Namespace, interface: str) -> bool:
+    """Whether an interface is gone."""
+    return interface not in namespace.ip("link")
+
+
 def stranger_was_seen(running: Running) -> bool:
     """Whether a message has a datagram of one byte."""
     lines = (running.folder / "stdout").read_bytes().splitlines()
@@ -154,10 +161,10 @@ def test_nothing_is_left_after_a_gateway(tmp_path: Path) -> None:
             routes = left.ip("route"), left.ip("-6 route")
             default = CONFIG.format(me=1, peer=2).replace('"100.64.0.2/32"', '"0.0.0.0/0"')
             with started(left, tmp_path / number.name, default + "[routes]\ndefault = true") as a:
-                wait_for(lambda a=a: relays(a), "the gateway is up")
+                wait_for(partial(relays, a), "the gateway is up")
                 assert "0.0.0.0/1 dev netlog0" in left.ip("route")
                 a.stop(number)
-            wait_for(lambda left=left: "netlog0" not in left.ip("link"), "the interface is gone")
+            wait_for(partial(is_gone, left, "netlog0"), "the interface is gone")
             assert (left.ip("route"), left.ip("-6 route")) == routes
 
 
@@ -167,7 +174,7 @@ def test_a_full_disk_stops_no_traffic(tmp_path: Path) -> None:
     with both(tmp_path, sinks) as (a, b):
         for count in (1, 2):
             ask(a, b)
-            wait_for(lambda count=count: lines(a, "b.jsonl") >= count, "messages are written")
+            wait_for(partial(has_lines, a, "b.jsonl", count), "messages are written")
         counted = kernel(a.counters())
         assert a.stop() == 0
     assert a.said.count("/dev/full: sink failed, will try again: OSError: [Errno 28]") == 1

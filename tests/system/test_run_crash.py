@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,11 @@ def in_file(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def crossed(namespace: Namespace, packets: int) -> bool:
+    """Whether the TUN has handed over more than so many packets."""
+    return kernel(namespace.counters("netlog0"))[0] > packets
+
+
 @short_and_soak("kills", 2, 8)
 @pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
 def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool, kills: int) -> None:  # noqa: FBT001 - pytest
@@ -91,14 +97,9 @@ def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool, k
             with talking(left, right):
                 for number in range(kills):
                     with started(left, tmp_path / f"a{number}", config) as a:
-                        wait_for(lambda a=a: relays(a), "the gateway is up")
+                        wait_for(partial(relays, a), "the gateway is up")
                         before = kernel(left.counters("netlog0"))
-                        wait_for(
-                            lambda before=before: (
-                                kernel(left.counters("netlog0"))[0] > before[0] + 50
-                            ),
-                            "packets cross",
-                        )
+                        wait_for(partial(crossed, left, before[0] + 50), "packets cross")
                         time.sleep(rng.random() * 0.3)
             with started(left, tmp_path / "a", config) as a:
                 wait_for(lambda: relays(a), "the gateway is up")

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 import pytest
 from scapy.layers.inet import IP, TCP
 
-import netlog._vnet_header
 from netlog import Meter, PacketBatch, Peer, Relay, SockDevice, TunDevice
 from tests.support.gateways import totals
 from tests.support.namespace import Namespace, wait_for
@@ -100,7 +99,7 @@ def test_one_by_one(namespace: Namespace) -> None:
         user.bind(("100.64.0.1", 9))
         user.settimeout(20)
         burst(user)
-        batch, got = PacketBatch(64, 2000), []
+        batch, got = PacketBatch(64, 2000), list[bytes]()
         while len(got) < PACKETS:
             assert tun.read_batch(batch, timeout_s=20)
             got += [bytes(batch.packet(slot)) for slot in range(batch.count)]
@@ -140,7 +139,7 @@ def test_what_lies_in_front(namespace: Namespace, monkeypatch: pytest.MonkeyPatc
     for own, little, swapped in (
         ("little", 0, False), ("little", 1, False), ("big", 0, False), ("big", 1, True),
     ):  # fmt: skip
-        monkeypatch.setattr(netlog._vnet_header.sys, "byteorder", own)  # noqa: SLF001
+        monkeypatch.setattr("netlog._vnet_header.sys.byteorder", own)
         fcntl.ioctl(fd, TUNSETVNETLE, struct.pack("i", little))
         with TunDevice.from_fd(fd) as tun:
             assert tun.handle.swapped == swapped

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_an_interface_is_followed(tmp_path: Path) -> None:
     with Namespace() as namespace, watching(namespace, tmp_path, "--tun", "tun0") as running:
         for times in (1, 2, 3):
             with tun_of(namespace, up=False) as tun:
-                wait_for(lambda times=times: counts(running, "tun tun0", times), "it is tapped")
+                wait_for(partial(counts, running, "tun tun0", times), "it is tapped")
                 namespace.up("tun0", "100.64.0.1/24")
                 with user(namespace) as stack:
                     for length in range(100 * times):
@@ -174,7 +175,7 @@ def test_datagrams_are_counted_by_remote_endpoint(tmp_path: Path, port: str) -> 
             after = left.snmp()
             assert running.stop() == 0
     bytes4 = 0 + 1 + 100 + 1472 + 9000 + 40000
-    physical = {}
+    physical: dict[str, list[int]] = {}
     for message in running.messages:
         for entry in message.get("physicalTraffic", ()):
             sums = physical.setdefault(entry["dst"], [0, 0, 0, 0])

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -50,7 +51,8 @@ def test_the_configuration_is_right() -> None:
 def keys_of(kind: type[msgspec.Struct]) -> set[str]:
     """Every key of a table and of the tables in it."""
     keys = {field.encode_name for field in msgspec.structs.fields(kind)}
-    for each in msgspec.inspect.type_info(kind).fields:
+    info: Any = msgspec.inspect.type_info(kind)
+    for each in info.fields:
         for table in tables_in(each.type):
             keys |= keys_of(table.cls)
     return keys

@@ -1,6 +1,5 @@
 """`netlog read`: every format and link gives what a slow twin counts; damage never does harm."""
 
-import contextlib
 import io
 import json
 import os
@@ -9,9 +8,10 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scapy.utils
@@ -193,13 +193,17 @@ def test_scapy_writes_and_netlog_reads(tmp_path: Path) -> None:
     ]
     raw = [bytes(packet[IP] if IP in packet else packet[IPv6]) for packet in made]
     frames = [bytes(packet).ljust(60, b"\0") for packet in made] + [bytes(Ether() / ARP())]
-    for writer, name in ((scapy.utils.PcapWriter, "x.pcap"), (scapy.utils.PcapNgWriter, "x.png")):
-        with writer(str(tmp_path / name), **({"linktype": 1} if "pcap" in name else {})) as file:
+    pcap_path, pcapng_path = tmp_path / "x.pcap", tmp_path / "x.pcapng"
+    for path, writer in (
+        (pcap_path, scapy.utils.PcapWriter(str(pcap_path), linktype=ETHERNET)),
+        (pcapng_path, scapy.utils.PcapNgWriter(str(pcapng_path))),
+    ):
+        with writer as file:
             for n, data in enumerate(frames):
                 packet = Ether(data)
                 packet.time = BASE_S + n
                 file.write(packet)
-        read = Read([(tmp_path / name).read_bytes()], local=LOCAL)
+        read = Read([path.read_bytes()], local=LOCAL)
         assert read.totals == twin(map(Packet, raw), local=LOCAL)
         assert read.counters.not_ip == 1
 
@@ -263,8 +267,10 @@ def test_an_unknown_link_type_is_left_out() -> None:
 
 def test_a_truncated_capture_gives_what_is_before() -> None:
     """Cut anywhere, the whole records are counted, and the error names the file and the byte."""
-    for make in (lambda p: pcap(p, RAW), lambda p: pcapng(p, [Interface(RAW)])):
-        text, before = make(PACKETS), make(PACKETS[:-1])
+    for text, before in (
+        (pcap(PACKETS, RAW), pcap(PACKETS[:-1], RAW)),
+        (pcapng(PACKETS, [Interface(RAW)]), pcapng(PACKETS[:-1], [Interface(RAW)])),
+    ):
         for cut in range(len(before) + 1, len(text)):
             read = Read([text[:cut]], local=LOCAL)
             assert read.error.startswith("x.pcap: byte ") or cut == len(before) + 24
@@ -537,13 +543,13 @@ def test_a_reader_can_be_abandoned() -> None:
     reader = CaptureReader(node_id="a")
     messages = reader.read(io.BytesIO(pcap(PACKETS, RAW)), "x.pcap")
     next(messages)
-    with contextlib.closing(messages):
-        pass
+    assert isinstance(messages, Generator)
+    messages.close()
     reader.close()
     reader.close()
 
 
-def read_live(data: bytes, number: int, rest: bytes = b"") -> tuple[int, list[str], bytes]:
+def read_live(data: bytes, number: int, rest: bytes = b"") -> tuple[int, list[Any], bytes]:
     """Give `netlog read -` a capture that goes on, a signal, and the rest; status and output.
 
     The signal is sent when the first period's message shows that the data was read.

@@ -161,12 +161,11 @@ def test_damage_is_skipped_wherever_chunks_end(pieces: list[bytes], rng: random.
 def test_a_long_value_is_skipped_and_the_next_line_read() -> None:
     """The limit holds for one value; what is behind it comes, and little is held meanwhile."""
     large = b'{"x": "' + b"y" * 3000
-    spans: list[Damage] = []
     splitter = Splitter(max_value_bytes=1000)
     with pytest.raises(ReadError, match="more than 1000 bytes"):
         list(splitter.feed(large))
     assert splitter.resync() == 0
     assert list(splitter.feed(b"y" * 5000)) == []
     (value,) = splitter.feed(b'"}\n{"a": 1}\n')
-    assert (value.data, value.offset) == (b'{"a": 1}', len(large) + 5000 + 3)
-    assert list(splitter.finish()) == spans
+    assert (bytes(value.data), value.offset) == (b'{"a": 1}', len(large) + 5000 + 3)
+    assert list(splitter.finish()) == []

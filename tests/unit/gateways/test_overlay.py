@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,9 @@ class Told:
         return now
 
 
-def known(source: Told | None, interfaces: Sequence[str] = (), **settings: object) -> KnownOverlay:
+def known(source: Told | None, interfaces: Sequence[str] = (), **settings: Any) -> KnownOverlay:  # noqa: ANN401 - OverlaySettings has the types
     """What is known by a source."""
-    base = {"node_id": "n1", "routes": RouterConfig(), **settings}
+    base: dict[str, Any] = {"node_id": "n1", "routes": RouterConfig(), **settings}
     kept = None if source is None else KeptSource(source, "told")
     return KnownOverlay(OverlaySettings(**base), kept, lambda: interfaces)
 
@@ -44,7 +45,7 @@ def networks(*texts: str) -> tuple[Network, ...]:
 
 def test_a_source_adds_to_what_the_user_says() -> None:
     """Routes and peers are added up; of two peers with one endpoint the source's wins."""
-    settings = {
+    settings: dict[str, Any] = {
         "routes": RouterConfig(["100.64.0.7"], ["10.0.0.0/8"], ["10.1.0.0/16"]),
         "peers": (A, Peer(B.endpoint, ("100.64.0.9",))),
     }

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,14 +119,14 @@ def test_a_sink_that_can_not_be_had_closes_the_others() -> None:
     assert held() == before
 
 
-@pytest.mark.parametrize("ready", ["check", "open"])
-def test_a_wrong_private_id_is_named(ready: str) -> None:
+@pytest.mark.parametrize("ready", [check_sinks, open_sinks])
+def test_a_wrong_private_id_is_named(ready: Callable[..., object]) -> None:
     """By check and by run: the file, the key, and nothing of the id."""
     Path("private-id").write_text("5ecre7")
     config = parsed(NODE + HTTP)
     credentials = read_credentials(config, "gateway.toml")
     with pytest.raises(ConfigError, match=r"^gateway\.toml: sinks\[0\]\.private_id: ") as caught:
-        {"check": check_sinks, "open": open_sinks}[ready](config, credentials, "gateway.toml")
+        ready(config, credentials, "gateway.toml")
     assert "5ecre7" not in str(caught.value)
     assert names() == ["private-id"]
 

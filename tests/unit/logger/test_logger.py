@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_node_id_may_be_a_kind_of_text() -> None:
         logger.shutdown()
     assert Message.from_json(messages[0].to_json()).node_id == "node"
     with pytest.raises(TypeError, match="node_id"):
-        logger.startup(b"node", sink=messages.append)
+        logger.startup(b"node", sink=messages.append)  # type: ignore[arg-type]
 
 
 def test_stale_statistics_are_cleared_at_startup() -> None:
@@ -322,7 +323,7 @@ def test_shutdown_ends_stopped_though_the_sink_hangs() -> None:
         ({"max_bytes": 100}, "max_bytes"),
     ],
 )
-def test_wrong_arguments(wrong: dict[str, object], named: str) -> None:
+def test_wrong_arguments(wrong: dict[str, Any], named: str) -> None:
     """A wrong argument names itself, and nothing was started."""
     logger = netlog.Logger()
     with pytest.raises((ValueError, TypeError), match=named):

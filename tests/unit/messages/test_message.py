@@ -341,9 +341,10 @@ def test_nodes_made_by_hand() -> None:
     assert (read, read.src_node, read.dst_nodes) == (message, own, (other, own))
     assert message != Message("n", 0, 1, src_node=own)
     assert (Message("n", 0, 1).src_node, Message("n", 0, 1).dst_nodes) == (None, ())
-    for wrong in ({"src_node": "n"}, {"dst_nodes": ["n"]}):
+    wrongs: list[Any] = [{"src_node": "n"}, {"dst_nodes": ["n"]}]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match="expected a Node"):
-            Message("n", 0, 1, **wrong)  # type: ignore[arg-type]
+            Message("n", 0, 1, **wrong)
 
 
 def test_reads_nodes_of_other_writers() -> None:

@@ -365,8 +365,8 @@ def test_anonymized_rows_of_other_forms() -> None:
 
 def test_both_ends_are_kept() -> None:
     """An exit connection between two nodes keeps both, also of different families."""
-    ends = ["100.64.0.3:1", "100.64.0.2:2"], ["100.64.0.2:1", "[fd7a:115c:a1e0::3]:9"]
-    tun = [counted(*end, proto) for end in ends for proto in (6, 17)]
+    ends = ("100.64.0.3:1", "100.64.0.2:2"), ("100.64.0.2:1", "[fd7a:115c:a1e0::3]:9")
+    tun = [counted(src, dst, proto) for src, dst in ends for proto in (6, 17)]
     (message,) = build(tun, routes=RouterConfig())
     assert message.dst_nodes == (ANN, DB)
     expected = [
@@ -416,7 +416,8 @@ def test_smallest_max_bytes(text: str) -> None:
     own, one, two, three = (worst_node(number, text) for number in range(4))
     nodes = StaticNodes(own, [one, two, three])
     ends = f"[{LONGEST}1]:65535", f"[{LONGEST}2]:65535"
-    tun = [(255, *ends, *[r.U64] * 4), (254, *ends, *[r.U64] * 4)]
+    most = r.U64, r.U64, r.U64, r.U64
+    tun = [(255, *ends, *most), (254, *ends, *most)]
     routes = RouterConfig(subnet_routes=["ffff::/16"])
     least = smallest_max_bytes(least_node_id(), nodes)
     assert least == smallest_max_bytes(least_node_id(), nodes.snapshot())
@@ -551,7 +552,8 @@ def test_full_to_the_byte() -> None:
         counted(f"100.64.0.1:{port}", f"100.64.1.{port // 3}:1") for port in range(600)
     ]  # in three writings of 256, each with nodes of its own
     exits = [counted(f"8.8.8.8:{port}", f"100.64.1.{200 + port}:1") for port in range(50)]
-    sizes, seen = [], set()
+    sizes: list[int] = []
+    seen: set[Node] = set()
     size = len(HEADER) + len(SRC) + len('}"dstNodes":[],') + len('"virtualTraffic":[],')
     for number, row in enumerate((*tun, *exits)):
         size += len(entry(row[1], row[2], row[0])) + (0 < number != len(tun))

@@ -29,7 +29,7 @@ def test_normalised() -> None:
 def test_replace_and_pickle() -> None:
     """A configuration can be changed into another one, and goes through pickle."""
     config = RouterConfig(["1.2.3.4"], ["10.0.0.0/8"])
-    changed = dataclasses.replace(config, routes=["fd00::/8"])
+    changed = dataclasses.replace(config, routes=["fd00::/8"])  # type: ignore[arg-type]
     assert changed == RouterConfig(["1.2.3.4"], ["fd00::/8"])
     assert list(changed.prefixes["version"]) == [4, 6]
     copied = pickle.loads(pickle.dumps(config))  # noqa: S301 - our own

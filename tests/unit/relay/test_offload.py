@@ -215,7 +215,7 @@ def test_datagrams_come_one_by_one() -> None:
         peer.bind(("127.0.0.1", 0))
         peer.sendto(payload, sock.address)
         peer.sendto(b"", sock.address)
-        batch, got = PacketBatch(4, 2000), []
+        batch, got = PacketBatch(4, 2000), list[bytes]()
         while len(got) < 32:
             assert sock.recv_batch(batch, timeout_s=20)
             got += [bytes(batch.packet(i)) for i in range(batch.count)]

@@ -9,7 +9,7 @@ import pytest
 from netlog.flows import flow_array
 from netlog.loss import Loss, LossNotice
 from netlog.message import Message
-from netlog.sinks import DurableSink, FileSink, PeriodId, SinkCounters, SinkGroup, StreamSink
+from netlog.sinks import DurableSink, FileSink, PeriodId, Sink, SinkCounters, SinkGroup, StreamSink
 from tests.support.namespace import wait_for
 
 
@@ -206,7 +206,8 @@ def test_a_period_that_one_sink_has_is_not_failed() -> None:
 def test_an_aborted_period_goes_on_where_a_plain_sink_was() -> None:
     """What a plain sink has cannot be taken back: it gets only the rest when it comes again."""
     store, plain = Store(), Taking()
-    for sinks in ({"plain": plain}, {"plain": plain, "store": store}):
+    members: list[dict[str, Sink]] = [{"plain": plain}, {"plain": plain, "store": store}]
+    for sinks in members:
         plain.taken.clear()
         group = SinkGroup(sinks)
         assert group.begin(period(1))

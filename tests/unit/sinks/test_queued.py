@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_a_pipe_that_nobody_reads_is_told_of_its_gap() -> None:
         while not (dropped := sink.counters()["pipe"].dropped):
             sink.write(message(count))
             count += 1
-        found = []
+        found: list[dict[str, Any]] = []
         while len(found) < count - dropped + 1:
             found.append(json.loads(lines.readline()))
         sink.close()

@@ -311,7 +311,7 @@ def test_rotation_leaks_nothing(tmp_path: Path) -> None:
 def test_a_negative_limit_is_refused(name: str) -> None:
     """The error has the argument's name."""
     with pytest.raises(ValueError, match=name):
-        Rotation(**{name: -1})
+        Rotation(**{name: -1})  # type: ignore[arg-type]
 
 
 def test_time_is_that_of_the_machine(tmp_path: Path) -> None:

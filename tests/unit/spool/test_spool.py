@@ -561,9 +561,12 @@ def test_a_reader_beside_a_writer_sees_each_record_once(tmp_path: Path) -> None:
     """Two threads, many periods, segments that come and go."""
     with spool_in(tmp_path / "s", 1 << 20) as spool:
         n_periods = 300
-        writer = threading.Thread(
-            target=lambda: [store(spool, epoch, b"%d" % epoch) for epoch in range(1, n_periods + 1)]
-        )
+
+        def write() -> None:
+            for epoch in range(1, n_periods + 1):
+                store(spool, epoch, b"%d" % epoch)
+
+        writer = threading.Thread(target=write)
         writer.start()
         names: list[int] = []
         while len(names) < n_periods:

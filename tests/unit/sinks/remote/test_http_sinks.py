@@ -85,7 +85,7 @@ def body_of(request: dict[str, Any]) -> bytes:
     body: bytes = request["body"]
     match dict(request["headers"]).get("content-encoding"):
         case "zstd":
-            return zstd.decompress(body)
+            return bytes(zstd.decompress(body))
         case "gzip":
             return zlib.decompress(body, wbits=31)
     return body
@@ -550,14 +550,15 @@ def test_a_wrong_url_is_refused_and_not_repeated(url: str) -> None:
 
 def test_wrong_options_are_refused() -> None:
     """Before anything is sent, without the values of headers."""
-    for options in (
+    wrong: list[Any] = [
         {"body": "xml"},
         {"compression": "rar"},
         {"headers": {"X-Key": "hidden\r\nX: y"}},
         {"headers": {"a b": "c"}},
-    ):
+    ]
+    for options in wrong:
         with pytest.raises(ValueError, match=r"expected|no name") as caught:
-            HttpJsonShipper("http://127.0.0.1:9", **options)  # type: ignore[arg-type]
+            HttpJsonShipper("http://127.0.0.1:9", **options)
         assert "hidden" not in str(caught.value)
     for token in ("", "a b", "a\n"):
         with pytest.raises(ValueError, match="token"):

@@ -343,7 +343,7 @@ def test_any_line_is_a_state_or_a_value_error(before: bytes, after: bytes) -> No
 
 
 _names = st.text(
-    st.characters(exclude_characters="\n\r\t", exclude_categories=("Cs",)), min_size=1, max_size=40
+    st.characters(exclude_characters="\n\r\t", exclude_categories=["Cs"]), min_size=1, max_size=40
 ).filter(lambda name: name != "UNDEF")
 
 

@@ -168,7 +168,7 @@ def test_a_map_of_relays_that_can_not_be_had_costs_the_regions_only(
     tmp_path: Path, derp_map: object
 ) -> None:
     """It is not asked for again while the regions are the same."""
-    pages = {} if derp_map is None else {"derpmap": derp_map}
+    pages: dict[str, Any] = {} if derp_map is None else {"derpmap": derp_map}
     relayed = GATE | {"CurAddr": ""}
     with local_api(tmp_path, status=with_peers(relayed, PHONE), **pages) as api:
         source = TailscaleSource(api.socket)
