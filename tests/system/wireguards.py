@@ -7,9 +7,11 @@ lan0 192.0.2.1:51820  ----------- veth -----------  lan0 192.0.2.2:51820
 
 import contextlib
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.support.gateways import joined
@@ -47,6 +49,14 @@ class WireGuard:
         self.namespace.run("wg", "set", self.interface, *arguments.split())
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody listens at a unix socket, which is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+        asking.connect(str(path))
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireGuard]:
     """Run one, without peers and down; its interface has a name of its own on this machine."""
@@ -66,7 +76,7 @@ def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireG
             env=os.environ | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"},
         )
     try:
-        wait_for((SOCKETS / f"{interface}.sock").exists, "its socket is there")
+        wait_for(partial(listens, SOCKETS / f"{interface}.sock"), "it listens")
         made = WireGuard(number, namespace, process, interface, public.decode().strip())
         made.set(f"listen-port {PORT} private-key {path}")
         yield made
