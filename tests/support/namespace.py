@@ -90,6 +90,10 @@ class Namespace:
             _call(_libc.setns, self.fd, CLONE_NEWNET)
             yield
 
+    def move_in(self) -> None:
+        """Put the calling thread into the namespace for good, and what it starts from now on."""
+        _call(_libc.setns, self.fd, CLONE_NEWNET)
+
     def run(self, *command: str, timeout_s: float = 60.0) -> str:
         """Run a command inside and return its standard output; a failure shows what it said."""
         with self.entered():

@@ -1,4 +1,4 @@
-"""What holds for every test, in `tests/` and `bench/tests/`: its signals, and whether it may skip.
+"""What holds for every test, in `tests/` and `bench/tests/`: signals, ports, whether it may skip.
 
 The conftest of either folder imports `pytest_runtest_makereport` from here.
 """
@@ -8,6 +8,8 @@ import signal
 from collections.abc import Generator
 
 import pytest
+
+from tests.support.namespace import Namespace, missing_rights
 
 NO_SKIP = os.environ.get("CI") == "true" or os.environ.get("NETLOG_NO_SKIP") == "1"
 """Where everything is there that a test could ask for, one that skips itself has failed."""
@@ -26,7 +28,17 @@ def take_back_signals() -> None:
             signal.signal(number, default)
 
 
+def leave_shared_ports() -> None:
+    """Give a worker of pytest-xdist a loopback of its own, where it may make one.
+
+    A test that closes a port and opens it again would find another worker's test there.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and missing_rights() is None:
+        Namespace().move_in()
+
+
 take_back_signals()
+leave_shared_ports()
 
 
 @pytest.hookimpl(wrapper=True)
