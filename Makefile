@@ -1,7 +1,7 @@
 # netlog on a fresh machine: every target sets up what it needs in .venv and builds what changed.
 #
 #	make demo	two gateways in network namespaces, checked against the kernel's counters
-#	make test	all tests; as root also those with real interfaces
+#	make test	the tests; as root also those with real interfaces
 #
 # PYTHON=python3.12 chooses another interpreter.
 
@@ -10,12 +10,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 5
-TESTS ?=
 
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help analyze build demo docs generate test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions warnings lint clean needs needs-go
+.PHONY: help analyze build demo docs generate test test-soak test-all interop selftest sanitize test-sanitized bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -26,9 +25,22 @@ demo: NEEDED := tun
 demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
-test: NEEDED := ip
-test: needs $(VENV)/.built ## all tests; TESTS=tests/unit: some
-	$(BIN)/python -m pytest $(TESTS)
+# Tests start netlog a thousand times, so its bytecode is kept whatever the environment says. They
+# wait as often as they work: there are more workers than processors. WORKERS=0 has none, and
+# PYTEST_ARGS is for more options: make test PYTEST_ARGS="-x -k spool".
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+WORKERS ?= $(shell expr `nproc` + 2)
+PARALLEL = $(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal
+
+test test-soak test-all: NEEDED := ip
+test: needs $(VENV)/.built ## the tests, without the long rounds; WORKERS=4 PYTEST_ARGS="-k spool"
+	$(PARALLEL) -m "not soak" $(PYTEST_ARGS)
+
+test-soak: needs $(VENV)/.built ## the long rounds of what is killed again and again
+	$(PARALLEL) -m soak $(PYTEST_ARGS)
+
+test-all: needs $(VENV)/.built ## both
+	$(PARALLEL) $(PYTEST_ARGS)
 
 # A headscale and two nodes of it, as they are published: built from their modules, at the versions
 # that tests/interop/tools pins. What takes long to compile and is not met there is left out.
@@ -41,7 +53,7 @@ interop: NEEDED := tun ip
 interop: needs $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
 	@if $(MAKE) -s needs-go; then \
 		$(MAKE) -s $(INTEROP)/.built && \
-		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop; \
+		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(PYTEST) tests/interop; \
 	else \
 		echo "netlog: interop: left out" >&2; test "$$CI" != true; \
 	fi
@@ -100,7 +112,7 @@ warnings: needs $(VENV)/.test ## all C, where a warning is an error; CC=clang
 lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, spelling, the compiler's warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p netlog -m netlog_command -p docs._generate
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell

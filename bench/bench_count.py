@@ -185,10 +185,11 @@ def collisions(ring: Ring, wanted: int) -> NDArray[np.uint32]:
 
     def product(low: NDArray[Any], high: NDArray[Any], keys: NDArray[Any]) -> NDArray[Any]:
         lower, upper = (low.astype(np.uint32) + keys[0]), (high.astype(np.uint32) + keys[1])
-        return lower.astype(np.uint64) * upper.astype(np.uint64)
+        multiplied: NDArray[Any] = np.multiply(lower, upper, dtype=np.uint64)
+        return multiplied
 
-    addresses = (words[:, at].astype(np.uint32).byteswap() for at in (3, 4))
-    total = product(*addresses, secret[:2]) + product(ports, protos << 8 | 4, secret[2:4])
+    source, target = (words[:, at].astype(np.uint32).byteswap() for at in (3, 4))
+    total = product(source, target, secret[:2]) + product(ports, protos << 8 | 4, secret[2:4])
     folded = product(total & 0xFFFFFFFF, total >> np.uint64(32), secret[4:])
     bucket = (folded ^ folded >> np.uint64(32)) & np.uint64(wanted // 8 - 1)
     return np.flatnonzero(bucket == 0)[:wanted].astype(np.uint32)

@@ -10,7 +10,6 @@ neither, in turns, and one TCP connection of iperf3 through it.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import re
@@ -28,7 +27,12 @@ import netlog
 from bench import BENCH
 from bench.compiling import build_program
 from bench.harness import Budget, Row, Turns, tool_or_skip
+from bench.peers import rights_or_skip
 from netlog.preload.library import library_path, preload_environment
+from tests.support import daemon_configs
+from tests.support.daemon_configs import Commands
+from tests.support.daemons import underlay
+from tests.support.namespace import Namespace
 
 KINDS = {
     "read-tun": "read of a TUN",
@@ -59,9 +63,9 @@ TRIES = 20
 class Calls:
     """The program, where it has an interface and a meter."""
 
-    def __init__(self, namespace: Any, meter: Path) -> None:  # noqa: ANN401 - the tests'
+    def __init__(self, namespace: Namespace, meter: Path) -> None:
         self._namespace = namespace
-        self._program = build_program(BENCH / "programs" / "calls.c", with_core=False)
+        self._program = str(build_program(BENCH / "programs" / "calls.c", with_core=False))
         self._environment = preload_environment(os.environ, library_path(), str(meter))
 
     def ns(self, kind: str) -> tuple[float, float, float]:
@@ -91,23 +95,13 @@ class Calls:
         return done
 
 
-def _tests(name: str) -> Any:  # noqa: ANN401 - a module
-    """A module of the system tests."""
-    folder = str(BENCH.parent / "tests" / "system")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    namespaces = importlib.import_module("namespace")
-    if missing := namespaces.missing_rights():
-        pytest.skip(missing)
-    return importlib.import_module(name)
-
-
 @pytest.fixture(name="calls", scope="module")
 def _calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
+    rights_or_skip()
     folder = tmp_path_factory.mktemp("exec")
     with (
         netlog.Meter.create(folder / "run" / "meter", 1024, max_lanes=2) as meter,
-        _tests("namespace").Namespace() as namespace,
+        Namespace() as namespace,
     ):
         namespace.ip("tuntap add dev tun0 mode tun")
         namespace.quiet("tun0")
@@ -143,7 +137,7 @@ def test_instructions(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa:
 
 
 @contextlib.contextmanager
-def _daemons(ends: tuple[Any, Any], commands: Any, folder: Path) -> Iterator[None]:  # noqa: ANN401
+def _daemons(ends: tuple[Namespace, Namespace], commands: Commands, folder: Path) -> Iterator[None]:
     """Both ends' commands, to the point where packets pass."""
     running = []
     with (folder / "said").open("wb") as said:
@@ -170,13 +164,13 @@ def _daemons(ends: tuple[Any, Any], commands: Any, folder: Path) -> Iterator[Non
                 process.wait(20)
 
 
-def _answers(end: Any) -> bool:  # noqa: ANN401
+def _answers(end: Namespace) -> bool:
     with end.entered():
         ping = ("ping", "-q", "-c", "1", "-W", "0.3", "100.64.0.2")
         return subprocess.run(ping, capture_output=True, check=False).returncode == 0
 
 
-def _megabits(ends: tuple[Any, Any], iperf: str) -> float:
+def _megabits(ends: tuple[Namespace, Namespace], iperf: str) -> float:
     """What one TCP connection through the tunnel moves in a second."""
     command = (iperf, "-c", "100.64.0.2", "-t", str(SECONDS), "-O", "1", "-J")
     for _ in range(TRIES):
@@ -199,16 +193,18 @@ def test_openvpn(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
     """OpenVPN with both ends metered, beside OpenVPN."""
     iperf = tool_or_skip("iperf3")
     tool_or_skip("openvpn")
-    daemons, configs = _tests("daemons"), _tests("daemon_configs")
-    plain = configs.openvpn(tmp_path, "--verb", "1", tls=True)
-    metered = tuple(
-        (*(sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--"), *command)
-        for end, command in enumerate(plain)
-    )
-    loads = [os.getloadavg()[0]]
-    with daemons.underlay() as ends:
+    rights_or_skip()
+    plain = daemon_configs.openvpn(tmp_path, "--verb", "1", tls=True)
 
-        def through(commands: Any) -> float:  # noqa: ANN401
+    def under_netlog(end: int) -> tuple[str, ...]:
+        command = (sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--")
+        return *command, *plain[end]
+
+    metered = under_netlog(0), under_netlog(1)
+    loads = [os.getloadavg()[0]]
+    with underlay() as ends:
+
+        def through(commands: Commands) -> float:
             with _daemons(ends, commands, tmp_path):
                 return _megabits(ends, iperf)
 

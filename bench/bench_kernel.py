@@ -26,6 +26,7 @@ from bench.harness import Budget, Row, tool_or_skip
 from bench.live import NAME, Live, datagrams, live_tun
 from bench.native import ffi, lib
 from bench.packets import Meter, Ring, counting
+from tests.support.namespace import wait_for
 
 CONNECTIONS = 4096
 ROUNDS = 25
@@ -155,7 +156,6 @@ def test_watch(benchmark: Any, live: Live, ring: Ring, tmp_path: Path) -> None: 
             stderr=out,
         )
     try:
-        wait_for = sys.modules["namespace"].wait_for
         wait_for(lambda: b"every" in said.read_bytes(), "the watch")
         used_ns = _task_ns(watch.pid)
         tapped = statistics.median(live.write(ring) for _ in range(ROUNDS))

@@ -6,12 +6,10 @@ from behind one to behind the other; what counts is what its receiver got. The o
 daemons that do not encrypt either, where they are installed, between two namespaces of the kind.
 """
 
-import importlib
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,9 +19,14 @@ from typing import Any
 
 import pytest
 
-from bench import BENCH
 from bench.harness import Budget, Row, Turns, rounds_of, tool_or_skip
+from bench.peers import rights_or_skip
 from bench.windows import Windows, alternate, save
+from netlog import Relay
+from tests.support import daemon_configs
+from tests.support.daemons import underlay
+from tests.support.gateways import Gateway, pair
+from tests.support.namespace import Namespace, wait_for
 
 ROUNDS = 5
 STREAM_S = 2
@@ -43,9 +46,9 @@ PING = ("ping", "-q", "-c", "1", "-W", "0.3", "100.64.0.2")
 class Path:
     """Both gateways, their relays running, and an iperf3 server behind the second."""
 
-    left: Any
-    right: Any
-    relays: tuple[Any, Any]
+    left: Gateway
+    right: Gateway
+    relays: tuple[Relay, ...]
 
     def client(self, seconds: float, *options: str) -> tuple[str, ...]:
         """Return iperf3's command behind the first gateway."""
@@ -78,13 +81,10 @@ class Path:
 @contextmanager
 def path(*, offload: bool) -> Iterator[Path]:
     """Make it; skips where there are no rights for it."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
-    if missing := namespace.missing_rights():
-        pytest.skip(missing)
+    rights_or_skip()
     tool_or_skip("iperf3")
     with ExitStack() as stack:
-        left, right = stack.enter_context(gateways.pair(offload=offload))
+        left, right = stack.enter_context(pair(offload=offload))
         for gateway in (left, right):
             gateway.namespace.ip(f"link set tun0 mtu {TUN_MTU}")
         relays = tuple(stack.enter_context(gateway.relay()) for gateway in (left, right))
@@ -92,7 +92,7 @@ def path(*, offload: bool) -> Iterator[Path]:
         yield Path(left, right, relays)
 
 
-def await_listener(namespace: Any, port: int) -> None:  # noqa: ANN401 - imported at run time
+def await_listener(namespace: Namespace, port: int) -> None:
     """Wait until a TCP socket of a namespace listens at a port."""
 
     def listens() -> bool:
@@ -100,16 +100,17 @@ def await_listener(namespace: Any, port: int) -> None:  # noqa: ANN401 - importe
             lines = FilePath("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
         return any(f":{port:04X} 00000000:0000 0A" in line for line in lines)
 
-    sys.modules["namespace"].wait_for(listens, f"port {port} listens")
+    wait_for(listens, f"port {port} listens")
 
 
-def serve(stack: ExitStack, namespace: Any) -> None:  # noqa: ANN401 - imported at run time
+def serve(stack: ExitStack, namespace: Namespace) -> None:
     """Run an iperf3 server, to the point where it listens."""
     server = namespace.popen(
         *("iperf3", "-s", "-p", PORT, "--forceflush"), stdout=subprocess.PIPE, text=True
     )
     stack.enter_context(server)
     stack.callback(server.kill)
+    assert server.stdout is not None
     while "listening" not in server.stdout.readline():
         pass
 
@@ -117,11 +118,9 @@ def serve(stack: ExitStack, namespace: Any) -> None:  # noqa: ANN401 - imported 
 @contextmanager
 def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
     """A daemon at either end, packets passing; gives what measures a stream, in Gbit/s."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    configs, daemons = importlib.import_module("daemon_configs"), importlib.import_module("daemons")
-    commands = configs.socat() if name == "socat" else getattr(configs, name)(folder)
+    commands = daemon_configs.socat() if name == "socat" else getattr(daemon_configs, name)(folder)
     with ExitStack() as stack:
-        sides = stack.enter_context(daemons.underlay())
+        sides = stack.enter_context(underlay())
         for side, command in zip(sides, commands, strict=True):
             if "net" in command:  # vtun's client, which ends where it finds nobody
                 await_listener(sides[0], VTUN_PORT)
@@ -131,7 +130,7 @@ def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
                 *command,
                 **quiet,
                 start_new_session=True,
-                env={**os.environ, "PATH": configs.PATH},
+                env={**os.environ, "PATH": daemon_configs.PATH},
             )
             stack.callback(process.wait)
             # Its session: some have left children behind.

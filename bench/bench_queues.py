@@ -9,8 +9,6 @@ The peer's frames are for a machine that is not there: the kernel at the other e
 them as such, so that no socket of one machine is shared by what would be two.
 """
 
-import importlib
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +18,10 @@ import pytest
 
 from bench.harness import Budget, Turns
 from bench.native import BENCH, build_program
+from bench.peers import rights_or_skip
 from netlog import Meter, Peer, Relay, SockDevice, TunDevice
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace
 
 ROUNDS = 11
 PACKETS = 300_000
@@ -41,7 +42,7 @@ class Path:
         namespaces: of the gateway and of the far end.
     """
 
-    def __init__(self, namespaces: tuple[Any, Any]) -> None:
+    def __init__(self, namespaces: tuple[Namespace, Namespace]) -> None:
         self._left, self._right = namespaces
         self._program = build_program(BENCH / "programs" / "blast.c", with_core=False)
         self._left.ip(f"neigh replace {PEER} lladdr {NOBODY} dev lan0 nud permanent")
@@ -115,12 +116,9 @@ def _drained_ns(relay: Relay) -> float:
 @pytest.fixture(scope="module")
 def path() -> Iterator[Path]:
     """The path; skips where there are no rights for it."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
-    if missing := namespace.missing_rights():
-        pytest.skip(missing)
+    rights_or_skip()
     with ExitStack() as stack:
-        yield Path(stack.enter_context(gateways.joined()))
+        yield Path(stack.enter_context(joined()))
 
 
 def test_two_queues(benchmark: Any, path: Path) -> None:  # noqa: ANN401 - it has no types

@@ -5,8 +5,6 @@ a sender behind one blasts at the other, with more than gets through. Packets a 
 that the second gateway wrote to its TUN. The topology is that of the system tests.
 """
 
-import importlib
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +16,10 @@ import pytest
 from bench import BENCH
 from bench.compiling import build_program
 from bench.harness import Budget
+from bench.peers import rights_or_skip
 from bench.windows import Windows, alternate, save
+from netlog import Relay
+from tests.support.gateways import Gateway, pair
 
 # Many short windows: what else happens on the machine lasts longer than one and so hits both kinds.
 ROUNDS = 201
@@ -34,8 +35,8 @@ BOUND_S = 60
 class Path:
     """Sender, both gateways, and what they have moved."""
 
-    gateways: tuple[Any, Any]
-    relays: tuple[Any, Any]
+    gateways: tuple[Gateway, Gateway]
+    relays: tuple[Relay, ...]
 
     def meter(self, *, enabled: bool) -> None:
         """Switch metering of all four devices."""
@@ -57,13 +58,10 @@ class Path:
 @contextmanager
 def blasted() -> Iterator[Path]:
     """Both gateways running, and the sender; skips where there are no rights for it."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
-    if missing := namespace.missing_rights():
-        pytest.skip(missing)
+    rights_or_skip()
     program = build_program(BENCH / "programs" / "blast.c", with_core=False)
     with ExitStack() as stack:
-        left, right = stack.enter_context(gateways.pair())
+        left, right = stack.enter_context(pair())
         # Bound, and never read: the kernel need not answer with ICMP, and drops them cheaply.
         for port in range(PORT, PORT + FLOWS):
             stack.enter_context(right.udp(right.overlay4, port))

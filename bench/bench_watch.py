@@ -8,7 +8,6 @@ tapping lands with whoever sends, for all of them alike.
 """
 
 import fcntl
-import importlib
 import os
 import re
 import signal
@@ -25,6 +24,8 @@ import pytest
 
 from bench import BENCH
 from bench.harness import Budget, Turns, tool_or_skip
+from bench.peers import rights_or_skip
+from tests.support.namespace import TUNSETIFF, Namespace
 
 PACKETS = 300_000
 PER_SECOND = 100_000
@@ -58,7 +59,7 @@ def frame(flow: int, link: bytes) -> bytes:
 class Live:
     """The interface, and what runs beside it."""
 
-    def __init__(self, namespace: Any, fd: int, folder: Path) -> None:  # noqa: ANN401 - the tests'
+    def __init__(self, namespace: Namespace, fd: int, folder: Path) -> None:
         self._namespace = namespace
         self._fd = fd
         self._folder = folder
@@ -143,14 +144,11 @@ def most(pattern: str) -> Callable[[str], bool]:
 
 @pytest.fixture(name="live", scope="module")
 def _live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    namespaces = importlib.import_module("namespace")
-    if missing := namespaces.missing_rights():
-        pytest.skip(missing)
-    with namespaces.Namespace() as namespace:
+    rights_or_skip()
+    with Namespace() as namespace:
         with namespace.entered():
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-        fcntl.ioctl(fd, namespaces.TUNSETIFF, struct.pack("16sH22x", b"tap0", IFF_TAP_NO_PI))
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", b"tap0", IFF_TAP_NO_PI))
         namespace.quiet("tap0")
         namespace.up("tap0", "100.64.0.1/24")
         yield Live(namespace, fd, tmp_path_factory.mktemp("watch"))

@@ -109,7 +109,7 @@ class Driven:
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"{self._process.args}: exit status {self._process.wait(10)}"
+        assert line, f"{self._process.args!r}: exit status {self._process.wait(10)}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 

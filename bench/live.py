@@ -1,36 +1,24 @@
 """A TUN in a network namespace of its own, whose packets end in a UDP socket that nobody reads."""
 
 import fcntl
-import importlib
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pytest
 
-from bench import BENCH
 from bench.native import lib
 from bench.packets import Ring
+from bench.peers import rights_or_skip
 from netlog import TunDevice
+from tests.support.namespace import IFF_TUN_NO_PI, TUNSETIFF, Namespace
 
 ADDRESS, PEER = "100.64.0.1", "100.64.0.2"
 PORT = 9
 NAME = "tun0"
-
-
-def namespaces() -> Any:  # noqa: ANN401 - the tests' own module
-    """The module of the system tests that makes namespaces; skips where there are no rights."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    module = importlib.import_module("namespace")
-    if missing := module.missing_rights():
-        pytest.skip(missing)
-    return module
 
 
 def datagrams(ring: Ring) -> None:
@@ -50,7 +38,7 @@ def datagrams(ring: Ring) -> None:
 class Live:
     """The interface: its namespace, its descriptor, bare and counted, and its number."""
 
-    namespace: Any
+    namespace: Namespace
     fd: int
     device: TunDevice
     index: int
@@ -65,13 +53,13 @@ class Live:
 @contextmanager
 def live_tun() -> Iterator[Live]:
     """Make it; it is gone afterwards."""
-    module = namespaces()
-    with ExitStack() as stack, module.Namespace() as namespace:
+    rights_or_skip()
+    with ExitStack() as stack, Namespace() as namespace:
         with namespace.entered():
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             stack.callback(os.close, fd)
-            request = struct.pack("16sH22x", NAME.encode(), module.IFF_TUN_NO_PI)
-            fcntl.ioctl(fd, module.TUNSETIFF, request)
+            request = struct.pack("16sH22x", NAME.encode(), IFF_TUN_NO_PI)
+            fcntl.ioctl(fd, TUNSETIFF, request)
             sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         with TunDevice.from_fd(fd) as device, sink:
             namespace.quiet(NAME)

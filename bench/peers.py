@@ -7,7 +7,9 @@ import subprocess
 
 import pytest
 
-__all__ = ["PATH", "installs", "missing", "tool", "tool_or_skip"]
+from tests.support.namespace import missing_rights
+
+__all__ = ["PATH", "installs", "missing", "rights_or_skip", "tool", "tool_or_skip"]
 
 PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin:/usr/sbin:/sbin", "/usr/local/go/bin"]
@@ -80,6 +82,12 @@ def tool_or_skip(name: str) -> str:
     if path is None:
         skip(name)
     return str(path)
+
+
+def rights_or_skip() -> None:
+    """Skip a bench where a namespace with an interface in it can not be made."""
+    if reason := missing_rights():
+        pytest.skip(reason)
 
 
 def _lacks_library(name: str) -> bool:

@@ -202,6 +202,7 @@ class Gateway(Closing):
                     "own outside of it",
                     f"peer {peer.endpoint}",
                 )
+        links.await_addresses(tun.addresses)
 
 
 def _offloads_of(socks: list[SockDevice]) -> frozenset[str]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from metered_nodes import (
+
+from netlog.sources.tailscale.source import TailscaleSource
+from tests.interop.metered_nodes import (
     BULK_BYTES,
     PINGS,
     Metered,
@@ -16,12 +18,10 @@ from metered_nodes import (
     run,
     watch_options,
 )
-from namespace import LinkCounters, wait_for
-from runs import lines, summed
-from tailnet import CONTROL, HOST, PORT, REGION, TUN, tailnet
-from watches import counts, watching
-
-from netlog.sources.tailscale.source import TailscaleSource
+from tests.interop.tailnet import CONTROL, HOST, PORT, REGION, TUN, tailnet
+from tests.support.namespace import LinkCounters, wait_for
+from tests.support.runs import lines, summed
+from tests.support.watches import counts, watching
 
 pytestmark = pytest.mark.root
 

@@ -219,6 +219,7 @@ def _others() -> dict[str, bytes]:
     return {"empty": b"", "arp": bytes.fromhex("0001080006040001") + bytes(20), **rows}
 
 
+@functools.cache
 def corpus() -> dict[str, bytes]:
     """All packets by name."""
     rows = _others()

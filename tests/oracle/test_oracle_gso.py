@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from decoder import count_datagram
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meter_twin import MeterTwin
-from packets import corpus, super_packets
 
 import netlog
 from netlog._native import ffi, lib
+from tests.oracle.packets import corpus, super_packets
+from tests.support.decoder import count_datagram
+from tests.support.meter_twin import MeterTwin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

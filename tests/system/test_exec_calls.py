@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hooked import ran
 
 from netlog import Meter
 from netlog.preload.meter import read_aside
+from tests.system.hooked import ran
 
 pytestmark = pytest.mark.root
 

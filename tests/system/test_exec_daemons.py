@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from daemon_configs import PATH, fastd, n2n, needs, openvpn, socat, tinc, vtun
-from daemons import BULK_BYTES, check, metered, remotes, tunnel, udp, underlay
-from namespace import Namespace, wait_for
+
+from tests.support.daemon_configs import PATH, fastd, n2n, needs, openvpn, socat, tinc, vtun
+from tests.support.daemons import BULK_BYTES, check, metered, remotes, tunnel, udp, underlay
+from tests.support.namespace import Namespace, wait_for
 
 pytestmark = pytest.mark.root
 

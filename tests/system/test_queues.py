@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import (
+
+from netlog import DeviceError, Logger, Meter, PacketBatch, Relay, SockDevice, TunDevice
+from netlog._native import lib
+from tests.support.gateways import (
     PORT,
     Gateway,
     have_crossed,
@@ -20,14 +23,11 @@ from gateways import (
     tcp_is_over,
     totals,
 )
-from meter_twin import connections
-from namespace import Namespace, wait_for
-from test_relay_offload import everything, fit_into_lan0
-from test_run import both, kernel, summed
-from wire import captured
-
-from netlog import DeviceError, Logger, Meter, PacketBatch, Relay, SockDevice, TunDevice
-from netlog._native import lib
+from tests.support.meter_twin import connections
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import both, kernel, summed
+from tests.support.wire import captured
+from tests.system.crossing import everything, fit_into_lan0
 
 pytestmark = pytest.mark.root
 

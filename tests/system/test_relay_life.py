@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from gateways import PORT, Gateway, open_descriptors, pair, relay_threads, taken
-from namespace import wait_for
 
 from netlog import Count, DeviceError, Peer, Relay, SockDevice, StateError
+from tests.support.gateways import PORT, Gateway, open_descriptors, pair, relay_threads, taken
+from tests.support.namespace import wait_for
 
 pytestmark = pytest.mark.root
 

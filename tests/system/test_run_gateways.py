@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_configs import needs
-from gateways import joined
-from namespace import Namespace, wait_for
-from runs import CONFIG, Running, kernel, relays, started, summed
-from test_run import ask
+
+from tests.support.daemon_configs import needs
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import CONFIG, Running, ask, kernel, relays, started, summed
 
 pytestmark = [pytest.mark.root, needs("socat")]
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from gateways import kernel_totals, open_descriptors, totals
-from namespace import TUNSETIFF, Namespace, wait_for
 
 from netlog import DeviceError, Meter, PacketBatch, SockDevice, StateError, TunDevice
+from tests.support import ROOT
+from tests.support.gateways import kernel_totals, open_descriptors, totals
+from tests.support.namespace import TUNSETIFF, Namespace, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -348,7 +348,7 @@ def test_without_rights(namespace: Namespace) -> None:
             capture_output=True,
             text=True,
             check=False,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
     assert done.returncode == 7, done.stderr
     code, _, text = done.stdout.partition(" ")

@@ -4,12 +4,13 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from daemon_configs import needs
-from namespace import Namespace, wait_for
-from runs import Running, summed
-from transfers import PIECE_BYTES, Transfer
-from watches import counts, watching
-from wireguards import PORT, tunnel
+
+from tests.support.daemon_configs import needs
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import Running, summed
+from tests.support.transfers import PIECE_BYTES, Transfer
+from tests.support.watches import counts, watching
+from tests.system.wireguards import PORT, tunnel
 
 # wg makes the keys, and tells wireguard-go of them.
 pytestmark = [pytest.mark.root, needs("wireguard-go", "wg")]

@@ -8,14 +8,16 @@ lan0 192.0.2.1:51820  ----------- veth -----------  lan0 192.0.2.2:51820
 import contextlib
 import fcntl
 import os
+import socket
 import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from gateways import joined
-from namespace import IFF_TUN_NO_PI, TUNSETIFF, Namespace, wait_for
+from tests.support.gateways import joined
+from tests.support.namespace import IFF_TUN_NO_PI, TUNSETIFF, Namespace, wait_for
 
 PORT = 51820
 SOCKETS = Path("/var/run/wireguard")
@@ -49,11 +51,19 @@ class WireGuard:
         self.namespace.run("wg", "set", self.interface, *arguments.split())
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody listens at a unix socket, which is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+        asking.connect(str(path))
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def plain_tun(namespace: Namespace, interface: str) -> Iterator[int]:
     """Make a TUN without super-packets, and return its descriptor.
 
-    The TUN that wireguard-go itself makes has them from 2023 on; the kernel counts each as one packet.
+    The TUN that wireguard-go itself makes has them from 2023 on. The kernel counts each as one.
     """
     with namespace.entered():
         tun = os.open("/dev/net/tun", os.O_RDWR)
@@ -88,7 +98,7 @@ def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireG
             pass_fds=(tun,),
         )
     try:
-        wait_for((SOCKETS / f"{interface}.sock").exists, "its socket is there")
+        wait_for(partial(listens, SOCKETS / f"{interface}.sock"), "it listens")
         made = WireGuard(number, namespace, process, interface, public.decode().strip())
         made.set(f"listen-port {PORT} private-key {path}")
         yield made

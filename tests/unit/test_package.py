@@ -13,9 +13,8 @@ import pytest
 import netlog
 import netlog.sinks
 import netlog.sources
-
-ROOT = Path(__file__).parents[2]
-
+import netlog.spool
+from tests.support import ROOT
 
 PACKAGES = pytest.mark.parametrize(
     "package", [netlog, netlog.sinks, netlog.sources], ids=lambda p: p.__name__
@@ -55,6 +54,19 @@ def test_what_is_listed_is_there(package: ModuleType) -> None:
     for name, home in homes.items():
         assert getattr(package, name) is getattr(sys.modules[home], name)
     assert set(package.__all__) <= set(dir(package))
+
+
+@pytest.mark.parametrize(
+    "package",
+    [netlog, netlog.sinks, netlog.sources, netlog.spool],
+    ids=lambda package: package.__name__,
+)
+def test_a_type_checker_sees_each_name_used(package: ModuleType) -> None:
+    """tests/typing/api.py has every public name, so that its type can not change unseen."""
+    tree = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text())
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert set(package.__all__) - {"__version__"} <= used
 
 
 @PACKAGES
