@@ -1,7 +1,7 @@
-"""Build netlog's compiled module, its preload library, and the C library that wheels bring.
+"""Build netlog's compiled module, its preload library, and the C library that wheels contain.
 
-The rest stands in pyproject.toml. `python setup.py build_library --build-lib DIR` makes the C
-library alone, in DIR/netlog.
+Everything else is in pyproject.toml. `python setup.py build_library --build-lib DIR` builds only
+the C library, in DIR/netlog.
 """
 
 import platform
@@ -13,16 +13,16 @@ from typing import ClassVar
 from setuptools import Command, Extension, setup
 from setuptools.command.build import build as build_all
 
-# setuptools' own, under the name that it gives it.
+# setuptools' copy of distutils: importing setuptools puts it under this name.
 from distutils.ccompiler import new_compiler  # isort: skip
 from distutils.sysconfig import customize_compiler  # isort: skip
 
 if not sys.platform.startswith("linux"):
-    sys.exit(f"netlog meters Linux TUN devices; it does not build on {sys.platform}")
+    sys.exit(f"netlog meters Linux TUN devices and cannot be built on {sys.platform}")
 
 build = runpy.run_path("netlog/_build.py")
 preload_compiler, preload_linker = build["preload_flags"]()
-# No module: a library that the dynamic linker loads into other programs, which bring glibc.
+# This is not a Python module. The dynamic linker loads it into other programs, which bring glibc.
 preload = Extension(
     "netlog._preload",
     sources=build["preload_sources"](),
@@ -34,7 +34,7 @@ preload = Extension(
     py_limited_api=True,
 )
 
-# Found from where it lies: a wheel is unpacked anywhere.
+# The prefix is relative to the file itself, because a wheel can be unpacked anywhere.
 PKG_CONFIG = """\
 prefix=${{pcfiledir}}/../..
 Name: netlog
@@ -46,25 +46,25 @@ Libs: -L${{prefix}}/lib -lnetlog -pthread
 
 
 class BuildLibrary(Command):
-    """netlog.h and what it needs, as a static library with a file for pkg-config.
+    """netlog.h, the headers that it includes, a static library, and a file for pkg-config.
 
-    Left out of a build in place, whose users have csrc/.
+    An in-place build leaves them out: its users have csrc/.
     """
 
     description = "build the C library"
     user_options: ClassVar = [
-        ("build-lib=", "b", "where the package is put together"),
-        ("build-temp=", "t", "where object files go"),
+        ("build-lib=", "b", "directory in which the package is assembled"),
+        ("build-temp=", "t", "directory for object files"),
     ]
     editable_mode = False
 
     def initialize_options(self) -> None:
-        """Nothing is known yet."""
+        """Set every option to unknown."""
         self.build_lib: str | None = None
         self.build_temp: str | None = None
 
     def finalize_options(self) -> None:
-        """What the whole build has, unless it was said."""
+        """Take each option that was not given from the `build` command."""
         self.set_undefined_options(
             "build", ("build_lib", "build_lib"), ("build_temp", "build_temp")
         )
@@ -75,7 +75,7 @@ class BuildLibrary(Command):
         return {self._root / "include" / path.name: path for path in sorted(headers)}
 
     def run(self) -> None:
-        """Compile, and put headers and pkg-config's file beside it."""
+        """Compile the library, and add the headers and the pkg-config file."""
         if self.editable_mode:
             return
         compiler = new_compiler()
@@ -96,21 +96,21 @@ class BuildLibrary(Command):
         found.write_text(PKG_CONFIG.format(version=version))
 
     def get_outputs(self) -> list[str]:
-        """The files that a wheel has by it."""
+        """The files that this command adds to a wheel."""
         made = ("lib/libnetlog.a", "lib/pkgconfig/netlog.pc")
         return [*(str(self._root / name) for name in made), *map(str, self._headers())]
 
     def get_output_mapping(self) -> dict[str, str]:
-        """Which of them are copies of which source."""
+        """Which of these files is a copy of which source."""
         return {str(target): str(source) for target, source in self._headers().items()}
 
     def get_source_files(self) -> list[str]:
-        """What it is made of."""
+        """The files from which the library is built."""
         return [*build["library_sources"](), *build["headers"]()]
 
 
 class Build(build_all):
-    """The usual build, with the C library."""
+    """The usual build, followed by that of the C library."""
 
     sub_commands: ClassVar = [*build_all.sub_commands, ("build_library", None)]
 
@@ -119,6 +119,6 @@ setup(
     ext_modules=[preload] if platform.libc_ver()[0] == "glibc" else [],
     cffi_modules=["netlog/_build.py:ffi"],
     cmdclass={"build": Build, "build_library": BuildLibrary},
-    # One wheel for every CPython from 3.11 on: the module uses the limited API only.
+    # One wheel serves every CPython from 3.11 on, because the module uses only the limited API.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

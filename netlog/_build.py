@@ -1,10 +1,13 @@
 """The cffi build of `netlog._core`: the hand-written cdef, the C sources, the compiler's flags.
 
-gcc and clang take these flags; what only one of them knows is probed here.
+gcc and clang both accept these flags. A flag that only one of them supports is probed here.
 
-Environment: CC is the compiler; NETLOG_WERROR=1 makes its warnings errors, which is for those who
-change the code; NETLOG_SANITIZE=address|thread builds with AddressSanitizer and UBSan, or with
-ThreadSanitizer; NETLOG_DEBUG=1 builds without optimisation.
+Environment:
+    CC: the compiler.
+    NETLOG_WERROR: 1 turns warnings into errors; for developers of netlog.
+    NETLOG_SANITIZE: `address` builds with AddressSanitizer and UBSan, `thread` with
+        ThreadSanitizer.
+    NETLOG_DEBUG: 1 builds without optimisation.
 """
 
 import os
@@ -26,8 +29,8 @@ SANITIZERS = {
 }
 
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Wconversion"]
-# Python's own flags say the same as -fwrapv in one or another way, and clang warns of the flag that
-# then has no effect. gcc ignores a -Wno- that it does not know.
+# Python's own flags contain -fwrapv or an equivalent, and clang warns about the flag that then has
+# no effect. gcc ignores a -Wno- option that it does not know.
 WARNINGS += ["-Wno-unused-command-line-argument"]
 if os.environ.get("NETLOG_WERROR"):
     WARNINGS += ["-Werror"]
@@ -40,9 +43,9 @@ def compiler_command() -> list[str]:
 
 
 def compile_flags() -> tuple[list[str], list[str]]:
-    """The compiler's and the linker's flags that the environment asks for."""
+    """The compiler's and the linker's flags, as the environment variables ask for them."""
     compiler = [*COMMON_FLAGS]
-    # The module that cffi generates is not ours to keep free of these.
+    # The code that cffi generates would cause these two warnings.
     compiler += ["-Wno-missing-prototypes", "-Wno-unused-parameter"]
     compiler += ["-O0", "-g3"] if os.environ.get("NETLOG_DEBUG") else ["-O3", "-g"]
     linker: list[str] = []
@@ -55,7 +58,7 @@ def compile_flags() -> tuple[list[str], list[str]]:
 
 
 def _listed(paths: Iterable[Path]) -> list[str]:
-    """Files as paths relative to the project's root."""
+    """The paths relative to the project's root, sorted."""
     return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
@@ -71,7 +74,7 @@ def headers() -> list[str]:
 
 
 INCLUDES = ["csrc", "csrc/include"]
-# Into programs of any kind, also those that are shared objects, by whatever compiler links them.
+# The library is linked into any kind of program, shared objects too, and by any compiler.
 LIBRARY_FLAGS = [*COMMON_FLAGS, "-O3", "-fPIC", "-g0"]
 
 
@@ -83,29 +86,32 @@ def library_sources() -> list[str]:
 
 
 def _can_optimize_at_link() -> bool:
-    """Whether -flto links: clang's needs a plugin of the linker, which is a package of its own."""
+    """Whether -flto links. clang needs a linker plugin for it, which is a separate package."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "empty.c")
         source.touch()
         command = [*compiler_command(), "-shared", "-flto=auto", "-o", f"{folder}/empty.so"]
-        tried = subprocess.run(  # noqa: S603 - the compiler that is to be used
+        tried = subprocess.run(  # noqa: S603 - runs the compiler that the build uses
             [*command, source], capture_output=True, check=False
         )
     return tried.returncode == 0
 
 
 def preload_flags() -> tuple[list[str], list[str]]:
-    """The compiler's and the linker's flags for the preload library, whatever the environment.
+    """The compiler's and the linker's flags for the preload library.
 
-    A sanitizer's runtime could not be loaded into other people's programs. What the hooks stand for
-    must be the plain calls. The library is loaded at the start, so its thread variables are cheap.
+    NETLOG_SANITIZE and NETLOG_DEBUG do not change them: the runtime of a sanitizer cannot be loaded
+    into other people's programs. Without _FORTIFY_SOURCE, because a hook must call the plain
+    function, not the checked one. The library is loaded when a program starts, so it may use the
+    initial-exec model, which makes thread variables cheap.
     """
     compiler = [*COMMON_FLAGS, "-O3", "-g", "-U_FORTIFY_SOURCE", "-ftls-model=initial-exec"]
-    # The program may hold a meter of its own, whose functions these are not.
+    # The program may contain a meter of its own. An empty NETLOG_API does not export the functions
+    # of this one, so the two do not mix.
     compiler += ["-DNETLOG_API="]
     linker = ["-O3", "-Wl,--as-needed", "-Wl,-z,defs", "-Wl,-z,now"]
-    # A hook goes through five files, and is to cost less than 15 ns; what it makes of an address
-    # stays in registers.
+    # A hook runs through code of five files and may cost at most 15 ns, hence link-time
+    # optimisation. Without SLP vectorisation, the address that it decodes stays in registers.
     compiler += ["-fno-tree-slp-vectorize"]
     if _can_optimize_at_link():
         compiler += ["-flto=auto"]
@@ -114,7 +120,7 @@ def preload_flags() -> tuple[list[str], list[str]]:
 
 
 def preload_sources() -> list[str]:
-    """The C files of the preload library: its own, and those of the core that count."""
+    """The C files of the preload library: its own, and those of the core's meter."""
     own = _listed([*CSRC.glob("preload/*.c"), CSRC / "packet" / "frame.c"])
     return sorted([*library_sources(), *own])
 

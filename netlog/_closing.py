@@ -1,4 +1,4 @@
-"""What is closed when the block that uses it ends."""
+"""The base class of objects that are closed when their `with` block ends."""
 
 from types import TracebackType
 from typing import Self
@@ -7,12 +7,12 @@ __all__ = ["Closing"]
 
 
 class Closing:
-    """A context manager that calls `close`; the base of whatever holds something."""
+    """A context manager that calls `close` at its end; the base class of owners of resources."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Give up what is held. Closing twice is fine."""
+        """Release what this object owns. A second call does nothing."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ import sys
 from netlog.errors import DeviceError
 
 if not sys.platform.startswith("linux"):
-    raise ImportError(f"netlog meters Linux TUN devices; it does not run on {sys.platform}")
+    raise ImportError(f"netlog meters Linux TUN devices and cannot run on {sys.platform}")
 
 from netlog._core import ffi, lib
 
@@ -15,18 +15,18 @@ __all__ = ["check", "ffi", "lib"]
 
 
 def check(result: int, what: str) -> int:
-    """Turn a negative errno from the core into the exception it stands for.
+    """Raise the exception for a negative errno from the core.
 
     Args:
-        result: what the core returned; 0 or more is success.
-        what: the object that the call was about, as a user knows it.
+        result: the return value of a call into the core; 0 or more is success.
+        what: the name of the object that the call concerned, in the user's terms.
 
     Returns:
         `result`, if it is not negative.
 
     Raises:
         MemoryError: for ENOMEM.
-        ValueError: for EINVAL; the core found an argument out of range.
+        ValueError: for EINVAL: the core found an argument out of range.
         DeviceError: for every other errno.
     """
     if result >= 0:

@@ -1,3 +1,3 @@
-"""The version, as the package's metadata and `netlog --version` have it."""
+"""The version, for the package's metadata and `netlog --version`."""
 
 __version__ = "0.1.0"

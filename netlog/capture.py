@@ -1,4 +1,4 @@
-"""Capture files to messages: what a gateway would have written, had it metered these packets."""
+"""Turns capture files into the messages that a gateway would have written for their packets."""
 
 import errno
 import os
@@ -21,50 +21,53 @@ from netlog.model.routes import NetworkLike, RouterConfig, prefix_array
 __all__ = ["CaptureCounters", "CaptureError", "CaptureReader"]
 
 CHUNK_BYTES = 1 << 19
-"""Read at once: few calls, and the second-level cache still holds it, beside a part of the table,
-when it is counted. Files are read and not mapped: counting from a mapping takes twice as long, a
-file that shrinks under one kills the process, and pipes come free."""
+"""Bytes per read. This needs few calls, and the second-level cache still holds the chunk and a part
+of the table when the chunk is counted. Files are read, not mapped: counting from a mapping takes
+twice as long, a mapped file that shrinks kills the process, and the same code reads pipes."""
 
 MAX_FLOWS = 1 << 18
-"""Connections of one message. When three quarters are taken what is there is emitted, and a call
-into the core adds at most NETLOG_CAPTURE_MAX_RECORDS: the table is never full."""
+"""Connections per message. The reader emits a message as soon as three quarters are in use. One
+call into the core adds at most NETLOG_CAPTURE_MAX_RECORDS, so the table never becomes full."""
 
 _NS = 1_000_000_000
 
 _FAULTS = {
     lib.NETLOG_FAULT_FORMAT: "neither pcap nor pcapng",
-    lib.NETLOG_FAULT_PACKET: f"a packet of more than {lib.NETLOG_MAX_CAPTURED_BYTES} bytes",
-    lib.NETLOG_FAULT_BLOCK: "a block with an impossible length",
-    lib.NETLOG_FAULT_CONTENT: "a block whose content reaches beyond it",
-    lib.NETLOG_FAULT_INTERFACE: "a packet of an interface that was not described",
+    lib.NETLOG_FAULT_PACKET: f"packet longer than {lib.NETLOG_MAX_CAPTURED_BYTES} bytes",
+    lib.NETLOG_FAULT_BLOCK: "block with an impossible length",
+    lib.NETLOG_FAULT_CONTENT: "content of a block is longer than the block",
+    lib.NETLOG_FAULT_INTERFACE: "packet of an interface without a description",
     lib.NETLOG_FAULT_INTERFACES: f"more than {lib.NETLOG_MAX_INTERFACES} interfaces",
-    lib.NETLOG_FAULT_TIME: "a packet with an impossible time",
+    lib.NETLOG_FAULT_TIME: "packet with an impossible time",
 }
 
 
 class CaptureError(NetlogError, ValueError):
-    """A capture can not be read on; the text names file and byte. What is before it was counted."""
+    """A capture cannot be read further; the text names the file and the byte.
+
+    The packets before that byte were counted.
+    """
 
 
 class ByteSource(Protocol):
-    """What a capture is read from: an unbuffered binary file."""
+    """The input of a capture: an unbuffered binary file."""
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Read into `buffer`; 0 at the end."""
+        """Read into `buffer`, and return the number of bytes; 0 at the end."""
 
 
 @dataclass(slots=True)
 class CaptureCounters:
-    """What became of the frames so far, in frames.
+    """What the reader has done with the frames so far, in frames.
 
     Attributes:
-        packets: counted, with a connection or by the meter without one.
+        packets: counted by the meter, with a connection or without one.
         snapped: IP packets whose headers were not captured as far as the ports; unattributed.
-        not_ip: frames that are no IP packet, says the link layer (ARP, LLDP); left out.
-        cut: frames of which not even the link layer's header was captured; left out.
+        not_ip: frames that are not IP according to their link layer (ARP, LLDP); left out.
+        cut: frames without a whole link-layer header in the capture; left out.
         unknown_link: frames of a link type that netlog does not know; left out.
         late: packets that are older than the period in which they were counted.
-        services: packets to the overlay's own services, left out as nodes are known.
+        services: packets to the overlay's own services; left out when nodes are known.
         link_types: the numbers of the unknown link types.
     """
 
@@ -79,30 +82,31 @@ class CaptureCounters:
 
 
 class CaptureReader(Closing):
-    """Turns captures, in the order in which they are given, into messages.
+    """Turns captures into messages, in the order in which they are given.
 
-    Periods begin with the first packet, all have the same length, and tile; one without packets has
-    no message. A packet older than the current period counts in it. The bytes of a packet are those
-    that it had on the wire from its IP header on, whatever the capture kept of it.
+    The first period begins with the first packet. All periods have the same length and tile. A
+    period without packets has no message. A packet that is older than the current period counts in
+    the current period. The bytes of a packet are its bytes on the wire from the IP header on, even
+    if the capture kept less of it.
 
     Args:
-        node_id: who reports.
-        period_s: length of a period, seconds, above 0.
-        local: prefixes of this node's side: a packet from there is tx, else one to there is rx,
-            else tx. Without any, a cooked capture says which packets were outgoing, and all
-            others are tx.
-        routes: by which connections are classified.
-        nodes: who has which address, asked at the end of each period; None: not known.
-        exit_traffic: one of `EXIT_MODES`, or None for what `iter_messages` does then.
-        max_flows: connections of one message, at least four times NETLOG_CAPTURE_MAX_RECORDS.
+        node_id: the node that reports.
+        period_s: length of a period in seconds, above 0.
+        local: prefixes of this node's side. A packet from one of them is tx; otherwise a packet to
+            one of them is rx; every other packet is tx. Without prefixes, a cooked capture says
+            which packets were outgoing, and packets of all other captures are tx.
+        routes: the routes that classify connections.
+        nodes: the nodes by address, asked at the end of each period; None: not known.
+        exit_traffic: one of `EXIT_MODES`; None: the default of `iter_messages`.
+        max_flows: connections per message, at least four times NETLOG_CAPTURE_MAX_RECORDS.
 
     Raises:
-        ValueError: an argument is out of range, or something is no prefix.
+        ValueError: an argument is out of range, or a value is not a prefix.
 
     Thread safety: one thread at a time.
     """
 
-    def __init__(  # noqa: PLR0913 - what a gateway has in its configuration
+    def __init__(  # noqa: PLR0913 - these are the keys of a gateway's configuration
         self,
         *,
         node_id: str,
@@ -136,13 +140,13 @@ class CaptureReader(Closing):
         """Count a capture; yield the messages of the periods that ended in it.
 
         Args:
-            source: read to its end; stays open.
-            name: what errors call it.
+            source: the capture; read to its end and left open.
+            name: the capture's name in errors.
 
         Raises:
-            CaptureError: the capture is damaged, ends in the middle of a record, or can not be
-                read. What is before that was counted; its messages were yielded or will be.
-            MemoryError: for the interfaces of a pcapng file.
+            CaptureError: the capture is damaged, ends in the middle of a record, or cannot be
+                read. Everything before that point is counted; its messages were yielded or will be.
+            MemoryError: there is no memory for the interfaces of a pcapng file.
         """
         opened = ffi.new("struct netlog_capture **")
         handle = self._locals.handle if self._locals else ffi.NULL
@@ -156,18 +160,18 @@ class CaptureReader(Closing):
                 need = int(self._step.need) if window.size else 4
                 raise CaptureError(
                     f"{name}: byte {window.offset}: truncated: expected {need} bytes, "
-                    f"there are {window.size}"
+                    f"got {window.size}"
                 )
         finally:
             ffi.release(capture)
 
     def finish(self) -> Iterator[Message]:
-        """End the last period; further captures begin a new one."""
+        """End the last period; the next capture begins a new one."""
         yield from self._emit()
         self._step.start_ns = self._step.until_ns = 0
 
     def counters(self) -> CaptureCounters:
-        """What became of the frames so far."""
+        """What the reader has done with the frames so far."""
         counters, step = self._counters, self._step
         counters.packets = step.frames[lib.NETLOG_FRAME_PACKET]
         counters.snapped = step.frames[lib.NETLOG_FRAME_SNAPPED]
@@ -179,7 +183,7 @@ class CaptureReader(Closing):
         return counters
 
     def close(self) -> None:
-        """Give the memory back; closing twice is fine."""
+        """Free the memory. A second call does nothing."""
         if self._lane is not None:
             self._meter.release_lane(self._lane)
             self._lane = None
@@ -188,7 +192,7 @@ class CaptureReader(Closing):
             self._locals.close()
 
     def _count(self, capture: Any, window: "_Window", name: str) -> Iterator[Message]:  # noqa: ANN401 - a pointer of the core
-        """Count the whole records of the window."""
+        """Count the complete records in the window."""
         step = self._step
         while True:
             step.data, step.bytes = window.data + window.start, window.size
@@ -212,14 +216,14 @@ class CaptureReader(Closing):
         window.make_room(step.need)
 
     def _begin(self, time_ns: int) -> None:
-        """Begin the period that a packet of this time lies in."""
+        """Begin the period that contains a packet of this time."""
         step = self._step
         first = not step.until_ns
         start_ns = time_ns if first else time_ns - (time_ns - step.start_ns) % self._period_ns
         step.start_ns, step.until_ns = start_ns, start_ns + self._period_ns
 
     def _emit(self) -> Iterator[Message]:
-        """The messages of what was counted since the last ones."""
+        """The messages of everything that was counted since the last ones."""
         step = self._step
         if not step.until_ns:
             return
@@ -235,7 +239,7 @@ class CaptureReader(Closing):
         unattributed = Unattributed(self._meter.unattributed.by_reason | {"snapped": snapped})
         if unattributed.packets:
             rows = np.concatenate((rows, unattributed.as_row()))
-        # The table that was just emptied may have asked for it: that is done with.
+        # The table may have asked for this poll. It is empty now, so take back the request.
         self._meter.wait(0)
         yield from iter_messages(
             node_id=self._node_id,
@@ -251,7 +255,7 @@ class CaptureReader(Closing):
 
 
 class _Window:
-    """The part of a source that is in memory: `size` bytes from `start` on in a buffer."""
+    """The part of a source that is in memory: `size` bytes of a buffer, from `start` on."""
 
     def __init__(self, source: ByteSource, name: str) -> None:
         self._source = source
@@ -259,10 +263,10 @@ class _Window:
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self.data = ffi.from_buffer("uint8_t[]", self._buffer)
         self.start = self.size = 0
-        self.offset = 0  # of `start` in the source
+        self.offset = 0  # of the byte at `start`, in the source
 
     def fill(self) -> bool:
-        """Read on; False at the end of the source."""
+        """Read more bytes; False at the end of the source."""
         if self.start:
             left = bytes(self._buffer[self.start : self.start + self.size])
             self._buffer[: self.size] = left
@@ -278,13 +282,13 @@ class _Window:
         return read > 0
 
     def take(self, count: int) -> None:
-        """Give up the first bytes."""
+        """Remove the first `count` bytes from the window."""
         self.start += count
         self.size -= count
         self.offset += count
 
     def make_room(self, need: int) -> None:
-        """See to it that a record of so many bytes fits; at most NETLOG_MAX_BLOCK_BYTES."""
+        """Make room for a record of `need` bytes, which is at most NETLOG_MAX_BLOCK_BYTES."""
         if need > len(self._buffer):
             grown = memoryview(bytearray(max(need, 2 * len(self._buffer))))
             grown[: self.size] = self._buffer[self.start : self.start + self.size]

@@ -1,4 +1,4 @@
-"""The errors that netlog raises beside ValueError and TypeError for wrong arguments."""
+"""netlog's own errors. Wrong arguments raise ValueError or TypeError instead."""
 
 __all__ = [
     "ConfigError",
@@ -12,31 +12,31 @@ __all__ = [
 
 
 class NetlogError(Exception):
-    """Base of netlog's own errors; never raised itself."""
+    """Base class of netlog's own errors; never raised itself."""
 
 
 class DeviceError(NetlogError, OSError):
-    """A system call on a device failed; `errno` says how and `filename` names the object."""
+    """A system call on a device failed; `errno` says why, and `filename` names the object."""
 
 
 class MeterFileError(NetlogError, OSError):
-    """A meter's file can not be used; `errno` says why and `filename` names it."""
+    """A meter's file cannot be used; `errno` says why, and `filename` names the file."""
 
 
 class StateError(NetlogError, RuntimeError):
-    """The call does not fit the object's state: closed, already running, not running."""
+    """The object's state does not allow the call: it is closed, already running or not running."""
 
 
 class ConfigError(NetlogError, ValueError):
-    """A configuration is wrong; the text names the file, the key and what was expected."""
+    """A configuration is wrong; the text names the file and the key, and says what was expected."""
 
 
 class NotMeterableError(NetlogError):
-    """A program can not be metered from inside; the text says why, and what can be done."""
+    """A program cannot be metered from inside; the text says why, and what to do instead."""
 
 
 class MissingExtraError(NetlogError, ImportError):
-    """A package that is optional is not there; the text names the extra that brings it."""
+    """An optional package is missing; the text names the extra that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs another package: pip install 'netlog[{extra}]'")
+        super().__init__(f"{what} needs an optional package: pip install 'netlog[{extra}]'")

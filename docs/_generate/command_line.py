@@ -29,7 +29,7 @@ def _lines() -> Iterator[str]:
     for name, parser in _parsers().items():
         yield f"## netlog {name} {{ #{name} }}\n"
         yield _block(_usage(parser), "text")
-        yield f"{_prose(parser.description or '')}\n"
+        yield from _paragraphs(parser.description or "")
         for action in parser._actions:  # noqa: SLF001 - argparse tells of its arguments nowhere else
             if not isinstance(action, argparse._HelpAction):  # noqa: SLF001 - likewise
                 yield _definition(parser, action)
@@ -55,16 +55,21 @@ def _definition(parser: argparse.ArgumentParser, action: argparse.Action) -> str
 
 
 def _epilog(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """What stands below the options: prose, grammars as they are, an example to copy."""
+    """The text below the options: paragraphs, then an example to copy."""
     text, _, example = (parser.epilog or "").rpartition("example: ")
-    for paragraph in re.split(r"\n\s*\n", text.strip()):
+    yield from _paragraphs(text)
+    if example:
+        yield "Example:\n"
+        yield _block(example.strip(), "sh")
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Prose; a paragraph with indented lines, such as a grammar, stays as it is."""
+    for paragraph in re.split(r"\n\s*\n", text.strip("\n ")):
         if re.search(r"^  ", paragraph, re.MULTILINE):
             yield _block(paragraph, "text")
         elif paragraph:
             yield f"{_prose(paragraph[0].upper() + paragraph[1:])}\n"
-    if example:
-        yield "Example:\n"
-        yield _block(example.strip(), "sh")
 
 
 def _block(text: str, language: str) -> str:

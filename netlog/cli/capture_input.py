@@ -1,4 +1,4 @@
-"""A capture to read from, until its end or until the user wants no more of it."""
+"""The input of `netlog read`: a capture, read to its end or until the user stops it."""
 
 import contextlib
 import os
@@ -16,17 +16,17 @@ __all__ = ["STDIN", "CaptureInput", "open_source"]
 STDIN = "-"
 
 GRACE_S = 1.0
-"""How long to read on after a signal. The Ctrl-C that stops netlog stops the tcpdump before it in
-the pipe too, which then still writes what it had buffered."""
+"""How long to continue reading after a signal. In a pipe, the Ctrl-C that stops netlog also stops
+the tcpdump before it, which then writes the packets that it still has in its buffer."""
 
 
 class CaptureInput:
-    """A file or a pipe; what `CaptureReader.read` takes.
+    """A file or a pipe, as `CaptureReader.read` takes it.
 
     Args:
-        file: unbuffered.
-        stop: ends the reading: of a file at once, of anything live when its other end closes it,
-            at most `GRACE_S` later.
+        file: the open file; unbuffered.
+        stop: ends the reading. A regular file ends immediately. A live input, such as a pipe, ends
+            when its writer closes it, or `GRACE_S` after the signal.
 
     Thread safety: the main thread only.
     """
@@ -40,19 +40,19 @@ class CaptureInput:
         self.stopped = False
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Read into `buffer`; 0 at the end, or if no more is wanted."""
+        """Read into `buffer`, and return the number of bytes; 0 at the end or after a stop."""
         if not self._wait():
             self.stopped = True
             return 0
         return self._file.readinto(buffer)
 
     def _wait(self) -> bool:
-        """Wait until there is something to read, or the end; False: no more is wanted."""
+        """Wait until there is input or the end of it; False: the user has stopped the reading."""
         if not self.live:
             return not self._stop.requested
         there = False
         while not there and not self._stop.requested:
-            # A read that has begun would go on after a signal (PEP 475).
+            # Wait here, not in read(2): Python resumes an interrupted read (PEP 475).
             there = self._fd in ready([self._fd, self._stop.fileno()])
         if not self._stop.requested:
             return True
@@ -71,9 +71,9 @@ def open_source(name: str, stop: StopRequest) -> Iterator[CaptureInput]:
         stop: see `CaptureInput`.
 
     Raises:
-        CaptureError: it can not be opened.
+        CaptureError: the capture cannot be opened.
     """
-    # Standard input as its descriptor: nothing of a pipe stays behind in a buffer.
+    # Use the descriptor of standard input, because sys.stdin would keep bytes in its buffer.
     file = sys.stdin.fileno() if name == STDIN else name
     try:
         opened = FileIO(file, closefd=name != STDIN)

@@ -1,4 +1,4 @@
-"""`netlog check CONFIG`: is the configuration right?"""
+"""`netlog check CONFIG`: checks a configuration."""
 
 import argparse
 from typing import Any
@@ -14,24 +14,35 @@ from netlog.preload.programs import find_program
 
 __all__ = ["add_parser"]
 
+DESCRIPTION = """\
+Check the configuration of one or more gateways. If something is wrong, netlog
+names the file and the key, and says what it expected.
+
+No interface, socket or output file is created. Files that the configuration names
+(secrets, certificates, nodes) are read. For an `exec` gateway, check also verifies
+that its command exists and can be metered.
+"""
+EPILOG = """\
+exit status: 0 if the configuration is valid, 2 if not.
+example: netlog check /etc/netlog/gateway.toml
+"""
+
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "check",
-        help="check a configuration without touching the system",
-        description="Read the configuration of gateways and say what is wrong with it, without "
-        "making an interface, a socket or a file. The files that it names are read: secrets, "
-        "certificates, nodes. That a command is there, and can be metered, is seen too.",
-        epilog="exit status: 0 if it is right, 2 if not. "
-        "example: netlog check /etc/netlog/gateway.toml",
+        help="check a configuration without changing anything",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", metavar="CONFIG", help="the TOML file of the gateways")
+    parser.add_argument("config", metavar="CONFIG", help="TOML file with the configuration")
     parser.set_defaults(execute=check)
 
 
 def check(options: argparse.Namespace) -> int:
-    """Check the configuration; a wrong one raises ConfigError, which is exit status 2."""
+    """Check the configuration; a wrong one raises ConfigError, which gives exit status 2."""
     for placed in load_gateways(options.config):
         config = placed.config
         check_sinks(config, read_credentials(config, placed.origin), placed.origin)
@@ -42,5 +53,5 @@ def check(options: argparse.Namespace) -> int:
                 find_program(config.command[0])
             except (NotMeterableError, FileNotFoundError) as error:
                 raise ConfigError(f"{placed.origin}: command: {describe(error)}") from error
-    say(f"{options.config}: right")
+    say(f"{options.config}: valid")
     return 0

@@ -1,4 +1,4 @@
-"""`netlog demo`: two gateways in namespaces of their own, checked against the kernel."""
+"""`netlog demo`: two gateways in their own namespaces, checked against the kernel's counters."""
 
 import argparse
 import errno
@@ -22,53 +22,65 @@ __all__ = ["add_parser"]
 DEFAULT_SECONDS = 5.0
 MAX_SECONDS = 86400.0
 INSIDE = "NETLOG_DEMO_INSIDE"
-"""In the environment of a demo that is in its user namespace already."""
+"""This environment variable tells a demo that it already runs in its own user namespace."""
 UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
-"""With a network namespace of its own: it may not come back to one that others own."""
+"""The new process also needs a network namespace of its own: from its user namespace, it has no
+right to return to a network namespace that others own."""
 
 ROOT_LACKS: Lines = (
-    "network namespaces can not be made, though this is root: CAP_SYS_ADMIN is missing",
-    "in a container, run it with --privileged",
+    "cannot create network namespaces: this is root, but CAP_SYS_ADMIN is missing",
+    "in a container, run the container with --privileged",
 )
 USER_LACKS: Lines = (
-    "run it as root: sudo netlog demo",
+    "run the demo as root: sudo netlog demo",
     "or allow user namespaces: sudo sysctl user.max_user_namespaces=10000",
-    "on Debian also kernel.unprivileged_userns_clone=1",
-    "on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0",
+    "on Debian, also set kernel.unprivileged_userns_clone=1",
+    "on Ubuntu, also set kernel.apparmor_restrict_unprivileged_userns=0",
 )
+
+DESCRIPTION = """\
+Create two gateways, a subnet and an outside world in network namespaces. TCP, UDP
+and ICMP traffic flows between them. netlog shows each message as it comes, then
+compares the sum of all messages with the kernel's own counters.
+
+The demo does not touch the host's network, and it removes everything at the end.
+Its gateways do not encrypt.
+"""
+EPILOG = """\
+exit status: 0 if packets and bytes agree exactly; 1 if they do not, or if something
+is missing; 130 after Ctrl-C.
+example: netlog demo --seconds 10 --json
+"""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "demo",
-        help="two gateways in namespaces of their own, checked against the kernel's counters",
-        description="Make two gateways, a subnet and an outside world in network namespaces, let "
-        "TCP, UDP and ICMP flow between them, show the messages as they come, and compare their "
-        "sum with the kernel's own counters. Nothing of the host's network is touched and nothing "
-        "is left. The gateways do not encrypt.",
-        epilog="exit status: 0 if packets and bytes agree exactly, 1 if not or if something is "
-        "missing, 130 after Ctrl-C. example: netlog demo --seconds 10 --json",
+        help="run two gateways in namespaces, and compare with the kernel's counters",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--seconds",
         type=_seconds,
         default=DEFAULT_SECONDS,
         metavar="N",
-        help=f"how long traffic flows (default {DEFAULT_SECONDS:g})",
+        help=f"how long traffic flows, in seconds (default: {DEFAULT_SECONDS:g})",
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print messages as JSON lines, and the verdict as the last line",
+        help="print the messages as JSON lines, with the verdict as the last line",
     )
     parser.set_defaults(execute=demo)
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Run the demo; the exit status says whether it reconciled."""
+    """Run the demo; the exit status says whether messages and kernel agree."""
     if sys.stdout is None:
-        raise OSError(errno.EBADF, "it is closed", "standard output")
+        raise OSError(errno.EBADF, "closed", "standard output")
     with StopRequest() as stop:
         if missing := _enter_user_namespace():
             for line in missing:
@@ -79,7 +91,7 @@ def demo(options: argparse.Namespace) -> int:
         try:
             outcome = Demo(options.seconds, show.message, stop.wait).run()
         except Interrupted:
-            say("stopped before the verdict; nothing is left")
+            say("stopped before the verdict; everything was removed")
             return 128 + (stop.signal or 0)
         show.verdict(outcome.verdict)
         return 0 if outcome.verdict.reconciled else 1
@@ -121,10 +133,10 @@ class _Table:
 
 
 def _enter_user_namespace() -> Lines:
-    """Get the right to make namespaces and a TUN; without root, begin anew in a user namespace.
+    """Get the right to create namespaces and a TUN; without root, restart in a user namespace.
 
     Returns:
-        What is missing and how to get it; nothing if all is there.
+        What is missing and how to get it; empty if nothing is missing.
     """
     try:
         os.close(os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC))
@@ -139,7 +151,7 @@ def _enter_user_namespace() -> Lines:
 
 
 def _begin_anew() -> Lines:
-    """Replace this process by one in a user namespace, in which it is root."""
+    """Replace this process with one that is root in a new user namespace."""
     probe = subprocess.run(  # noqa: S603 - a constant
         [*UNSHARE, "true"],
         capture_output=True,
@@ -149,7 +161,10 @@ def _begin_anew() -> Lines:
     if INSIDE not in os.environ and probe.returncode == 0:
         command = (*UNSHARE, "--", sys.executable, *sys.orig_argv[1:])
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - this program
-    return (f"this is not root, and user namespaces fail: {probe.stderr.strip()}", *USER_LACKS)
+    return (
+        f"this is not root, and user namespaces are not available: {probe.stderr.strip()}",
+        *USER_LACKS,
+    )
 
 
 def _seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""`netlog exec -- COMMAND`: meters a VPN daemon as it is."""
+"""`netlog exec -- COMMAND`: meters an unmodified VPN daemon."""
 
 import argparse
 import contextlib
@@ -26,26 +26,39 @@ from netlog.sinks import SinkGroup
 __all__ = ["add_parser"]
 
 LOOK_S = 1.0
-"""How often to see whether a daemon that is no child still runs."""
+"""How often to check whether a daemon that is not a child process still runs."""
 SINK_LIMIT_S = 10.0
-"""How long the last messages may take."""
+"""How long the sinks may take for the last messages."""
+
+DESCRIPTION = """\
+Run a VPN daemon unmodified, and log its traffic. netlog starts the command with a
+library that counts what crosses its TUN interface and its UDP and TCP sockets.
+Signals and the exit status pass through. Standard input, output and error belong to
+the command.
+
+Go programs and statically linked programs cannot be metered this way; use
+`netlog watch` for them.
+"""
+EPILOG = """\
+exit status: that of the command, or 128 + N if signal N killed it; 1 on failure;
+2 on wrong usage.
+example: sudo netlog exec --output flows.jsonl --route 10.8.0.0/24 -- \\
+             openvpn --config server.conf
+"""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "exec",
-        help="run a VPN daemon as it is, and log its traffic",
-        description="Start a command with a library that counts what crosses its TUN interface and "
-        "its UDP and TCP sockets. Signals and the exit status pass through; standard streams are "
-        "the command's. Programs made by Go, and static ones, can not be metered so.",
-        epilog="exit status: the command's, 128 + N if it died of signal N; 1 on failure, 2 on "
-        "wrong usage. example: sudo netlog exec --output flows.jsonl --route 10.8.0.0/24 -- "
-        "openvpn --config server.conf",
+        help="run an unmodified VPN daemon, and log its traffic",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--output", metavar="FILE", help="append messages to this file, as JSON lines")
-    add("--config", metavar="FILE", help="a TOML file, for what options do not say; with sinks")
+    add("--output", metavar="FILE", help="append the messages to this file, as JSON lines")
+    add("--config", metavar="FILE", help="TOML file with sinks and settings; options override it")
     add_external_options(parser)
     add(
         "--sock-port",
@@ -53,22 +66,29 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         type=int,
         action="append",
         default=[],
-        help="of the tunnel's sockets; default: all count",
+        help="count only sockets that are bound or connected to this port; may be repeated "
+        "(default: count all sockets)",
     )
     add(
         "--sock-exclude",
         metavar="PREFIX",
         action="append",
         default=[],
-        help="sockets connected there are none of the tunnel's, as of a management interface",
+        help="do not count sockets that are connected to this prefix, such as a management "
+        "interface; may be repeated",
     )
-    add("--attach", metavar="METER", help="poll the meter of a command that runs already")
-    add("arguments", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, after --")
+    add("--attach", metavar="METER", help="poll the meter file of a command that already runs")
+    add(
+        "arguments",
+        metavar="COMMAND",
+        nargs=argparse.REMAINDER,
+        help="the command to run and its arguments, after --",
+    )
     parser.set_defaults(execute=run, usage=parser.error)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command to its end; its exit status is ours."""
+    """Run the command to its end, and return its exit status."""
     arguments = options.arguments
     if arguments[:1] == ["--"]:
         arguments = arguments[1:]
@@ -85,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(config: ExecConfig, options: argparse.Namespace, arguments: list[str]) -> int:
     path = find_program(arguments[0])
-    # Ahead of all threads: those of the sinks must not get its signals.
+    # Created before any thread, so that the sinks' threads do not receive the command's signals.
     command = Command()
     with _metering(config, options) as metering:
         command.start(path, arguments, metering.environment(os.environ))
@@ -93,8 +113,8 @@ def _run(config: ExecConfig, options: argparse.Namespace, arguments: list[str]) 
 
 
 def _attach(config: ExecConfig, options: argparse.Namespace) -> int:
-    """Poll until no process counts any more, or until told to stop."""
-    # A wrong name makes no new meter.
+    """Poll until no process counts any more, or until a signal asks to stop."""
+    # Raises if there is no such meter: a mistyped name must not create a new one.
     has_writers(str(config.meter))
     with StopRequest() as stop, _metering(config, options) as metering:
         while metering.counted_into and not stop.wait(LOOK_S):
@@ -104,7 +124,7 @@ def _attach(config: ExecConfig, options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _metering(config: ExecConfig, options: argparse.Namespace) -> Iterator[ExecMetering]:
-    """Log what a command counts, to the sinks of the configuration; say what they do not get."""
+    """Send what a command counts to the configured sinks; report what the messages lack."""
     origin = options.config or COMMAND_LINE
     group = SinkGroup(open_sinks(config, read_credentials(config, origin), origin))
     try:
@@ -114,21 +134,21 @@ def _metering(config: ExecConfig, options: argparse.Namespace) -> Iterator[ExecM
             try:
                 metering.stop(SINK_LIMIT_S)
             except TimeoutError as error:
-                say(f"the sinks did not take the last messages: {error}")
+                say(f"the sinks did not accept the last messages: {error}")
             for line in aside_lines(metering.counters().aside):
                 say(line)
     finally:
         try:
             group.close(SINK_LIMIT_S)
         except TimeoutError as error:
-            say(f"the sinks did not take the last messages: {error}")
+            say(f"the sinks did not accept the last messages: {error}")
 
 
 def _config(options: argparse.Namespace) -> ExecConfig:
-    """The configuration, with what the command line says on top."""
+    """The configuration; options on the command line override the file."""
     if options.config is None and options.output is None:
         raise ConfigError(
-            "expected --output FILE or --config FILE: standard output is the command's"
+            "expected --output FILE or --config FILE: standard output belongs to the command"
         )
     changes = external_changes(options)
     if options.attach is not None:
@@ -142,6 +162,6 @@ def _config(options: argparse.Namespace) -> ExecConfig:
         if isinstance(sink, StdoutSinkConfig):
             raise ConfigError(
                 f"{options.config or COMMAND_LINE}: sinks[{i}].type: expected another sink: "
-                "standard output is the command's"
+                "standard output belongs to the command"
             )
     return with_node(config)

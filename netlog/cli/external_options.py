@@ -1,4 +1,4 @@
-"""The options of all commands that meter a gateway which is not netlog's."""
+"""The options that all commands share that meter another program's gateway."""
 
 import argparse
 from typing import Any
@@ -9,38 +9,38 @@ __all__ = ["add_external_options", "external_changes"]
 
 
 def add_external_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a command's parser; values are checked as those of a configuration."""
+    """Add the options to a command's parser. Reading the configuration checks their values."""
     add = parser.add_argument
     add(
         "--node-id",
         metavar="ID",
-        help="this node in its messages; default: as the source knows, else the host's name",
+        help="this node's id in the messages (default: the source's id for it, or the host name)",
     )
     add(
         "--route",
         metavar="PREFIX",
         action="append",
         default=[],
-        help="is reached through the tunnel; may be repeated",
+        help="a prefix that is reached through the tunnel; may be repeated",
     )
     add(
         "--source",
         metavar="KIND[:WHERE]",
         type=_source,
-        help="who knows peers, names and routes: wireguard:IFACE, openvpn:MANAGEMENT-OR-STATUS, "
-        "tailscale[:SOCKET]",
+        help="where to get peers, names and routes: wireguard:IFACE, "
+        "openvpn:MANAGEMENT-OR-STATUS, tailscale[:SOCKET]",
     )
-    add("--poll-period", metavar="S", type=float, help="seconds between messages; default: 5")
+    add("--poll-period", metavar="S", type=float, help="seconds between messages (default: 5)")
 
 
 def external_changes(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options say, as a configuration has it.
+    """The options as the keys of a configuration.
 
     Args:
-        options: as parsed, with `output`, None or - for standard output.
+        options: the parsed options. `output` is a path; None and - are standard output.
 
     Returns:
-        Keys for `netlog.config.file.load_config`.
+        The `changes` of `netlog.config.file.load_config`.
 
     Thread safety: any thread.
     """

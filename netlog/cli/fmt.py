@@ -1,4 +1,4 @@
-"""`netlog fmt [FILE...]`: flow logs from any JSON stream as tables, CSV or JSON lines."""
+"""`netlog fmt [FILE...]`: shows flow logs from any JSON stream as tables, CSV or JSON lines."""
 
 import argparse
 import errno
@@ -23,37 +23,47 @@ from netlog.fmt.total import Total
 __all__ = ["add_parser"]
 
 DESCRIPTION = """\
-Read flow log messages from JSON and show them: bare lines, arrays, API responses {"logs": [...]},
-Splunk HEC envelopes, logtail bodies; plain, gzip or zstd. Other objects are skipped. A message is
-shown as soon as it has come. Rates are per second of the message's period; times are UTC. What a
-sink dropped is shown where it says so. After bytes that are no JSON, reading goes on with the next
-line that begins with a bracket; what was skipped is said on standard error.
+Read flow log messages and show them as tables, CSV or JSON lines.
+
+The input is JSON: lines, arrays, API responses {"logs": [...]}, Splunk HEC
+envelopes or logtail bodies. It may be compressed with gzip or zstd. Objects that
+are not messages are skipped.
+
+Each message is shown as soon as it arrives. Rates are per second of the message's
+period. Times are UTC. Messages that a sink dropped are shown where the log reports
+them.
+
+After invalid JSON, reading continues at the next line that begins with a bracket.
+netlog reports on standard error what it skipped.
 """
 GRAMMAR = """\
-filter expressions, with parentheses, and/or/not (not binds tightest, or loosest):
-  [src|dst] ADDRESS | PREFIX       an end is that address, or in that prefix; also: addr, net
-  [src|dst] port N | N-M           an end has that port
-  [src|dst] node NAME              an end is that node: id, name (whole or first label), user, tag;
-                                   without src or dst also the node that reports
-  [proto] NAME, proto N            such as tcp, udp, icmp
+filter expressions, with not, and, or (in this order of precedence) and parentheses:
+  [src|dst] ADDRESS | PREFIX       an end is this address, or lies in this prefix;
+                                   long form: addr ADDRESS, net PREFIX
+  [src|dst] port N | N-M           an end has this port, or a port in this range
+  [src|dst] node NAME              an end is this node: its id, name (whole or first
+                                   label), user or tag; without src or dst, also every
+                                   connection that this node reports
+  [proto] NAME, proto N            the protocol is this one, such as tcp, udp or icmp
   class virtual|subnet|exit|physical
 
-exit status: 0 if all could be read, 1 if not, 2 on wrong usage.
-example: netlog fmt --since 2h --filter 'tcp and dst port 443 and not node db' flows.jsonl.zst
+exit status: 0 if all input could be read, 1 if not, 2 on wrong usage.
+example: netlog fmt --since 2h --filter 'tcp and dst port 443 and not node db' \\
+             flows.jsonl.zst
 """
 
 
 class Output(Protocol):
-    """How messages are shown; each text has no newline at its end."""
+    """The form in which messages are shown; no text ends with a newline."""
 
     def begin(self) -> Iterable[str]:
-        """What comes before the first message."""
+        """The text before the first message."""
 
     def record(self, record: FlowLog) -> Iterable[str]:
-        """A message."""
+        """The text of one message."""
 
     def end(self) -> Iterable[str]:
-        """What comes after the last message."""
+        """The text after the last message."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -65,20 +75,24 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         epilog=GRAMMAR,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", metavar="FILE", nargs="*", help="default, and -: standard input")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="file to read; - is standard input (default: -)"
+    )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="messages as JSON lines")
-    form.add_argument("--csv", action="store_true", help="one row a connection, with a header")
+    form.add_argument("--json", action="store_true", help="print messages as JSON lines")
+    form.add_argument(
+        "--csv", action="store_true", help="print one row per connection, after a header"
+    )
     parser.add_argument(
         "--total",
         action="store_true",
-        help="one message a node that sums up all of its; at the end of the input",
+        help="at the end of the input, show one message per node: the sum of all its messages",
     )
     parser.add_argument(
         "--resolve",
         choices=[names.value for names in Names if names is not Names.ADDRESS],
         default=Names.ADDRESS.value,
-        help="show nodes by what the message says of them",
+        help="show nodes by their id, name or user, as the message gives it",
     )
     parser.add_argument(
         "--class",
@@ -86,25 +100,34 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         type=_classes,
         default=CLASSES,
         metavar="CLASS[,CLASS...]",
-        help=f"only these classes of traffic: {', '.join(CLASSES)}",
-    )
-    moment = "RFC 3339, or how long ago: 90s, 10m, 2h, 3d, 1w"
-    parser.add_argument(
-        "--since", type=_moment, metavar="TIME", help=f"periods that end at TIME or later; {moment}"
+        help=f"show only these classes of traffic: {', '.join(CLASSES)}",
     )
     parser.add_argument(
-        "--until", type=_moment, metavar="TIME", help="periods that begin before TIME; as above"
+        "--since",
+        type=_moment,
+        metavar="TIME",
+        help="show only periods that end at TIME or later; TIME is RFC 3339, or how long ago: "
+        "90s, 10m, 2h, 3d, 1w",
     )
     parser.add_argument(
-        "--filter", type=_filter, metavar="EXPR", help="only these connections; see below"
+        "--until",
+        type=_moment,
+        metavar="TIME",
+        help="show only periods that begin before TIME; TIME as for --since",
+    )
+    parser.add_argument(
+        "--filter",
+        type=_filter,
+        metavar="EXPR",
+        help="show only connections that match this expression; see below",
     )
     parser.set_defaults(execute=fmt)
 
 
 def fmt(options: argparse.Namespace) -> int:
-    """Show the files, one after the other; the exit status says whether all could be read."""
+    """Show the files, one after the other; the exit status says whether all were read."""
     if sys.stdout is None:
-        raise OSError(errno.EBADF, "it is closed", "standard output")
+        raise OSError(errno.EBADF, "closed", "standard output")
     selection = Selection(options.classes, options.since, options.until, options.filter)
     output = _output(options)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -133,7 +156,7 @@ def fmt(options: argparse.Namespace) -> int:
 
 
 class _Records:
-    """The messages of a file, less what is damaged, which is said on standard error."""
+    """The messages of a file. Damage is skipped, and reported on standard error."""
 
     def __init__(self, path: str, *, keep_tree: bool) -> None:
         self.name = "standard input" if path == STDIN else path
@@ -145,7 +168,7 @@ class _Records:
     def __iter__(self) -> Iterator[FlowLog]:
         reading = self._read()
         while True:
-            # What fails in here is the input; a failure of the output must not look like it.
+            # Only the input can fail here. A failure of the output must not be reported as one.
             try:
                 record = next(reading, None)
             except SourceError as error:

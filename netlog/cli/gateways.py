@@ -1,4 +1,4 @@
-"""Running the gateways of a configuration side by side, until told to stop."""
+"""Runs the gateways of a configuration side by side, until a signal asks to stop."""
 
 import contextlib
 import signal
@@ -23,25 +23,28 @@ from netlog.sinks import Sink, SinkGroup, StreamSink
 __all__ = ["run_gateways"]
 
 LOOK_S = 1.0
-"""How often to see whether a gateway still runs, and whether anybody still reads the messages."""
+"""How often to check that each gateway still runs, and that standard output still has a reader."""
 WATCH_LOOK_S = 0.2
-"""Likewise where interfaces are watched: the kernel does not say all that may change of one."""
+"""The same, if interfaces are watched: the kernel does not announce every change of one."""
 SINK_LIMIT_S = 10.0
-"""How long the last messages may take: a terminal that was stopped, or a reader that hangs."""
+"""How long the sinks may take for the last messages: a terminal may be stopped, a reader hung."""
 LEAST_LIMIT_S = 1.0
-"""Likewise of each gateway, when others before it have used up the time."""
-NOT_ENCRYPTED = "the relay does not encrypt: whoever sees the underlay sees the overlay's packets"
+"""The least time for each gateway, if the gateways before it have used up SINK_LIMIT_S."""
+NOT_ENCRYPTED = (
+    "the relay does not encrypt: anyone who can read the underlay can read the overlay's packets"
+)
 REOPEN, REPORT = signal.SIGHUP, signal.SIGUSR1
 
 
 def run_gateways(placed: Sequence[PlacedConfig]) -> int:
-    """Run gateways until a signal comes, or until all have ended by themselves.
+    """Run gateways until a signal arrives, or until all of them have ended on their own.
 
     Args:
-        placed: their configurations, one or more.
+        placed: their configurations, at least one.
 
     Returns:
-        The exit status: 1 if a gateway ended by itself, or a sink did not take the last messages.
+        The exit status: 1 if a gateway ended on its own, or if a sink did not accept the last
+        messages; else 0.
     """
     with StopRequest(others=(REOPEN, REPORT)) as stop, contextlib.ExitStack() as stack:
         stream = StreamSink(sys.stdout) if sys.stdout is not None else None
@@ -49,7 +52,7 @@ def run_gateways(placed: Sequence[PlacedConfig]) -> int:
         for each in placed:
             running = _Running(each, stream, several=len(placed) > 1)
             every.append(running)
-            # Where one can not be started, those before it are ended.
+            # If one cannot be started, those before it are ended.
             stack.callback(running.end, SINK_LIMIT_S)
             running.start()
         _wait(stop, every)
@@ -62,7 +65,7 @@ def run_gateways(placed: Sequence[PlacedConfig]) -> int:
 
 
 def _wait(stop: StopRequest, every: "Sequence[_Running]") -> None:
-    """Until told to stop, or until all have ended, do what is asked for."""
+    """Handle signals and watch the gateways, until a signal asks to stop or all have ended."""
     while any(running.runs for running in every):
         descriptors = [descriptor for running in every for descriptor in running.descriptors()]
         ready([stop.fileno(), *descriptors], WATCH_LOOK_S if descriptors else LOOK_S)
@@ -79,9 +82,9 @@ class _Running:
     """A gateway of a configuration with its sinks, from `start` to `end`.
 
     Args:
-        placed: its configuration.
+        placed: the gateway's configuration.
         stream: standard output; None: it is closed.
-        several: whether there are others, so that what is said of it begins with its name.
+        several: whether other gateways run too; then each line about this one begins with its id.
     """
 
     def __init__(self, placed: PlacedConfig, stream: StreamSink | None, *, several: bool) -> None:
@@ -100,7 +103,7 @@ class _Running:
             raise
 
     def start(self) -> None:
-        """Start it, and say what it is."""
+        """Start the gateway, and report what was started."""
         self._gateway.start()
         self.runs = True
         if isinstance(self.config, RelayConfig):
@@ -108,12 +111,12 @@ class _Running:
         say(_greeting(self.config))
 
     def descriptors(self) -> Iterator[int]:
-        """Where there is something to read when it is time to look."""
+        """The descriptors that become readable when it is time to `look`."""
         if self.runs and isinstance(self._gateway, Watch):
             yield self._gateway.fileno()
 
     def look(self) -> None:
-        """See what has changed; one that has ended by itself is ended."""
+        """Take note of changes; end the gateway if it has stopped on its own."""
         if not self.runs:
             return
         trouble = ""
@@ -121,15 +124,15 @@ class _Running:
         if isinstance(self._gateway, Watch | Gateway):
             self._gateway.look()
         if not isinstance(self._gateway, Watch) and self._gateway.error is not None:
-            trouble = f"ended by itself: {describe(self._gateway.error)}"
+            trouble = f"stopped unexpectedly: {describe(self._gateway.error)}"
         if len(streams) == len(self._sinks) and all(sink.abandoned for sink in streams):
-            trouble = "nobody reads standard output any more, and it is the only sink"
+            trouble = "stopped: standard output has lost its reader, and it is the only sink"
         if trouble:
             self.end(SINK_LIMIT_S)
             self._complain(trouble)
 
     def handle(self, number: int) -> None:
-        """Open files anew, or say the counters."""
+        """Reopen the files, or print the counters."""
         if not self.runs:
             return
         if number == REOPEN:
@@ -138,12 +141,12 @@ class _Running:
             self._say(counter_lines(self._gateway.counters(), self._group.counters()))
 
     def ask_to_end(self) -> None:
-        """Without waiting for it."""
+        """Ask a daemon to end, without waiting for it."""
         if self.runs and isinstance(self._gateway, ExecGateway):
             self._gateway.ask_to_end()
 
     def end(self, timeout_s: float) -> None:
-        """Stop it, close its sinks and say what it has done. Ending twice is fine."""
+        """Stop the gateway, close its sinks, and print its counters. A second call does nothing."""
         if not self._open:
             return
         self._open = False
@@ -153,11 +156,11 @@ class _Running:
                 if self.runs:
                     self.runs = False
                     self._gateway.stop(timeout_s)
-                    # Before the devices go, as it is what they have counted.
+                    # Read before the devices are closed, because the devices hold the counts.
                     counters = self._gateway.counters()
         except TimeoutError:
-            # The logger still waits for the sink, which is therefore not ours to close.
-            self._complain(f"the sinks did not take the last messages within {timeout_s:g} s")
+            # The logger still uses the sink, so closing it here is not allowed.
+            self._complain(f"the sinks did not accept the last messages within {timeout_s:g} s")
             return
         except BaseException:
             self._group.close()
@@ -169,7 +172,7 @@ class _Running:
             for name, left in sent.items():
                 if left.pending:
                     self._say(
-                        [f"{name}: {left.pending} messages stay in the spool, for the next run"]
+                        [f"{name}: {left.pending} messages stay in the spool until the next run"]
                     )
         if trouble:
             self._complain(trouble)
@@ -177,11 +180,11 @@ class _Running:
     # -- inside -----------------------------------------------------------------------------------
 
     def _close(self, timeout_s: float) -> str:
-        """Close the sinks. Returns which of them did not take the last messages."""
+        """Close the sinks. Returns an error text if they did not accept the last messages."""
         try:
             self._group.close(timeout_s)
         except TimeoutError as error:
-            return f"the sinks did not take the last messages: {error}"
+            return f"the sinks did not accept the last messages: {error}"
         return ""
 
     def _complain(self, trouble: str) -> None:
@@ -194,7 +197,7 @@ class _Running:
 
 
 def _complete(config: AnyConfig) -> AnyConfig:
-    """A configuration that says who reports."""
+    """The configuration with the id of the node that reports."""
     return config if isinstance(config, RelayConfig) else with_node(config)
 
 

@@ -19,27 +19,27 @@ __all__ = ["main"]
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-"""128 + SIGINT, as a shell would have it."""
+"""128 + SIGINT, as a shell reports it."""
 
 COMMANDS = ("run", "exec", "watch", "read", "check", "demo", "fmt", "newid")
-"""Modules of this package. Only the one that is asked for is imported: a gateway's take longer than
-reading a capture of a million packets."""
+"""Modules of this package, one per command. Only the requested one is imported: importing the
+modules of a gateway takes longer than reading a capture of a million packets."""
 
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-"""How many threads numpy starts to multiply matrices with, of which there are none here: by default
-one a CPU, and starting them takes more CPU time than all else of numpy's import."""
+"""How many threads numpy starts for matrix products. netlog has none, and the default of one thread
+per CPU costs more CPU time than the rest of numpy's import."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: what follows the program's name; None: as it was called.
+        arguments: the arguments after the program's name; None: those of the process.
 
     Returns:
         The exit status: 0 on success, 1 on failure, 2 on wrong usage or a wrong configuration.
 
-    Thread safety: the main thread only, since commands handle signals.
+    Thread safety: the main thread only, because commands handle signals.
     """
     _guard_standard_descriptors()
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -66,12 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of one command, or of all if there is no such command."""
+    """The parser of one command, or of all commands if the name is not one of them."""
     parser = argparse.ArgumentParser(
         prog="netlog",
-        description="Network flow logs for overlay gateways: what crosses a TUN and a UDP socket, "
-        "per connection.",
-        epilog="example: netlog demo",
+        description="Network flow logs for overlay gateways: netlog counts what crosses a TUN\n"
+        "interface and a UDP socket, per connection.",
+        epilog="`netlog COMMAND --help` describes a command.\nexample: netlog demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"netlog {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -83,9 +84,10 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _importing() -> Iterator[None]:
-    """Keep imports cheap: no threads for numpy, and no search for garbage, of which they make none.
+    """Keep imports cheap: numpy starts no threads, and the garbage collector does not run.
 
-    What this sets is taken back: a command's children see the environment that the user gave.
+    Imports create no garbage. The environment is restored at the end, so a command's child
+    processes get the environment that the user gave.
     """
     unset = BLAS_THREADS not in os.environ
     if unset:
@@ -95,7 +97,7 @@ def _importing() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()  # what was imported stays
+        gc.freeze()  # imported objects live as long as the process: never search them again
         if collected:
             gc.enable()
         if unset:
@@ -103,18 +105,21 @@ def _importing() -> Iterator[None]:
 
 
 def _guard_standard_descriptors() -> None:
-    """Open what is closed of 0, 1 and 2, so that no device gets a number that others write to."""
+    """Open descriptors 0, 1 and 2 if they are closed, so that no device gets such a number.
+
+    Code that prints to standard output or error would otherwise write into that device.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free: this one, as those below are open by now.
+            # open(2) returns the lowest free number. That is this one: lower ones are open now.
             os.open(os.devnull, os.O_RDWR)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
 
 
 def _abandon_stdout() -> None:
-    """Nobody reads standard output any more: keep the interpreter from writing to it at exit."""
+    """Redirect standard output, whose reader is gone: the interpreter flushes it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""`netlog read CAPTURE...`: packet captures as messages."""
+"""`netlog read CAPTURE...`: turns packet captures into messages."""
 
 import argparse
 import os
@@ -23,28 +23,35 @@ __all__ = ["add_parser"]
 
 PERIOD_S = 5.0
 MAX_PERIOD_S = 86_400.0
-"""A day. A longer capture in one message is what a longer period asks for; nobody reads that."""
+"""A day. A longer period would only put a longer capture into one message, which nobody can use."""
 
 DESCRIPTION = """\
-Read packet captures (pcap, pcapng; raw IP, Ethernet, Linux cooked) and write flow log messages as
-JSON lines to standard output, as a gateway that had metered these packets would have. Periods are
-cut by the packets' own times and begin with the first packet. Bytes are those on the wire from the
-IP header on, also of packets that the snap length cut.
+Read packet captures, and write the flow log messages that a gateway would have
+written for these packets, as JSON lines to standard output. netlog reads pcap and
+pcapng files with raw IP, Ethernet or Linux cooked packets.
 
-Several captures are read one after the other, in the order given, as if they were one: a period
-goes on from the end of one to the begin of the next. They are not merged: a packet that is older
-than the period that is being read counts in that period, and how many did is said at the end.
-Captures of the same time are to be merged before: mergecap -w - a.pcap b.pcap | netlog read -
+The packets' timestamps divide the capture into periods; the first period begins with
+the first packet. Bytes are those on the wire from the IP header on, even if the snap
+length cut the packet off.
+
+Several captures are read one after the other, in the order given, as if they were
+one: a period continues from the end of one capture into the next. They are not
+merged. A packet that is older than the current period counts in the current period,
+and netlog reports at the end how many there were. Merge captures of the same time
+first: mergecap -w - a.pcap b.pcap | netlog read -
 """
 
 EPILOG = """\
-Frames that are no IP packet by their link layer's word (ARP, LLDP) or of another link type are left
-out and counted on standard error. Packets whose headers were not captured are counted without
-addresses. SIGINT or SIGTERM: what was read is written, and of a pipe what comes within a second; a
-second one ends it at once.
+Frames that are not IP (ARP, LLDP), and frames of an unknown link type, are left out;
+netlog reports their number on standard error. Packets whose headers were not captured
+are counted without addresses.
 
-exit status: 0, also of a pipe that was read until a signal; 1 if a capture is damaged or truncated
-(what is before that is written); 2 on wrong usage; 128 + signal if captures were left unread.
+After SIGINT or SIGTERM, netlog writes the messages of everything that it has read. It
+continues to read a pipe for at most one second. A second signal ends it immediately.
+
+exit status: 0 if everything was read, or if a signal ended the reading of a pipe;
+1 if a capture is damaged or truncated (everything before that point is written);
+2 on wrong usage; 128 + the signal's number if captures remain unread.
 example: netlog read --local 100.64.0.1 --route 100.64.0.0/10 tun0.pcap | netlog fmt
 """
 
@@ -59,46 +66,52 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("captures", metavar="CAPTURE", nargs="+", help="a pcap or pcapng file; - is standard input")
+    add("captures", metavar="CAPTURE", nargs="+", help="pcap or pcapng file; - is standard input")
     add(
         "--local",
         metavar="PREFIX",
         action="append",
         default=[],
-        help="addresses of this node's side: a packet from there is tx, else one to there is rx, "
-        "else tx. Default: those of --config, or of the own node of --nodes; else what a cooked "
-        "capture says; else all is tx",
+        help="prefix of this node's side: a packet from it is tx, otherwise a packet to it is rx, "
+        "every other packet is tx; may be repeated (default: the prefixes of --config, or the "
+        "addresses of `self` in --nodes; without either, a cooked capture gives the direction, and "
+        "packets of other captures are tx)",
     )
     add(
         "--route",
         metavar="PREFIX",
         action="append",
         default=[],
-        help="a prefix that classifies connections as virtual or subnet traffic, as a route of the "
-        "gateway would",
+        help="prefix whose connections are virtual or subnet traffic, like a route of the gateway; "
+        "may be repeated",
     )
-    add("--config", metavar="FILE", help="a gateway's TOML: node, routes, period, exit traffic")
+    add(
+        "--config",
+        metavar="FILE",
+        help="a gateway's TOML file, for its node, routes, period and exit traffic",
+    )
     add(
         "--nodes",
         metavar="FILE",
-        help="the nodes of the overlay, TOML or JSON (see netlog.NodeFile): classify by them, and "
-        "show who they are",
+        help="TOML or JSON file with the overlay's nodes (see netlog.NodeFile); connections are "
+        "classified by them, and messages name them",
     )
     add(
         "--node-id",
         metavar="ID",
-        help="who reports (default: of --config, --nodes, or the host's name)",
+        help="the node that reports (default: that of --config or --nodes, or the host name)",
     )
     add(
         "--period",
         metavar="SECONDS",
         type=_period,
-        help=f"length of a period (default: of --config, or {PERIOD_S:g})",
+        help=f"length of a period (default: that of --config, or {PERIOD_S:g})",
     )
     add(
         "--exit-traffic",
         choices=EXIT_MODES,
-        help="default: of --config, or anonymize with --nodes, else aggregate",
+        help="how exit traffic is shown (default: as in --config; without that, anonymize with "
+        "--nodes and aggregate otherwise)",
     )
     parser.set_defaults(execute=read)
 
@@ -106,12 +119,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def _period(text: str) -> float:
     period_s = float(text)
     if not 0.001 <= period_s <= MAX_PERIOD_S:  # noqa: PLR2004 - a millisecond
-        raise argparse.ArgumentTypeError(f"expected 0.001 to {MAX_PERIOD_S:g}, got {text}")
+        raise argparse.ArgumentTypeError(f"expected 0.001 to {MAX_PERIOD_S:g} seconds, got {text}")
     return period_s
 
 
 def read(options: argparse.Namespace) -> int:
-    """Read the captures; a damaged one does not keep the others from being read."""
+    """Read the captures; after a damaged one, the others are still read."""
     try:
         reader = _reader(options)
     except ValueError as error:
@@ -126,7 +139,7 @@ def read(options: argparse.Namespace) -> int:
 
 
 def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest) -> int:
-    """Write the messages of all captures; the exit status."""
+    """Write the messages of all captures, and return the exit status."""
     sink = StreamSink(sys.stdout)
     status = 0
     for name in names:
@@ -137,9 +150,10 @@ def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest) -> int
                     for message in reader.read(source, _title(name)):
                         sink.write(message)
                 except CaptureError:
-                    if not source.stopped:  # else it ends where it was left
+                    # After a stop, the capture may end in the middle of a record.
+                    if not source.stopped:
                         raise
-                # What is live has no other end than to be stopped.
+                # A live capture is complete when it is stopped: it has no other end.
                 complete = source.live or not source.stopped
         except CaptureError as error:
             say(str(error))
@@ -153,10 +167,10 @@ def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest) -> int
 
 
 def _reader(options: argparse.Namespace) -> CaptureReader:
-    """A reader as the configuration says, and the options in its place."""
+    """A reader with the settings of the configuration; options override them."""
     node_id, period_s, exit_traffic = "", PERIOD_S, None
     routes, local, node_file = list(options.route), list(options.local), options.nodes
-    # What needs a parser of TOML takes as long to import as all else here together.
+    # Modules with a TOML parser are imported only if needed: they take as long as all others here.
     if options.config:
         config = _gateway_of(options.config)
         node_id, period_s = str(config.node_id), config.poll_period_s
@@ -180,12 +194,12 @@ def _reader(options: argparse.Namespace) -> CaptureReader:
 
 
 def _gateway_of(path: str) -> "AnyConfig":
-    """The one gateway of a configuration."""
+    """The configuration of the only gateway in a file."""
     from netlog.config.file import load_gateways  # noqa: PLC0415 - see above
 
     placed = load_gateways(path)
     if len(placed) > 1:
-        raise ConfigError(f"{path}: gateways: expected one, a capture is of one")
+        raise ConfigError(f"{path}: gateways: expected one gateway, got {len(placed)}")
     return placed[0].config
 
 
@@ -202,15 +216,15 @@ def _title(name: str) -> str:
 
 
 def _report(counters: CaptureCounters) -> Iterator[str]:
-    """What a reader of the messages alone would not know."""
+    """Lines about what the messages alone do not show."""
     links = ", ".join(map(str, sorted(counters.link_types)))
     for count, what in (
-        (counters.snapped, "packets without their headers: counted without addresses"),
-        (counters.not_ip, "frames are not IP: left out"),
-        (counters.cut, "frames end in their link header: left out"),
+        (counters.snapped, "packets without complete headers: counted without addresses"),
+        (counters.not_ip, "frames that are not IP: left out"),
+        (counters.cut, "frames without a complete link-layer header: left out"),
         (counters.unknown_link, f"frames of unknown link types ({links}): left out"),
         (counters.services, "packets to the overlay's own services: left out"),
-        (counters.late, "packets are older than their period: counted in it"),
+        (counters.late, "packets older than the current period: counted in the current period"),
     ):
         if count:
             yield f"{count} {what}"

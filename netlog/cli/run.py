@@ -1,4 +1,4 @@
-"""`netlog run CONFIG`: one gateway or several, until told to stop."""
+"""`netlog run CONFIG`: runs one or more gateways, until a signal asks to stop."""
 
 import argparse
 from typing import Any
@@ -10,28 +10,42 @@ from netlog.errors import ConfigError
 
 __all__ = ["add_parser"]
 
+DESCRIPTION = """\
+Run the gateways of a configuration until SIGINT or SIGTERM, and log their traffic.
+Each gateway has a type:
+
+  relay  creates a TUN interface, and carries its packets to the peers over UDP;
+         it does not encrypt
+  exec   starts an unmodified VPN daemon, meters it, and stops it at the end
+  watch  taps the interfaces of a VPN
+
+SIGHUP reopens the output files, for example after logrotate. SIGUSR1 prints the
+counters.
+"""
+EPILOG = """\
+exit status: 0 if a signal asked to stop, 1 on failure, 2 if the configuration is
+wrong.
+example: sudo netlog run /etc/netlog/gateway.toml
+"""
+
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "run",
-        help="run what a configuration says, and log its traffic",
-        description="Run the gateways of a configuration, until SIGINT or SIGTERM, and emit flow "
-        "log messages. A relay: make its TUN interface, and carry packets to the peers over UDP; "
-        "it does not encrypt. An exec: start a VPN daemon as it is, and end it in the end. A "
-        "watch: tap interfaces. SIGHUP opens files anew, as after logrotate; SIGUSR1 prints the "
-        "counters.",
-        epilog="exit status: 0 when told to stop, 1 on failure, 2 if the configuration is wrong. "
-        "example: sudo netlog run /etc/netlog/gateway.toml",
+        help="run the gateways of a configuration, and log their traffic",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", metavar="CONFIG", help="the TOML file of the gateways")
+    parser.add_argument("config", metavar="CONFIG", help="TOML file with the configuration")
     parser.set_defaults(execute=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run until a signal comes, or until all gateways have ended by themselves."""
+    """Run until a signal arrives, or until all gateways have ended on their own."""
     placed = load_gateways(options.config)
     for each in placed:
         if isinstance(each.config, ExecConfig) and not each.config.command:
-            raise ConfigError(f"{each.origin}: command: expected a value, the key is missing")
+            raise ConfigError(f"{each.origin}: command: expected a value, but the key is missing")
     return run_gateways(placed)

@@ -1,4 +1,4 @@
-"""Waiting: for descriptors, and for a signal that asks to stop or for something else."""
+"""Waits for descriptors, and for signals that ask to stop or ask for something else."""
 
 import os
 import select
@@ -10,21 +10,21 @@ from typing import Any, Self
 __all__ = ["StopRequest", "ready"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""SIGINT also where it was ignored at start: a shell does so to what a script runs with `&`, which
-whoever sends it to this very process does not know."""
+"""SIGINT is handled even if it was ignored at start. A shell lets a script's background commands
+(`&`) ignore it, but a user who sends SIGINT to exactly this process means it."""
 
 
 def ready(descriptors: Iterable[int], timeout_s: float | None = None) -> set[int]:
-    """Wait until there is something to read, an end or an error.
+    """Wait until a descriptor is readable, at its end or in error.
 
-    The numbers of the descriptors do not matter: select(2) knows those below 1024 only.
+    Any descriptor number works, unlike with select(2), which is limited to numbers below 1024.
 
     Args:
-        descriptors: open ones.
-        timeout_s: at most so long; None: no limit.
+        descriptors: open descriptors.
+        timeout_s: the longest wait, in seconds; None: no limit.
 
     Returns:
-        Those where it is so; none: the time is over, or a signal came.
+        The descriptors that are ready; empty: the time is over, or a signal arrived.
     """
     waiting = select.poll()
     for descriptor in descriptors:
@@ -34,13 +34,15 @@ def ready(descriptors: Iterable[int], timeout_s: float | None = None) -> set[int
 
 
 class StopRequest:
-    """Waits for a signal that asks to stop: SIGINT, SIGTERM or SIGHUP. A second ends the process.
+    """Waits for a signal that asks to stop: SIGINT, SIGTERM or SIGHUP.
 
-    A hang-up that was ignored when the process began (nohup(1)) stays so, unless it has a meaning
-    of its own here.
+    A second such signal ends the process immediately.
+
+    If SIGHUP was ignored when the process began (nohup(1)), it stays ignored, unless it is one of
+    `others`.
 
     Args:
-        others: signals that do not ask to stop but for something else; see `taken`.
+        others: signals that ask for something else than to stop; see `taken`.
 
     Thread safety: the main thread only.
     """
@@ -54,7 +56,7 @@ class StopRequest:
         self._old_wakeup = -1
 
     def __enter__(self) -> Self:
-        # A signal may come to any thread, but Python handles it in this one: the pipe wakes it.
+        # Any thread may receive a signal, but Python handles it in this one. The pipe wakes it.
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in {*SIGNALS, *self._others}:
@@ -77,18 +79,18 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has come that asks to stop."""
+        """Whether a signal that asks to stop has arrived."""
         return self.signal is not None
 
     def fileno(self) -> int:
-        """A descriptor that is ready to read when a signal has come, for poll(2)."""
+        """A descriptor for poll(2) that is readable after a signal has arrived."""
         return self._reader
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until a signal comes, of either kind, at most so long.
+        """Sleep until a signal of either kind arrives, but at most `timeout_s`.
 
         Returns:
-            Whether one has come that asks to stop.
+            Whether a signal that asks to stop has arrived.
         """
         asked = self.requested or self._taken
         if not asked and ready([self._reader], timeout_s):
@@ -96,7 +98,7 @@ class StopRequest:
         return self.requested
 
     def taken(self) -> list[int]:
-        """The other signals that have come since the last call, in their order."""
+        """The other signals that have arrived since the last call, in order of arrival."""
         taken, self._taken = self._taken, []
         return taken
 
@@ -105,6 +107,6 @@ class StopRequest:
             self._taken.append(number)
             return
         if self.requested:
-            os.write(2, b"netlog: stopped at once\n")
+            os.write(2, b"netlog: second signal: exiting immediately\n")
             os._exit(128 + number)
         self.signal = number

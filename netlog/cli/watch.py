@@ -1,4 +1,4 @@
-"""`netlog watch`: meter a gateway that is not ours, by taps on its interfaces."""
+"""`netlog watch`: meters the gateway of another program, by taps on its interfaces."""
 
 import argparse
 from typing import Any
@@ -10,62 +10,76 @@ from netlog.config.file import COMMAND_LINE, PlacedConfig, load_config
 
 __all__ = ["add_options", "add_parser", "changes_of"]
 
+DESCRIPTION = """\
+Tap the TUN interface of a VPN, and the UDP datagrams that carry the tunnel, and log
+their traffic until SIGINT or SIGTERM. This needs CAP_NET_RAW.
+
+If an interface does not exist yet, netlog waits for it. A tap sees every packet that
+is given to the interface, including packets that its full queue drops afterwards.
+
+SIGHUP reopens the output files. SIGUSR1 prints the counters.
+"""
+EPILOG = """\
+exit status: 0 if a signal asked to stop, 1 on failure, 2 on wrong usage.
+example: sudo netlog watch --tun wg0 --sock 51820 --source wireguard:wg0
+"""
+
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "watch",
-        help="meter a VPN that is not ours, by its interfaces",
-        description="Count what crosses the TUN interface of a VPN, and the UDP datagrams that "
-        "carry it, and emit flow log messages, until SIGINT or SIGTERM. Needs CAP_NET_RAW. An "
-        "interface that is not there is waited for. A tap also sees what the interface's full "
-        "queue drops afterwards. SIGHUP opens files anew; SIGUSR1 prints the counters.",
-        epilog="exit status: 0 when told to stop, 1 on failure, 2 on wrong usage. "
-        "example: sudo netlog watch --tun wg0 --sock 51820 --source wireguard:wg0",
+        help="tap the interfaces of a VPN, and log its traffic",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser)
     parser.set_defaults(execute=watch, parser=parser)
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Watch until a signal comes, or until nobody can read the messages any more."""
+    """Watch until a signal arrives, or until the messages have lost their only reader."""
     if options.tun is None and options.config is None:
-        options.parser.error("--tun is needed, or a configuration that names it")
+        options.parser.error("expected --tun IFACE, or --config FILE with tun.name")
     config = load_config(options.config, WatchConfig, changes_of(options))
     return run_gateways([PlacedConfig(config, options.config or COMMAND_LINE)])
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to the command's parser; values are checked as those of a configuration."""
+    """Add the options to the command's parser. Reading the configuration checks their values."""
     add = parser.add_argument
-    add("--tun", metavar="IFACE", help="the interface with the virtual traffic")
+    add("--tun", metavar="IFACE", help="the VPN's interface, which carries the virtual traffic")
     add(
         "--sock",
         metavar="PORT[@IFACE]",
         type=_sock,
         action="append",
         default=[],
-        help="a local UDP port that carries it, on an interface or on all; may be repeated",
+        help="local UDP port that carries the tunnel, on one interface or on all; may be repeated",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--output", metavar="FILE", default="-", help="JSON lines go here; -: standard output"
+        "--output",
+        metavar="FILE",
+        default="-",
+        help="append the messages to this file, as JSON lines; - is standard output (default: -)",
     )
     where.add_argument(
-        "--config", metavar="FILE", help="a TOML file, for what options do not say; with sinks"
+        "--config", metavar="FILE", help="TOML file with sinks and settings; options override it"
     )
     add_external_options(parser)
-    add("--threads", metavar="N", type=int, help="of each tap; default: 1")
+    add("--threads", metavar="N", type=int, help="threads of each tap (default: 1)")
 
 
 def changes_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options say, as a configuration has it.
+    """The options as the keys of a configuration.
 
     Args:
-        options: as parsed.
+        options: the parsed options.
 
     Returns:
-        Keys for `netlog.config.file.load_config`.
+        The `changes` of `netlog.config.file.load_config`.
 
     Thread safety: any thread.
     """

@@ -1,1 +1,1 @@
-"""Configuration files as checked values; opens nothing."""
+"""Reads configuration files into checked values, and opens nothing else."""

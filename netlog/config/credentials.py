@@ -1,6 +1,6 @@
-"""Secrets of a configuration's sinks, from files and from the environment.
+"""The secrets of a configuration's sinks, from files and from the environment.
 
-They are never part of an error's text, a log line or a `repr`.
+A secret never appears in an error, a log line or a `repr`.
 """
 
 import ipaddress
@@ -21,12 +21,12 @@ __all__ = ["Credentials", "read_credentials"]
 _log = logging.getLogger("netlog")
 
 MAX_SECRET_BYTES = 65536
-"""Longer than any header that a server takes: it would be the wrong file."""
+"""No server accepts a header of this length, so a longer file is the wrong file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one sink shows to its receiver; what it does not need is empty."""
+    """The secrets that one sink sends to its receiver. Those that it does not use are empty."""
 
     private_id: str = field(default="", repr=False)
     copy_id: str = field(default="", repr=False)
@@ -35,19 +35,19 @@ class Credentials:
 
 
 def read_credentials(config: GatewayConfig, origin: str) -> tuple[Credentials, ...]:
-    """Read the secrets of every sink, and see whether its certificates can be read.
+    """Read the secrets of every sink, and check that its file of certificates can be read.
 
-    A file that others can read is a warning, and so is a URL that is not encrypted.
+    netlog logs a warning for a secret's file that all users can read, and for an http URL.
 
     Args:
         config: the configuration.
-        origin: what error messages call its file.
+        origin: the name of its file in errors.
 
     Returns:
-        One for each sink, in their order.
+        The credentials of each sink, in the order of the sinks.
 
     Raises:
-        ConfigError: a file can not be read, a variable is not set, or what is there is no secret.
+        ConfigError: a file cannot be read, a variable is not set, or the content is not a secret.
 
     Thread safety: any thread.
     """
@@ -69,10 +69,10 @@ def read_credentials(config: GatewayConfig, origin: str) -> tuple[Credentials, .
 
 
 def _look_at_transport(sink: RemoteSinkConfig, key: str) -> None:
-    """Say that http hides nothing, and see whether the certificates can be read."""
+    """Warn about an http URL, and check that the file of certificates can be read."""
     url = urlsplit(sink.url)
     if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
-        _log.warning("%s.url: http hides neither messages nor secrets, https does", key)
+        _log.warning("%s.url: http encrypts neither messages nor secrets: use https", key)
     if sink.ca_file is not None:
         _read(f"{key}.ca_file", sink.ca_file)
 
@@ -105,7 +105,7 @@ def _headers(sink: HttpJsonSinkConfig, key: str) -> Iterator[tuple[str, str]]:
 def _from_file(key: str, path: str) -> str:
     data, mode = _read(key, path)
     if mode & stat.S_IROTH:
-        _log.warning("%s: others can read the file: chmod o= %s", key, path)
+        _log.warning("%s: readable by all users: run chmod o= %s", key, path)
     if len(data) > MAX_SECRET_BYTES:
         raise ConfigError(f"{key}: expected a file of at most {MAX_SECRET_BYTES} bytes")
     try:
@@ -116,26 +116,26 @@ def _from_file(key: str, path: str) -> str:
 
 def _from_environment(key: str, variable: str) -> str:
     if variable not in os.environ:
-        raise ConfigError(f"{key}: expected the variable {variable} to be set")
+        raise ConfigError(f"{key}: expected the environment variable {variable} to be set")
     return _checked(key, os.environ[variable])
 
 
 def _checked(key: str, secret: str) -> str:
-    """The secret, if it is one that can stand in a URL or a header."""
+    """The secret, if a URL or a header can contain it."""
     if not secret.strip():
-        raise ConfigError(f"{key}: expected a secret, there is nothing")
+        raise ConfigError(f"{key}: expected a secret, got nothing")
     if not (secret.isascii() and secret.isprintable()):
         raise ConfigError(f"{key}: expected one line of printable ASCII")
     return secret
 
 
 def _read(key: str, path: str) -> tuple[bytes, int]:
-    """A file's content and mode."""
+    """The content of a file, and its mode."""
     try:
         with Path(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(MAX_SECRET_BYTES + 1)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "its name is none"
+        why = error.strerror if isinstance(error, OSError) else "the path is invalid"
         raise ConfigError(f"{key}: expected a readable file: {why}") from None
     return data, mode

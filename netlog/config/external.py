@@ -1,4 +1,4 @@
-"""The configuration of a gateway whose packets somebody else moves: `exec` and `watch`."""
+"""The configuration of a gateway whose packets another program moves: `exec` and `watch`."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -20,44 +20,44 @@ __all__ = [
 ]
 
 MAX_CHOICES = 64
-"""MAX_PORTS and MAX_EXCLUDED of csrc/preload/descriptors.c; the source may need one of these."""
+"""MAX_PORTS and MAX_EXCLUDED of csrc/preload/descriptors.c. A source may take one exclusion."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 MAX_THREADS = 16
-"""Of a tap; each has a ring of 16 MiB."""
+"""Threads of one tap. Each has a ring of 16 MiB."""
 
 
 class ExternalRoutesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[routes]`: what the tunnel leads to, and the subnets behind this host."""
+    """`[routes]`: the prefixes behind the tunnel, and the subnets behind this host."""
 
     overlay: tuple[Prefix, ...] = ()
     subnets: tuple[Prefix, ...] = ()
 
 
 class ExternalConfig(GatewayConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A gateway whose packets somebody else moves, and who knows its overlay."""
+    """A gateway whose packets another program moves, and the source that knows its overlay."""
 
     routes: ExternalRoutesConfig = ExternalRoutesConfig()
     source: SourceConfig | None = None
 
     def own_prefixes(self) -> list[str]:
-        """What is on this side of the tunnel, as far as it is configured."""
+        """The configured prefixes on this side of the tunnel."""
         return list(self.routes.subnets)
 
     def tunnel_prefixes(self) -> list[str]:
-        """What the tunnel leads to, likewise."""
+        """The configured prefixes behind the tunnel."""
         return list(self.routes.overlay)
 
 
 class ExecConfig(ExternalConfig, frozen=True, forbid_unknown_fields=True, tag="exec", kw_only=True):
-    """`exec`: a daemon, as `netlog exec` and `netlog run` start it."""
+    """`exec`: a daemon that `netlog exec` or `netlog run` starts."""
 
     command: tuple[Text, ...] = ()
     sock_ports: Annotated[tuple[Port, ...], msgspec.Meta(max_length=MAX_CHOICES)] = ()
     sock_exclude: Annotated[tuple[Prefix, ...], msgspec.Meta(max_length=MAX_CHOICES - 1)] = ()
 
     def contradictions(self) -> Iterator[str]:
-        """Keys that are right each, but not together."""
+        """Errors of keys that contradict each other."""
         yield from external_contradictions(self)
 
 
@@ -68,7 +68,7 @@ class WatchTunConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class WatchSockConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[socks]]`: a local UDP port that carries it, on one interface or on all."""
+    """`[[socks]]`: a local UDP port that carries the tunnel, on one interface or on all."""
 
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
     interface: InterfaceName | None = None
@@ -77,20 +77,20 @@ class WatchSockConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_o
 class WatchConfig(
     ExternalConfig, frozen=True, forbid_unknown_fields=True, tag="watch", kw_only=True
 ):
-    """`watch`: interfaces, as `netlog watch` and `netlog run` tap them."""
+    """`watch`: interfaces that `netlog watch` or `netlog run` taps."""
 
     tun: WatchTunConfig
     socks: tuple[WatchSockConfig, ...] = ()
     threads: Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)] = 1
 
     def contradictions(self) -> Iterator[str]:
-        """Keys that are right each, but not together."""
+        """Errors of keys that contradict each other."""
         yield from doubles("socks", [f"{sock.port}@{sock.interface}" for sock in self.socks])
         yield from external_contradictions(self)
 
 
 def external_contradictions(config: ExternalConfig) -> Iterator[str]:
-    """Likewise of one whose packets somebody else moves."""
+    """The errors that `exec` and `watch` gateways can have in common."""
     yield from contradictions(config)
     if config.source is not None:
         yield from config.source.contradictions()

@@ -1,7 +1,7 @@
-"""The configuration of one gateway or several: a TOML file, read strictly.
+"""The configuration of one or more gateways: a TOML file, read strictly.
 
-Reading touches nothing but the file. An error names the file, the key and what was expected;
-a key that netlog does not know is an error too, so that a misspelt one can not pass for a default.
+Reading touches nothing but the file. An error names the file and the key, and says what was
+expected. An unknown key is an error too: otherwise a misspelt key would silently leave its default.
 """
 
 import os
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 COMMAND_LINE = "command line"
-"""What errors call a configuration without a file."""
+"""The name in errors of a configuration without a file."""
 
 AnyConfig = RelayConfig | ExecConfig | WatchConfig
 KINDS: dict[str, type[AnyConfig]] = {"relay": RelayConfig, "exec": ExecConfig, "watch": WatchConfig}
@@ -39,23 +39,23 @@ Kind = TypeVar("Kind", bound=AnyConfig)
 
 @dataclass(frozen=True, slots=True)
 class PlacedConfig:
-    """The configuration of a gateway, and where errors say that it is from."""
+    """The configuration of a gateway, and the name of its place in errors."""
 
     config: AnyConfig
     origin: str
 
 
 def load_gateways(path: str | Path) -> tuple[PlacedConfig, ...]:
-    """Read the configuration of one gateway, or of several, from a TOML file.
+    """Read the configuration of one or more gateways from a TOML file.
 
     Args:
         path: the file; UTF-8.
 
     Returns:
-        One or more, with addresses and prefixes in canonical form.
+        At least one configuration, with addresses and prefixes in canonical form.
 
     Raises:
-        ConfigError: the file can not be read, is no TOML, or a key is wrong, missing or unknown.
+        ConfigError: the file cannot be read or is not TOML, or a key is wrong, missing or unknown.
 
     Thread safety: any thread.
     """
@@ -63,17 +63,17 @@ def load_gateways(path: str | Path) -> tuple[PlacedConfig, ...]:
 
 
 def parse_gateways(text: str, origin: str) -> tuple[PlacedConfig, ...]:
-    """Read the configuration of one gateway, or of several, from the text of a TOML file.
+    """Read the configuration of one or more gateways from the text of a TOML file.
 
     Args:
         text: the file's content: a gateway, or `[[gateways]]` and nothing else.
-        origin: what error messages call the file.
+        origin: the name of the file in errors.
 
     Returns:
-        As `load_gateways`.
+        The same as `load_gateways`.
 
     Raises:
-        ConfigError: the text is no TOML, or a key is wrong, missing or unknown.
+        ConfigError: the text is not TOML, or a key is wrong, missing or unknown.
 
     Thread safety: any thread.
     """
@@ -82,7 +82,7 @@ def parse_gateways(text: str, origin: str) -> tuple[PlacedConfig, ...]:
         return (PlacedConfig(_checked(tree, _kind(tree, origin), origin), origin),)
     entries = tree.pop(SEVERAL)
     if tree:
-        raise ConfigError(f"{origin}: {next(iter(tree))}: expected inside one of [[{SEVERAL}]]")
+        raise ConfigError(f"{origin}: {next(iter(tree))}: expected inside a [[{SEVERAL}]] table")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{origin}: {SEVERAL}: expected a list with at least one entry")
     placed = []
@@ -102,12 +102,13 @@ def load_config(
     """Read the configuration of one gateway of a certain kind.
 
     Args:
-        path: the file; None: there is none, and `changes` is all.
-        kind: what it must be; a file that does not say is of this kind.
-        changes: what a command line says: keys win over the file's, lists are added to its lists.
+        path: the file; None: there is no file, and `changes` is the whole configuration.
+        kind: the kind that the gateway must have. A file without `type` has this kind.
+        changes: settings from a command line. They override the file's keys, except lists, which
+            are appended to the file's lists.
 
     Raises:
-        ConfigError: the file can not be read, is no TOML, or a key is wrong, missing or unknown.
+        ConfigError: the file cannot be read or is not TOML, or a key is wrong, missing or unknown.
 
     Thread safety: any thread.
     """
@@ -123,18 +124,18 @@ def parse_config(
 
     Args:
         text: the file's content.
-        origin: what error messages call the file.
-        kind: as for `load_config`. So is the next.
-        changes: as there.
+        origin: the name of the file in errors.
+        kind: as for `load_config`.
+        changes: as for `load_config`.
 
     Raises:
-        ConfigError: the text is no TOML, or a key is wrong, missing or unknown.
+        ConfigError: the text is not TOML, or a key is wrong, missing or unknown.
 
     Thread safety: any thread.
     """
     tree = _merged(_parse(text, origin), changes or {})
     if SEVERAL in tree:
-        raise ConfigError(f"{origin}: {SEVERAL}: expected one gateway; several are for netlog run")
+        raise ConfigError(f"{origin}: {SEVERAL}: expected one gateway; use netlog run for several")
     return _checked(tree, kind, origin)
 
 
@@ -146,7 +147,7 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
 
 
 def _kind(tree: Mapping[str, Any], origin: str) -> type[AnyConfig]:
-    """What a table says it is; a relay unless it says."""
+    """The kind of gateway that a table has as its `type`; without one, it is a relay."""
     name = tree.get("type", "relay")
     if not isinstance(name, str) or name not in KINDS:
         choices = " or ".join(map(repr, KINDS))
@@ -166,7 +167,7 @@ def _checked(tree: Mapping[str, Any], kind: type[Kind], origin: str) -> Kind:
 
 
 def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's content with what a command line says: tables by their keys, lists joined."""
+    """The content of a file with the changes: tables are merged by key, lists are joined."""
     merged = dict(tree)
     for key, value in changes.items():
         own = tree.get(key)
@@ -180,7 +181,7 @@ def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _clashes(configs: Sequence[AnyConfig]) -> Iterator[str]:
-    """What several gateways can not share."""
+    """Errors of gateways that use the same file, name or address, which they cannot share."""
     relays = [each if isinstance(each, RelayConfig) else None for each in configs]
     yield from doubles(SEVERAL, [each.meter or "" for each in configs], ".meter")
     yield from doubles(SEVERAL, [relay.tun.name if relay else "" for relay in relays], ".tun.name")
@@ -192,13 +193,13 @@ def _clashes(configs: Sequence[AnyConfig]) -> Iterator[str]:
             owner = owners.setdefault(place, i)
             if owner != i:
                 yield (
-                    f"{SEVERAL}[{i}].{where}: expected a place of its own, "
-                    f"{place!r} is in {SEVERAL}[{owner}] too"
+                    f"{SEVERAL}[{i}].{where}: expected a unique path, "
+                    f"but {place!r} is also in {SEVERAL}[{owner}]"
                 )
 
 
 def _places(config: AnyConfig) -> Iterator[tuple[str, str]]:
-    """The files and directories of a gateway's sinks, by their keys."""
+    """The keys and paths of the files and directories of a gateway's sinks."""
     for i, sink in enumerate(config.sinks):
         for key in ("path", "spool"):
             place = getattr(sink, key, None)

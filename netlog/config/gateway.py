@@ -1,4 +1,4 @@
-"""What the configurations of all gateways have in common, whoever moves their packets."""
+"""What the configurations of all kinds of gateways have in common."""
 
 import os
 import socket
@@ -29,26 +29,26 @@ __all__ = [
 MAX_FLOWS = 1 << 26
 """NETLOG_MAX_FLOWS of csrc/include/netlog.h."""
 MIN_PERIOD_S = 0.1
-"""Below this a gateway would spend its time on making messages."""
+"""With a shorter period, a gateway would spend its time making messages."""
 MAX_PERIOD_S = 3600.0
-"""Above this a crash would cost more than an hour of counts."""
+"""With a longer period, a crash would lose more than an hour of counts."""
 
 MAX_MESSAGE_BYTES = 262144
 """Source: maxLogSize of Tailscale's wgengine/netlog."""
 MAX_LIMIT_BYTES = 1 << 20
-"""64 messages may wait in memory for each sink, and the smallest spool holds one of these."""
+"""The smallest spool holds one message of this size, and 64 may wait in memory for each sink."""
 
 ExitTraffic = Literal["aggregate", "anonymize", "log", "drop"]
 
 
 class NodeConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[node]`: who this gateway is in its messages."""
+    """`[node]`: the node that this gateway reports as."""
 
     id: Text
 
 
 class NodesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[nodes]`: who is who in the overlay."""
+    """`[nodes]`: the file with the overlay's nodes."""
 
     file: Text
 
@@ -62,7 +62,7 @@ class PeerConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class GatewayConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every gateway has: a name, a period, bounds, and sinks."""
+    """The keys of every gateway: its node, period, bounds and sinks."""
 
     node: NodeConfig | None = None
     sinks: Annotated[tuple[SinkConfig, ...], msgspec.Meta(min_length=1)] = (StdoutSinkConfig(),)
@@ -76,12 +76,12 @@ class GatewayConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def node_id(self) -> str:
-        """`nodeId` of the messages: as it says, or the host's name."""
+        """The `nodeId` of the messages: `node.id`, or the host's name."""
         return self.node.id if self.node else socket.gethostname()
 
 
 def contradictions(config: GatewayConfig) -> Iterator[str]:
-    """Keys of any gateway that are right each, but not together."""
+    """Errors of keys of any gateway that contradict each other."""
     yield from doubles("peers", [peer.endpoint for peer in config.peers], ".endpoint")
     yield from sink_contradictions(config.sinks)
     yield from _places_of_the_meter(config)
@@ -90,7 +90,7 @@ def contradictions(config: GatewayConfig) -> Iterator[str]:
 
 
 def _places_of_the_meter(config: GatewayConfig) -> Iterator[str]:
-    """The meter's file and the directory beside it belong to nobody else."""
+    """Errors of sinks that use the meter's file, or the spool directory beside it."""
     if config.meter is None:
         return
     owned = {os.path.normpath(config.meter), os.path.normpath(f"{config.meter}.spool")}
@@ -98,11 +98,11 @@ def _places_of_the_meter(config: GatewayConfig) -> Iterator[str]:
         for key in ("path", "spool"):
             path = getattr(sink, key, None)
             if path is not None and os.path.normpath(path) in owned:
-                yield f"sinks[{i}].{key}: expected a place of its own, this is the meter's"
+                yield f"sinks[{i}].{key}: expected another path, this one belongs to the meter"
 
 
 def _too_small(config: GatewayConfig) -> Iterator[str]:
-    # Imported here, as it brings numpy, and few say how long a message may be.
+    # Imported only here, because it imports numpy and few configurations have this key.
     from netlog.messages.build import smallest_max_bytes  # noqa: PLC0415
 
     told = config.nodes is not None or getattr(config, "source", None) is not None
@@ -112,7 +112,7 @@ def _too_small(config: GatewayConfig) -> Iterator[str]:
 
 
 class _AnyNodes:
-    """A source whose nodes are not known before it is asked: each may be as long as a node can."""
+    """Stands for a source that was not asked yet: each node may have the greatest length."""
 
     def snapshot(self) -> None:
-        """None are known."""
+        """The nodes are not known yet."""

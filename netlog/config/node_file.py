@@ -1,4 +1,4 @@
-"""Nodes from a file, TOML or JSON, that is read again when it changes."""
+"""Nodes from a TOML or JSON file, which is read again when it changes."""
 
 import logging
 import threading
@@ -33,10 +33,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class NodeFile:
-    """The nodes that a file tells of.
+    """The nodes of the overlay, from a file.
 
-    The file has a table `self` and a list of tables `peers`; their keys are the arguments of
-    `Node`. A file that ends in `.json` is JSON, any other TOML:
+    The file has a table `self` and a list of tables `peers`. Their keys are the arguments of
+    `Node`. A file whose name ends in `.json` is JSON; any other file is TOML:
 
         [self]
         node_id = "n1"
@@ -52,8 +52,8 @@ class NodeFile:
         path: the file; UTF-8.
 
     Raises:
-        ConfigError: the file can not be read, is no TOML or JSON, or a key is wrong, missing or
-            unknown; the text names the file, the key and what was expected.
+        ConfigError: the file cannot be read or is not TOML or JSON, or a key is wrong, missing or
+            unknown. The text names the file and the key, and says what was expected.
 
     Thread safety: any thread.
     """
@@ -67,32 +67,32 @@ class NodeFile:
 
     @property
     def errors(self) -> int:
-        """How often the file was found changed and could not be used: broken, or gone."""
+        """How often a changed file could not be used, because it was broken or missing."""
         return self._errors
 
     def snapshot(self) -> NodeMap:
-        """Who has which address, by the file as it is now.
+        """The nodes by address, from the file as it is now.
 
         Returns:
-            The same object as before, as long as the file is the same, and while it is broken or
-            gone; that is told in the log once.
+            The same object as before if the file has not changed. While the file is broken or
+            missing, the last map that could be read; the log says so once for each change.
         """
         with self._lock:
             signature = _signature(self._path)
             if signature != self._signature:
-                # What was read is at least as new as this: a change that comes while the file is
-                # read is seen the next time.
+                # Take the signature first. If the file changes while it is read, the next call
+                # sees another signature and reads it again.
                 self._signature = signature
                 try:
                     self._map = _read(self._path)
                 except ConfigError as error:
                     self._errors += 1
-                    _log.warning("nodes stay as they were: %s", error)
+                    _log.warning("keeping the nodes that were read before: %s", error)
             return self._map
 
 
 def _signature(path: Path) -> tuple[int, ...]:
-    """What changes when the file does; a file that can not be looked at has one, too."""
+    """A value that changes when the file does; its errno if the file cannot be examined."""
     try:
         status = path.stat()
     except OSError as error:
@@ -104,7 +104,7 @@ def _read(path: Path) -> NodeMap:
     """Read the file.
 
     Raises:
-        ConfigError: it can not be used.
+        ConfigError: the file cannot be used.
     """
     text = read_text(path)
     if path.suffix == ".json":
@@ -137,18 +137,18 @@ def _tables(file: _File) -> Iterator[tuple[str, _Node]]:
 
 
 def _contradictions(file: _File) -> Iterator[str]:
-    """Keys that are right each, but not together."""
+    """Errors of keys that contradict each other."""
     ids: dict[str, str] = {}
     owners: dict[str, str] = {}
     for key, node in _tables(file):
         if (first := ids.setdefault(node.node_id, key)) != key:
             yield (
-                f"{key}.node_id: expected an id of its own, {node.node_id!r} is in "
-                f"{first}.node_id too"
+                f"{key}.node_id: expected a unique id, but {node.node_id!r} is also in "
+                f"{first}.node_id"
             )
         for i, address in enumerate(node.addresses):
             if (first := owners.setdefault(address, key)) != key:
                 yield (
-                    f"{key}.addresses[{i}]: expected an address of this node alone, {address!r} "
-                    f"is in {first}.addresses too"
+                    f"{key}.addresses[{i}]: expected a unique address, but {address!r} is also in "
+                    f"{first}.addresses"
                 )

@@ -1,4 +1,4 @@
-"""Files that are read strictly: what is wrong is told by file, key, and what was expected."""
+"""Reads files strictly: an error names the file and the key, and says what was expected."""
 
 import re
 from pathlib import Path
@@ -31,14 +31,14 @@ def read_text(path: str | Path) -> str:
     """Read a whole file as text.
 
     Raises:
-        ConfigError: it can not be read, or is no UTF-8.
+        ConfigError: the file cannot be read, or is not UTF-8.
     """
     try:
         return Path(path).read_bytes().decode()
     except OSError as error:
         raise ConfigError(f"{path}: expected a readable file: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8, byte {error.start} is not") from error
+        raise ConfigError(f"{path}: expected UTF-8, but byte {error.start} is not") from error
 
 
 def convert(
@@ -46,18 +46,18 @@ def convert(
     kind: type[Kind],
     origin: str,
 ) -> Kind:
-    """Read the tables, lists and values of a file as what they must be.
+    """Convert the tables, lists and values of a file to the types that they must have.
 
     Args:
         tree: the file's content.
-        kind: a Struct, of values that `netlog.config.values.decode` knows and others.
-        origin: what error messages call the file.
+        kind: a Struct. Its members may have the types that `netlog.config.values.decode` reads.
+        origin: the name of the file in errors.
 
     Returns:
         An instance of `kind`.
 
     Raises:
-        ConfigError: something is wrong.
+        ConfigError: a key is unknown or missing, or a value has another type than it must have.
     """
     try:
         return msgspec.convert(tree, kind, dec_hook=decode)
@@ -66,15 +66,15 @@ def convert(
 
 
 def _explain(error: str, raw: object, table: type[msgspec.Struct]) -> str:
-    """Say an error in the words of the file.
+    """Translate an error of msgspec into the terms of the file.
 
     Args:
-        error: msgspec's own words.
-        raw: what the file has.
-        table: what it was to be.
+        error: msgspec's text.
+        raw: the content of the file.
+        table: the type that the content should have.
 
     Returns:
-        The key, what was expected and what is there.
+        The key, what was expected, and what the file has.
 
     Thread safety: any thread.
     """
@@ -83,7 +83,7 @@ def _explain(error: str, raw: object, table: type[msgspec.Struct]) -> str:
     if match := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", text):
         key = f"{path}.{match[2]}".strip(".")
         if match[1] == "missing required":
-            return f"{key}: expected a value, the key is missing"
+            return f"{key}: expected a value, but the key is missing"
         return f"{key}: no such key; expected {', '.join(_keys(_found(path, raw, table)))}"
     if match := re.fullmatch(r"Invalid (?:enum )?value ('.*')", text):
         choices = " or ".join(map(repr, _choices(path, raw, table)))
@@ -94,12 +94,12 @@ def _explain(error: str, raw: object, table: type[msgspec.Struct]) -> str:
 
 
 def _found(path: str, raw: Any, table: type[msgspec.Struct]) -> inspect.Type:  # noqa: ANN401 - TOML
-    """The type of what a path such as `peers[0]` leads to, as far as the file decides it."""
+    """The type of the value at a path such as `peers[0]`; of a union, the one that the file has."""
     return _one_of(*_walked(path, raw, table))
 
 
 def _walked(path: str, raw: Any, table: type[msgspec.Struct]) -> tuple[inspect.Type, Any]:  # noqa: ANN401 - TOML
-    """Any type that a path may lead to, and what is there."""
+    """The type of the value at a path, which may be a union, and the value."""
     kind: inspect.Type = inspect.type_info(table)
     for step in re.findall(r"[^.\[\]]+", path):
         kind = _one_of(kind, raw)
@@ -113,7 +113,7 @@ def _walked(path: str, raw: Any, table: type[msgspec.Struct]) -> tuple[inspect.T
 
 
 def _one_of(kind: inspect.Type, raw: Any) -> inspect.Type:  # noqa: ANN401 - TOML
-    """Of several kinds of table, the one that the file says it is."""
+    """Of a union of tables, the one that the file names by its `type`; any other type as it is."""
     if not isinstance(kind, inspect.UnionType):
         return kind
     kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
@@ -128,7 +128,7 @@ def _keys(kind: inspect.Type) -> list[str]:
 
 
 def _choices(path: str, raw: object, table: type[msgspec.Struct]) -> list[object]:
-    """What a key may be: one of some words, or of the types of a table."""
+    """The values that a key may have: certain words, or the types of a table."""
     owner, _, key = path.rpartition(".")
     if key == "type":
         tables, _ = _walked(owner, raw, table)

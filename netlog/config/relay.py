@@ -13,15 +13,15 @@ from netlog.config.values import InterfaceAddress, InterfaceName, Prefix, Socket
 __all__ = ["RelayConfig", "RoutesConfig", "SockConfig", "TunConfig"]
 
 MIN_MTU = 1280
-"""RFC 8200 section 5: the least that a link which carries IPv6 must offer."""
+"""RFC 8200 section 5: the smallest MTU of a link that carries IPv6."""
 MAX_QUEUES = 32
-"""With two threads and two lanes each: more than a gateway has cores to use."""
+"""Each queue takes two threads and two lanes: this is more than the cores of a gateway can run."""
 MAX_MTU = 65535
 """RFC 791: the longest IPv4 packet."""
 
 
 class TunConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[tun]`: the interface that the gateway makes."""
+    """`[tun]`: the interface that the gateway creates."""
 
     name: InterfaceName
     addresses: Annotated[tuple[InterfaceAddress, ...], msgspec.Meta(min_length=1)]
@@ -37,7 +37,7 @@ class SockConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class RoutesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[routes]`: the subnets behind this gateway, and whether a peer is its way out."""
+    """`[routes]`: the subnets behind this gateway, and whether it uses a peer's default route."""
 
     subnets: tuple[Prefix, ...] = ()
     default: bool = False
@@ -46,7 +46,7 @@ class RoutesConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only
 class RelayConfig(
     GatewayConfig, frozen=True, forbid_unknown_fields=True, tag="relay", kw_only=True
 ):
-    """`relay`: a whole gateway; the peers are whom it exchanges packets with."""
+    """`relay`: a whole gateway, which exchanges packets with its peers."""
 
     node: NodeConfig
     tun: TunConfig
@@ -54,15 +54,15 @@ class RelayConfig(
     routes: RoutesConfig = RoutesConfig()
 
     def own_prefixes(self) -> list[str]:
-        """What is on this side of the tunnel."""
+        """The prefixes on this side of the tunnel."""
         return [*(address.host for address in self.tun.addresses), *self.routes.subnets]
 
     def tunnel_prefixes(self) -> list[str]:
-        """What the tunnel leads to."""
+        """The prefixes behind the tunnel."""
         return [prefix for peer in self.peers for prefix in peer.allowed_ips]
 
     def contradictions(self) -> Iterator[str]:
-        """Keys that are right each, but not together."""
+        """Errors of keys that contradict each other."""
         yield from doubles("tun.addresses", [address.host for address in self.tun.addresses])
         yield from doubles("peers", [peer.name for peer in self.peers], ".name")
         yield from contradictions(self)
@@ -77,17 +77,17 @@ def _of_the_peers(config: RelayConfig) -> Iterator[str]:
     for i, peer in enumerate(config.peers):
         if ipaddress.ip_address(peer.endpoint.host).is_unspecified:
             yield f"peers[{i}].endpoint: expected the peer's own address, got {peer.endpoint!r}"
-        # An IPv6 socket that is bound to no address carries IPv4 as well.
+        # A socket that is bound to [::] carries IPv4 as well.
         if peer.endpoint.version != listen.version and listen.host != "::":
             yield (
-                f"peers[{i}].endpoint: expected an IPv{listen.version} endpoint, as sock.listen "
-                f"is {listen!r}, got {peer.endpoint!r}"
+                f"peers[{i}].endpoint: expected an IPv{listen.version} endpoint, because "
+                f"sock.listen is {listen!r}, got {peer.endpoint!r}"
             )
         for j, prefix in enumerate(peer.allowed_ips):
             owner = owners.setdefault(prefix, i)
             if owner != i:
                 whose = "tun.addresses" if owner < 0 else f"peers[{owner}].allowed_ips"
                 yield (
-                    f"peers[{i}].allowed_ips[{j}]: expected a prefix of this peer alone, "
-                    f"{prefix!r} is in {whose} too"
+                    f"peers[{i}].allowed_ips[{j}]: expected a unique prefix, but "
+                    f"{prefix!r} is also in {whose}"
                 )

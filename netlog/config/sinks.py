@@ -1,4 +1,4 @@
-"""The `[[sinks]]` of a configuration: where messages go."""
+"""The `[[sinks]]` of a configuration: the destinations of messages."""
 
 import itertools
 import os
@@ -28,7 +28,7 @@ STDOUT = "standard output"
 SPOOL_BYTES = 256 << 20
 """A day of messages of 15 KiB, one every five seconds."""
 MIN_SPOOL_BYTES = 1 << 20
-"""Four messages of the greatest size."""
+"""Four messages of the greatest default size."""
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2: a token."""
 OUR_HEADERS = ("content-encoding", "content-length", "host", "transfer-encoding")
@@ -37,7 +37,7 @@ WebCompression = Literal["zstd", "gzip", "none"]
 
 
 class ConfigTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every table of the file has in common."""
+    """The base class of every table in the file."""
 
 
 class StdoutSinkConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, tag="stdout"):
@@ -47,7 +47,7 @@ class StdoutSinkConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, tag
 class FileSinkConfig(
     ConfigTable, frozen=True, forbid_unknown_fields=True, tag="file", kw_only=True
 ):
-    """`file`: JSON lines, appended to a file that may be rotated."""
+    """`file`: JSON lines, appended to a file, which may be rotated."""
 
     path: Text
     rotate_bytes: Size | None = None
@@ -58,7 +58,7 @@ class FileSinkConfig(
 
 
 class RemoteSinkConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What all sinks on other machines have: a receiver, and a spool for when it is away."""
+    """The keys of every sink that sends to a receiver, with a spool for times when it is down."""
 
     url: Url
     spool: Text
@@ -81,7 +81,7 @@ class HttpSinkConfig(
 class HttpJsonSinkConfig(
     RemoteSinkConfig, frozen=True, forbid_unknown_fields=True, tag="http-json", kw_only=True
 ):
-    """`http-json`: POST to whoever takes JSON."""
+    """`http-json`: POST to any server that accepts JSON."""
 
     headers: dict[str, str] = {}
     header_files: dict[str, Text] = {}
@@ -93,7 +93,7 @@ class HttpJsonSinkConfig(
 class HecSinkConfig(
     RemoteSinkConfig, frozen=True, forbid_unknown_fields=True, tag="hec", kw_only=True
 ):
-    """`hec`: an HTTP event collector as Splunk has it."""
+    """`hec`: Splunk's HTTP event collector."""
 
     token_file: Text | None = None
     token_env: EnvironmentName | None = None
@@ -105,7 +105,7 @@ SinkConfig = StdoutSinkConfig | FileSinkConfig | HttpSinkConfig | HttpJsonSinkCo
 
 
 def sink_names(sinks: Sequence[SinkConfig]) -> list[str]:
-    """What reports call the sinks: each by where it leads, and by its spool if that is not enough.
+    """The sinks' names in reports: the destination, and the spool if destinations are the same.
 
     Thread safety: any thread.
     """
@@ -123,13 +123,13 @@ def _place(sink: SinkConfig) -> str:
         return STDOUT
     if isinstance(sink, FileSinkConfig):
         return sink.path
-    # What follows the path of a URL may be a credential.
+    # Without the query of the URL, which may contain a credential.
     base = sink.url.partition("?")[0].rstrip("/")
     return f"{base}/c/{sink.collection}" if isinstance(sink, HttpSinkConfig) else base
 
 
 def sink_contradictions(sinks: Sequence[SinkConfig]) -> Iterator[str]:
-    """Keys of sinks that are right each, but not together."""
+    """Errors of keys of sinks that contradict each other."""
     yield from doubles(
         "sinks",
         ["stdout" if isinstance(sink, StdoutSinkConfig) else _own_path(sink) for sink in sinks],
@@ -149,12 +149,12 @@ def _own_path(sink: SinkConfig) -> str:
 
 
 def _wrong(sink: SinkConfig) -> Iterator[str]:
-    """What does not go together within one sink: the key, and what was expected."""
+    """Errors of keys that contradict each other within one sink."""
     if isinstance(sink, FileSinkConfig):
         rotates = sink.rotate_bytes is not None or sink.rotate_age_s is not None
         for key in ("keep", "keep_bytes", "compression"):
             if getattr(sink, key) not in (None, "none") and not rotates:
-                yield f"{key}: expected rotate_bytes or rotate_age_s with it"
+                yield f"{key}: expected only with rotate_bytes or rotate_age_s"
     elif isinstance(sink, HttpSinkConfig):
         yield from _one_secret(sink, "private_id")
         if sink.copy_id_file or sink.copy_id_env:
@@ -188,18 +188,18 @@ def _wrong_headers(sink: HttpJsonSinkConfig) -> Iterator[str]:
         if not HEADER_NAME.fullmatch(name):
             yield f"{table}: expected the name of an HTTP header, got {name!r}"
         elif name.lower() in OUR_HEADERS:
-            yield f"{table}.{name}: expected a header of your own, netlog sets this one"
+            yield f"{table}.{name}: expected another header, netlog sets this one itself"
         elif first != f"{table}.{name}":
-            yield f"{table}.{name}: expected a value of its own, the header is in {first} too"
+            yield f"{table}.{name}: expected each header once, but it is also in {first}"
     for name, value in sink.headers.items():
         if not (value.isascii() and value.isprintable()):
             yield f"headers.{name}: expected printable ASCII"
 
 
 def doubles(key: str, values: Sequence[str], member: str = "") -> Iterator[str]:
-    """Say which of several values that must differ do not; "" is no value."""
+    """Errors of values that must differ and do not; "" stands for no value."""
     seen: dict[str, int] = {}
     for i, value in enumerate(values):
         if value and seen.setdefault(value, i) != i:
             first = f"{key}[{seen[value]}]{member}"
-            yield f"{key}[{i}]{member}: expected a value of its own, {value!r} is in {first} too"
+            yield f"{key}[{i}]{member}: expected a unique value, but {value!r} is also in {first}"

@@ -1,4 +1,4 @@
-"""The `[source]` of a configuration: who knows the overlay of a gateway that is not netlog's."""
+"""The `[source]` of a configuration: it knows the overlay of a gateway of another program."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,21 +18,21 @@ __all__ = [
 ]
 
 TAILSCALE_SOCKET = "/var/run/tailscale/tailscaled.sock"
-"""Where tailscaled listens on Linux unless told otherwise."""
+"""The default socket of tailscaled on Linux."""
 KEYS = {"wireguard": "interface", "openvpn": "at", "tailscale": "socket"}
-"""What follows the kind in `KIND:WHERE`."""
+"""The key for which the WHERE of `KIND:WHERE` stands, by kind."""
 
 
 class WireGuardSourceConfig(
     ConfigTable, frozen=True, forbid_unknown_fields=True, tag="wireguard", kw_only=True
 ):
-    """`wireguard`: an interface, in user space or of the kernel; `names` by public key."""
+    """`wireguard`: an interface of the kernel or of user space; `names` has names by public key."""
 
     interface: InterfaceName
     names: dict[str, str] = msgspec.field(default_factory=dict)
 
     def contradictions(self) -> Iterator[str]:
-        """A name for something that is no key would never be seen."""
+        """Errors of `names` whose key is not a public key: such a name would never be used."""
         for key in self.names:
             if not _is_key(key):
                 yield "source.names: expected a public key in base64 for each name"
@@ -50,7 +50,7 @@ class OpenVpnSourceConfig(
     password_file: AbsolutePath | None = None
 
     def contradictions(self) -> Iterator[str]:
-        """What is at a path is seen when it is asked, but this must be one, or host:port."""
+        """An error if `at` is neither a path nor host:port. The path need not exist yet."""
         try:
             split_place(self.at)
         except ValueError as error:
@@ -68,7 +68,7 @@ class TailscaleSourceConfig(
     socket: AbsolutePath = AbsolutePath(TAILSCALE_SOCKET)
 
     def contradictions(self) -> Iterator[str]:
-        """None: there is one key."""
+        """No errors: one key cannot contradict another."""
         yield from ()
 
     def __str__(self) -> str:
@@ -79,16 +79,16 @@ SourceConfig = WireGuardSourceConfig | OpenVpnSourceConfig | TailscaleSourceConf
 
 
 def source_table(text: str) -> Mapping[str, Any]:
-    """What `KIND[:WHERE]` of a command line stands for in a configuration.
+    """The `[source]` table that `KIND[:WHERE]` on a command line stands for.
 
     Args:
         text: such as `wireguard:wg0`, `openvpn:/run/openvpn/server.status` or `tailscale`.
 
     Returns:
-        The table of `[source]`; whether its values are right is seen when it is read.
+        The table. Its values are not checked yet; reading the configuration checks them.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: the kind is unknown.
 
     Thread safety: any thread.
     """
@@ -99,7 +99,7 @@ def source_table(text: str) -> Mapping[str, Any]:
 
 
 def _is_key(text: str) -> bool:
-    import base64  # noqa: PLC0415 - few give names
+    import base64  # noqa: PLC0415 - few configurations have names
 
     try:
         return len(base64.b64decode(text, validate=True)) == 32  # noqa: PLR2004 - Curve25519

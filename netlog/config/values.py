@@ -1,6 +1,6 @@
-"""The values that a configuration is made of: addresses, prefixes, names, in canonical text form.
+"""The values in a configuration: addresses, prefixes and names, as text in canonical form.
 
-Each is a string that has been read once and found right; `decode` is msgspec's hook for them.
+Each value is a string that was checked when it was read. `decode` is msgspec's hook for them.
 """
 
 import ipaddress
@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 MAX_NAME_BYTES = 15
-"""Linux IFNAMSIZ, less the byte that ends the name."""
+"""IFNAMSIZ of Linux, less the zero byte at the end of the name."""
 MAX_PORT = 65535
 """RFC 768: a port is 16 bits."""
 SHIFTS = {None: 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 MAX_SIZE = 1 << 52
-"""Beyond any disk, and well within a file's offset."""
+"""Larger than any disk, and far below the greatest offset in a file."""
 
 
 class Address(str):
@@ -38,18 +38,18 @@ class Address(str):
 
 
 class Prefix(str):
-    """An IP prefix; its address has no bits beyond its length."""
+    """An IP prefix without host bits."""
 
     __slots__ = ()
 
     @property
     def is_default(self) -> bool:
-        """It holds every address of its family."""
+        """Whether it contains every address of its family."""
         return self.endswith("/0")
 
 
 class InterfaceAddress(str):
-    """An address with the length of its prefix."""
+    """An IP address with a prefix length."""
 
     __slots__ = ()
 
@@ -87,13 +87,13 @@ class InterfaceName(str):
 
 
 class Text(str):
-    """Text with something in it."""
+    """Text that is not empty."""
 
     __slots__ = ()
 
 
 class AbsolutePath(str):
-    """A path from the root."""
+    """An absolute path of a file."""
 
     __slots__ = ()
 
@@ -117,17 +117,17 @@ class Size(int):
 
 
 def decode(kind: type, value: object) -> object:
-    """Read a value of the types above.
+    """Read a value of one of the types above.
 
     Args:
         kind: one of the types above.
-        value: what the file has; anything but a string is wrong, or but a whole number for `Size`.
+        value: the value in the file. It must be a string; for `Size`, also a whole number.
 
     Returns:
         The value, an instance of `kind`.
 
     Raises:
-        ValueError: the value does not fit; the text says what was expected.
+        ValueError: the value is wrong; the text says what was expected.
 
     Thread safety: any thread.
     """
@@ -145,7 +145,7 @@ def _address(text: str) -> Address:
         raise ValueError(f"expected an IP address, such as 100.64.0.1, got {text!r}") from error
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise ValueError(f"expected an address without a zone, got {text!r}")
-    # One that is IPv4 written as IPv6 is IPv4.
+    # An IPv4-mapped IPv6 address becomes an IPv4 address.
     return Address(getattr(address, "ipv4_mapped", None) or address)
 
 
@@ -178,7 +178,7 @@ def _socket_address(text: str) -> SocketAddress:
         fits = port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT
     except ValueError:
         fits = False
-    # An IPv4-mapped address is IPv4, and a zone is a matter of one host.
+    # An IPv4-mapped address must be written as IPv4. A zone has a meaning on one host only.
     if not fits or address.is_multicast or "%" in host or getattr(address, "ipv4_mapped", None):
         raise ValueError(
             "expected a unicast address and a port, such as 192.0.2.1:41641 or "
@@ -188,7 +188,7 @@ def _socket_address(text: str) -> SocketAddress:
 
 
 def _interface_name(text: str) -> InterfaceName:
-    # What dev_valid_name() of the kernel's net/core/dev.c accepts, less the % of a name pattern.
+    # As dev_valid_name() in the kernel's net/core/dev.c, but without %, which makes it a pattern.
     fits = 0 < len(text.encode()) <= MAX_NAME_BYTES and text not in {".", ".."}
     if not fits or any(c in "/:%" or c.isspace() or not c.isprintable() for c in text):
         raise ValueError(
@@ -206,13 +206,13 @@ def _text(text: str) -> Text:
 
 def _absolute_path(text: str) -> AbsolutePath:
     if not text.startswith("/") or "\0" in text or text.endswith("/"):
-        raise ValueError(f"expected an absolute path of a file, got {text!r}")
+        raise ValueError(f"expected the absolute path of a file, got {text!r}")
     return AbsolutePath(text)
 
 
 def _environment_name(text: str) -> EnvironmentName:
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", text):
-        # Not quoted: it may be the secret that should be in the variable.
+        # The text is not quoted: it may be the secret that belongs into the variable.
         raise ValueError("expected the name of an environment variable, such as LOG_TOKEN")
     return EnvironmentName(text)
 
@@ -226,8 +226,8 @@ def _url(text: str) -> Url:
     if not fits or not text.isascii() or not text.isprintable() or " " in text or parts.fragment:
         raise ValueError("expected a URL such as https://logs.example.com")
     if "@" in parts.netloc:
-        # Not quoted: it may be one.
-        raise ValueError("expected a URL without user name and password; they belong in a file")
+        # The URL is not quoted, because it contains a credential.
+        raise ValueError("expected a URL without user name and password; put them into a file")
     return Url(text)
 
 

@@ -1,1 +1,1 @@
-"""How things are shown to a person."""
+"""How text and quantities are shown to a person."""

@@ -1,4 +1,4 @@
-"""Colour on a terminal, and text that can not drive it."""
+"""Colour on a terminal, and text that cannot control it."""
 
 import os
 from typing import TextIO
@@ -10,10 +10,10 @@ CLASS_COLORS = {"virtual": "32", "subnet": "36", "exit": "33", "physical": "35"}
 
 
 class Style:
-    """Colour, or none.
+    """Paints text, if the output has colour.
 
     Args:
-        color: whether the output takes SGR sequences.
+        color: whether the output understands SGR sequences.
     """
 
     def __init__(self, *, color: bool) -> None:
@@ -25,12 +25,12 @@ class Style:
 
 
 def takes_color(stream: TextIO) -> bool:
-    """Whether it is a terminal whose user wants colour (https://no-color.org)."""
+    """Whether the stream is a terminal and its user wants colour (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def printable(text: str) -> str:
-    """The text with `?` for whatever does not print: names come from others."""
+    """The text with `?` for each character that does not print: other hosts choose the names."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,4 +1,4 @@
-"""Quantities as a person reads them."""
+"""Quantities as text for a person."""
 
 __all__ = ["binary_rate", "binary_size", "decimal_rate"]
 
@@ -6,16 +6,16 @@ KIBI = 1024
 SMALLER_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 KILO = 1000
 MAX_PLAIN = 100_000
-"""Rates below it stand without a prefix: six digits and the point are as wide as a prefix."""
+"""Rates below it have no prefix: six digits and a point are no wider than `1000.0k`."""
 
 
 def binary_size(n_bytes: int) -> str:
-    """A number of bytes in a binary unit (IEC 80000-13), with one digit behind the point."""
+    """A number of bytes in a binary unit (IEC 80000-13), with one decimal; plain below 1 KiB."""
     return f"{n_bytes} B" if n_bytes < KIBI else binary_rate(n_bytes)
 
 
 def binary_rate(bytes_per_s: float) -> str:
-    """Bytes per second in a binary unit, with one digit behind the point and without the `/s`."""
+    """Bytes per second in a binary unit, with one decimal and without the `/s`."""
     size = float(bytes_per_s)
     for unit in SMALLER_UNITS:
         if size < KIBI:
@@ -25,7 +25,7 @@ def binary_rate(bytes_per_s: float) -> str:
 
 
 def decimal_rate(per_s: float) -> str:
-    """Events per second with one digit behind the point, and an SI prefix from 100 000 on."""
+    """Events per second with one decimal, and with an SI prefix from 100 000 on."""
     rate, prefixes = per_s, ["", "k", "M", "G", "T"]
     if rate < MAX_PLAIN:
         return f"{rate:.1f}"

@@ -1,1 +1,1 @@
-"""Reading flow logs: from any JSON stream that contains messages to tables, CSV or JSON lines."""
+"""Shows flow logs: it turns any JSON stream with messages into tables, CSV or JSON lines."""

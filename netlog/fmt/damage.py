@@ -1,4 +1,4 @@
-"""A stream of JSON that is damaged somewhere: what is right of it, and where the rest lay."""
+"""Reads the values of a damaged JSON stream, and reports what it skips."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -11,12 +11,12 @@ __all__ = ["Damage", "read_values"]
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A stretch of a stream that was skipped.
+    """A part of a stream that was skipped.
 
     Args:
-        error: what is wrong, the first thing that is.
-        begin: offset of the first byte that was skipped.
-        end: offset of the first byte behind them.
+        error: the first error in it.
+        begin: offset of the first skipped byte.
+        end: offset of the first byte after the skipped ones.
     """
 
     error: ReadError
@@ -29,14 +29,14 @@ class Damage:
 
 
 def read_values(chunks: Iterable[bytes], damaged: Callable[[Damage], None]) -> Iterator[Value]:
-    """Cut a stream into values, and go on after damage.
+    """Split a stream into values, and continue after damage.
 
     Args:
         chunks: the stream.
-        damaged: told of each stretch once, before the value that comes after it.
+        damaged: called once for each damaged part, before the next value.
 
     Returns:
-        The values, as they come.
+        The values, as soon as they are complete.
 
     Thread safety: one thread.
     """

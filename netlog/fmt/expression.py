@@ -1,4 +1,4 @@
-"""What `--filter` understands: conditions on a connection, joined by and, or, not.
+"""The expressions of `--filter`: conditions on a connection, joined by and, or, not.
 
 expression = conjunction { "or" conjunction }
 conjunction = negation { "and" negation }
@@ -18,9 +18,9 @@ from netlog.model.protocols import protocol_number
 __all__ = ["Connection", "FilterError", "Predicate", "parse_filter"]
 
 MAX_DEPTH = 100
-"""Of parentheses and negations, so that a parser that calls itself has an end."""
+"""The greatest depth of parentheses and negations. It limits the parser's recursion."""
 MAX_PORT = 65535
-"""RFC 9293 section 3.1: 16 bits."""
+"""RFC 9293 section 3.1: a port is 16 bits."""
 
 TOKEN = re.compile(r'\s*(?:([()])|"([^"]*)"|([^\s()"]+))')
 END_KINDS = ("addr", "net", "port", "node")
@@ -28,14 +28,14 @@ KEYWORDS = frozenset(("and", "or", "not", "src", "dst", "proto", "class", *END_K
 
 
 class Connection(NamedTuple):
-    """A row of a message, with what a condition may ask about it."""
+    """A row of a message, with everything that a condition may test."""
 
     record: FlowLog
     kind: str
     entry: Entry
 
     def ends(self, side: str) -> tuple[Endpoint, ...]:
-        """The endpoints on a side: `src`, `dst` or "" for both; absent ones are left out."""
+        """The endpoints on a side: `src`, `dst`, or "" for both. Absent ones are left out."""
         sides = {"src": (self.entry.src,), "dst": (self.entry.dst,)}
         texts = sides.get(side, (self.entry.src, self.entry.dst))
         return tuple(endpoint(text) for text in texts if text)
@@ -47,26 +47,27 @@ _T = TypeVar("_T")
 
 
 class FilterError(ValueError):
-    """The expression is wrong; the text says where, and what was expected."""
+    """The expression is wrong. The text says where, and what was expected."""
 
 
 class _Token(NamedTuple):
     column: int
     text: str
-    word: str  # in lower case; "" at the end, and of what stands in quotes
+    word: str  # the text in lower case; "" at the end, and for quotes, which are never keywords
 
 
 def parse_filter(text: str) -> Predicate:
     """Compile a filter expression.
 
     Args:
-        text: as the grammar above has it; keywords in any case; a node's name may stand in quotes.
+        text: an expression of the grammar above. Keywords may have any case. A node's name may be
+            in quotes.
 
     Returns:
-        What tells whether a connection is meant.
+        A function that says whether a connection matches.
 
     Raises:
-        FilterError: it is none.
+        FilterError: `text` is not such an expression.
 
     Thread safety: any thread.
     """
@@ -101,7 +102,7 @@ class _Parser:
     def _negation(self) -> Predicate:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise self._error(f"nested more than {MAX_DEPTH} deep")
+            raise self._error(f"expected at most {MAX_DEPTH} nested parentheses and negations")
         try:
             if self._accept("not"):
                 inner = self._negation()
@@ -152,7 +153,7 @@ class _Parser:
         return _any_end(side, self._take("a prefix such as 100.64.0.0/10", _network))
 
     def _take(self, what: str, read: Callable[[str], _T | None]) -> _T:
-        """The next word as what it should be."""
+        """The value of the next word, read by `read`; `what` names it in the error."""
         token = self._peek()
         value = None if self._at_end() or token.word in ("(", ")") else read(token.text)
         if value is None:
@@ -191,7 +192,7 @@ def _tokenize(text: str) -> list[_Token]:
         match = TOKEN.match(text, at)
         if match is None:
             column = at + len(text[at:]) - len(text[at:].lstrip()) + 1
-            raise _error(text, column, "a quote without its end")
+            raise _error(text, column, "expected a closing quote")
         bracket, quoted, word = match.groups()
         column = match.start(match.lastindex or 0) + 1
         tokens.append(

@@ -1,4 +1,4 @@
-"""Messages for programs: CSV with one row a connection, or one JSON object a line."""
+"""Messages for programs: CSV with one row per connection, or JSON lines."""
 
 import csv
 import io
@@ -34,21 +34,21 @@ COLUMNS = (
 
 
 class CsvLines:
-    """CSV (RFC 4180, lines end with LF): a header, then one row a connection, in message order.
+    """CSV (RFC 4180, with LF): a header, then one row per connection, in the order of the message.
 
     Args:
-        names: what stands in `node`, `src_node` and `dst_node`; ADDRESS: the node's id.
+        names: the content of `node`, `src_node` and `dst_node`; ADDRESS: the node's id.
     """
 
     def __init__(self, names: Names) -> None:
         self._names = Names.ID if names is Names.ADDRESS else names
 
     def begin(self) -> Iterable[str]:
-        """The header."""
+        """The header line."""
         return (",".join(COLUMNS),)
 
     def record(self, record: FlowLog) -> Iterator[str]:
-        """A message's rows."""
+        """The rows of a message."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         for kind in CLASSES:
@@ -72,7 +72,7 @@ class CsvLines:
             yield rows.removesuffix("\n")
 
     def end(self) -> Iterable[str]:
-        """Nothing."""
+        """No lines."""
         return ()
 
     def _end(self, record: FlowLog, text: str | None) -> tuple[str, int, str]:
@@ -84,19 +84,19 @@ class CsvLines:
 
 
 class JsonLines:
-    """One message a line, with all of its members as they came, less the unwanted connections."""
+    """One message per line, with its members as they were read, without unwanted connections."""
 
     def begin(self) -> Iterable[str]:
-        """Nothing."""
+        """No lines."""
         return ()
 
     def record(self, record: FlowLog) -> Iterator[str]:
-        """A message's line."""
+        """The line of a message."""
         tree = _tree(record) if record.tree is None else record.tree
         yield msgspec.json.encode(tree).decode()
 
     def end(self) -> Iterable[str]:
-        """Nothing."""
+        """No lines."""
         return ()
 
 
@@ -108,7 +108,7 @@ def _period(record: FlowLog) -> tuple[str, str]:
 
 
 def _tree(record: FlowLog) -> dict[str, Any]:
-    """A message of a record that was not read, but summed up."""
+    """The JSON object for a record that was summed up, and so has no object that was read."""
     start, end = _period(record)
     tree: dict[str, Any] = {"nodeId": record.node_id}
     tree |= {name: text for name, text in (("start", start), ("end", end)) if text}

@@ -1,4 +1,4 @@
-"""What stands for an address or a node: itself, or what a message says of it."""
+"""How addresses and nodes are shown: as they are, or by what the message says about the node."""
 
 import enum
 
@@ -8,7 +8,7 @@ __all__ = ["Names"]
 
 
 class Names(enum.Enum):
-    """What stands for an address that belongs to a node that the message names."""
+    """How to show an address of a node that the message names."""
 
     ADDRESS = "address"
     ID = "id"
@@ -16,9 +16,9 @@ class Names(enum.Enum):
     USER = "user"
 
     def of(self, node: Node) -> str:
-        """What stands for a node; "" if the message does not say that of it.
+        """The text for a node; "" if the message does not have it.
 
-        For USER of a node that belongs to no user: its tags.
+        With USER, a node without a user is shown by its tags.
         """
         match self:
             case Names.ID:
@@ -30,11 +30,11 @@ class Names(enum.Enum):
         return ""
 
     def of_reporter(self, record: FlowLog) -> str:
-        """What stands for the node that reports: its id if there is nothing else."""
+        """The text for the node that reports; its id if there is no other."""
         return self.of(record.own) or record.node_id
 
     def of_end(self, record: FlowLog, text: str | None) -> str:
-        """What stands for an end of a connection: "" if it has no address, no port if that is 0."""
+        """The text for an end of a connection; "" without an address. Port 0 is left out."""
         if not text:
             return ""
         if self is Names.ADDRESS:

@@ -1,4 +1,4 @@
-"""Flow logs as they are read: found in any JSON value, with the nodes that they name."""
+"""Reads flow logs: it finds them in any JSON value, with the nodes that they name."""
 
 import ipaddress
 import re
@@ -21,18 +21,18 @@ CLASSES = ("virtual", "subnet", "exit", "physical")
 MEMBERS = {kind: f"{kind}Traffic" for kind in CLASSES}
 PERIOD = ("nodeId", "start", "end")
 ZERO_TIME = "0001-01-01T00:00:00Z"
-"""The start of the empty message that some Tailscale clients send: Go's zero time."""
+"""Go's zero time: the start of the empty messages that some Tailscale clients send."""
 MALFORMED = re.compile(r"(.*) \(byte (\d+)\)", re.DOTALL)
-"""How msgspec says what is no JSON; the offset is that in the value."""
+"""msgspec's text for invalid JSON; the offset counts from the start of the value."""
 MAX_NESTING = 64
-"""Of a flow log within other values; it is searched for no deeper."""
+"""How deep in other values a flow log is searched for."""
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Entry(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
-    """A connection and its counts. Absent addresses are None or "", as they came."""
+    """A connection and its counts. Absent addresses are None or "", as they were read."""
 
     proto: int | str = 0
     src: str | None = ""
@@ -44,25 +44,25 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
 
     @property
     def n_bytes(self) -> int:
-        """Both ways."""
+        """The bytes in both directions."""
         return self.tx_bytes + self.rx_bytes
 
     @property
     def protocol(self) -> str:
-        """Its name, its number if it has none, "" if it is unknown."""
+        """The protocol's name; its number if it has no name; "" if it is unknown."""
         number = self.protocol_number
         return str(self.proto) if number is None else protocol_name(number) if number else ""
 
     @property
     def protocol_number(self) -> int | None:
-        """0: unknown; None: it came as a name that has no number."""
+        """The protocol's number; 0: unknown; None: the message has a name without a number."""
         if isinstance(self.proto, int):
             return self.proto
         return protocol_number(self.proto) if self.proto else 0
 
 
 class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
-    """The members of a message that are looked at."""
+    """The members of a message that are read."""
 
     node_id: str | None = ""
     start: str | None = ""
@@ -73,7 +73,7 @@ class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
     subnet_traffic: list[Entry] | None = None
     exit_traffic: list[Entry] | None = None
     physical_traffic: list[Entry] | None = None
-    dropped: Any = None  # a loss, in netlog's own streams; anything, in others
+    dropped: Any = None  # a loss in netlog's own streams; may be anything in other streams
 
 
 class _Envelope(Wire):
@@ -81,7 +81,7 @@ class _Envelope(Wire):
 
 
 class Endpoint(NamedTuple):
-    """An address with its port, as text and, if the text is right, as an address."""
+    """An address with its port: `host` as text, and `address`, or None if the text is not one."""
 
     host: str
     port: int
@@ -93,14 +93,14 @@ class FlowLog:
     """A flow log message.
 
     Args:
-        node_id: who reports.
-        start_ns: the period's first nanosecond since the epoch; None: not said.
-        end_ns: its last one.
+        node_id: the id of the node that reports.
+        start_ns: the period's first nanosecond, since the epoch; None: absent.
+        end_ns: the period's last nanosecond, since the epoch; None: absent.
         traffic: the connections of each class.
         own: the node that reports.
         nodes: the nodes that the message names, by address.
-        tree: the whole message as JSON values, if it was asked for.
-        dropped: messages of the node that a sink gave up; None: it does not say.
+        tree: the whole message as JSON values, if the caller requested it.
+        dropped: the loss of the node's messages that a sink reports; None: it reports none.
     """
 
     node_id: str
@@ -114,17 +114,17 @@ class FlowLog:
 
     @property
     def period_s(self) -> float | None:
-        """Its length, above 0; both ends belong to it. None: not said, or ends before it starts."""
+        """The length of the period, both ends included; None: unknown, or the ends are reversed."""
         if self.start_ns is None or self.end_ns is None or self.end_ns < self.start_ns:
             return None
         return (self.end_ns - self.start_ns + 1) / 1e9
 
     def node_at(self, end: Endpoint) -> Node | None:
-        """The node that has the address, if the message names one."""
+        """The node with this address, if the message names one."""
         return self.nodes.get(end.address) if end.address is not None else None
 
     def with_traffic(self, kept: dict[str, list[int]]) -> "FlowLog":
-        """A record that has only the connections at these indices."""
+        """A copy of the record with only the connections at these indices."""
         traffic = {
             kind: [self.traffic[kind][index] for index in indices] for kind, indices in kept.items()
         }
@@ -146,14 +146,14 @@ def read_records(value: Value, *, keep_tree: bool = False) -> Iterator[FlowLog]:
     """Find the flow logs in a JSON value.
 
     Args:
-        value: anything; objects that are no flow logs have none, and are searched for some.
+        value: any JSON value. Objects that are not flow logs are searched for flow logs.
         keep_tree: keep the whole message, for output as JSON.
 
     Returns:
-        The flow logs. The empty messages of a node that did not know itself are left out.
+        The flow logs. Empty messages of a node that does not know its own id are left out.
 
     Raises:
-        ReadError: the value is no JSON, or a flow log's member is not what it should be.
+        ReadError: the value is not JSON, or a member of a flow log has a wrong value.
 
     Thread safety: any thread.
     """
@@ -165,24 +165,24 @@ def read_records(value: Value, *, keep_tree: bool = False) -> Iterator[FlowLog]:
         for tree in _search(_DECODE_ANY(value.data), 0):
             yield from _record(msgspec.convert(tree, Wire), tree if keep_tree else None)
     except RecursionError:
-        raise ReadError("too deeply nested", value.offset) from None
+        raise ReadError("JSON is nested too deeply", value.offset) from None
     except msgspec.ValidationError as error:
-        raise ReadError(f"a flow log that is not right: {error}", value.offset) from None
+        raise ReadError(f"invalid flow log: {error}", value.offset) from None
     except msgspec.DecodeError as error:
         text, at = str(error), 0
         if found := MALFORMED.fullmatch(text):
             text, at = found[1], int(found[2])
         raise ReadError(text, value.offset + at) from None
     except ValueError as error:
-        raise ReadError(f"a flow log that is not right: {error}", value.offset) from None
+        raise ReadError(f"invalid flow log: {error}", value.offset) from None
 
 
 def _decode_known(value: Value) -> Wire | None:
-    """Read the usual forms at once; None: the value must be searched."""
+    """Read the usual forms in one step; None: the value must be searched."""
     try:
         envelope = _DECODE(value.data)
     except msgspec.ValidationError:
-        return None  # something else, which may still hold a flow log; or a flow log that is wrong
+        return None  # another value, which may contain a flow log, or an invalid flow log
     for wire in (envelope, envelope.event):
         if wire is not None and (_is_flow_log(wire) or _loss(wire.node_id, wire.dropped)):
             return wire
@@ -222,7 +222,7 @@ class _Dropped(msgspec.Struct):
 
 
 def _loss(node_id: object, dropped: object) -> Loss | None:
-    """What an object says of a loss; None if it says nothing."""
+    """The loss that an object reports; None if it reports none."""
     if not isinstance(node_id, str) or not isinstance(dropped, dict):
         return None
     try:
@@ -261,13 +261,13 @@ def _record(wire: Wire, tree: dict[str, Any] | None) -> Iterator[FlowLog]:
 
 
 def endpoint(text: str) -> Endpoint:
-    """An address with or without a port: `1.2.3.4:5`, `[fd7a::1]:5`, `fd7a::1`.
+    """Read an address with or without a port: `1.2.3.4:5`, `[fd7a::1]:5`, `fd7a::1`.
 
     Args:
-        text: of a message; an IPv4 address that is written as IPv6 is IPv4.
+        text: an endpoint in a message. An IPv4-mapped IPv6 address becomes IPv4.
 
     Returns:
-        Its parts; the text itself as host if it is no address.
+        Its parts. If it is not an address, the whole text is the host.
     """
     host, port = text, 0
     head, colon, tail = text.rpartition(":")

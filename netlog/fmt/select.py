@@ -1,4 +1,4 @@
-"""Which messages, and which of their connections, are wanted."""
+"""Selects messages and connections."""
 
 import re
 import time
@@ -17,14 +17,15 @@ AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is wanted.
+    """The conditions that messages and connections must meet.
+
+    Messages without a period are not selected if `since_ns` or `until_ns` is given.
 
     Args:
         classes: traffic classes; all of them by default.
-        since_ns: messages whose period reaches to this moment or beyond it; ns since the epoch.
-        until_ns: messages whose period begins before this moment. A message without a period is
-            not wanted if either is given.
-        predicate: connections for which it is true; None: all.
+        since_ns: only messages whose period ends at this moment or later; ns since the epoch.
+        until_ns: only messages whose period begins before this moment; ns since the epoch.
+        predicate: only connections for which it is true; None: all connections.
     """
 
     classes: Collection[str] = CLASSES
@@ -33,16 +34,16 @@ class Selection:
     predicate: Predicate | None = None
 
     def apply(self, record: FlowLog) -> FlowLog | None:
-        """What is wanted of a message.
+        """Select the connections of a message.
 
         Returns:
-            The message with the wanted connections; the message itself if that is all of them;
-            None if it is not wanted, or nothing of it.
+            The message with the selected connections; the same object if all are selected; None if
+            the message or all of its connections are not selected.
         """
         if not self._in_time(record):
             return None
         if self.predicate is None and all(kind in self.classes for kind in record.traffic):
-            # a message without any connections is wanted if nobody asked for connections
+            # A message without connections is selected, unless only certain classes are requested.
             return record if record.traffic or len(self.classes) == len(CLASSES) else None
         kept = {}
         for kind, entries in record.traffic.items():
@@ -66,7 +67,7 @@ class Selection:
 
 
 def parse_moment(text: str, now_ns: Callable[[], int] = time.time_ns) -> int:
-    """A moment as a user gives it.
+    """Read a moment from the command line.
 
     Args:
         text: RFC 3339, or how long ago: `90s`, `10m`, `2h`, `3d`, `1w`.
@@ -76,7 +77,7 @@ def parse_moment(text: str, now_ns: Callable[[], int] = time.time_ns) -> int:
         Nanoseconds since the epoch.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text has another form.
     """
     if match := AGO.fullmatch(text):
         return now_ns() - int(match[1]) * UNIT_S[match[2]] * 1_000_000_000

@@ -1,4 +1,4 @@
-"""Bytes of a file or of standard input, as they come, unpacked if they are gzip or zstd."""
+"""Reads a file or standard input as bytes arrive, and unpacks gzip and zstd."""
 
 import importlib
 import itertools
@@ -13,9 +13,10 @@ __all__ = ["STDIN", "SourceError", "read_chunks", "unpack"]
 
 STDIN = "-"
 CHUNK_BYTES = 256 * 1024
-"""Read at once; a pipe gives what it has."""
+"""The most bytes per read; a pipe returns the bytes that it has."""
 PIECE_BYTES = 1024 * 1024
-"""Unpacked at once, so that a small file of zeros takes no more memory than any other."""
+"""The most bytes per unpacking step, so that a small file of zeros needs no more memory than any
+other."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 """RFC 1952 section 2.3.1."""
@@ -25,20 +26,20 @@ ZSTD_MODULES = ("compression.zstd", "backports.zstd")
 
 
 class SourceError(NetlogError):
-    """The bytes can not be unpacked; the text says why."""
+    """The bytes cannot be unpacked; the text says why."""
 
 
 def read_chunks(path: str) -> Iterator[bytes]:
-    """Read a file as it comes.
+    """Read a file as its bytes arrive.
 
     Args:
-        path: of the file; `-` is standard input.
+        path: the file; `-` is standard input.
 
     Returns:
-        Its bytes, in chunks of any size; never empty.
+        Its bytes, in chunks of any size; no chunk is empty.
 
     Raises:
-        OSError: it can not be opened or read.
+        OSError: the file cannot be opened or read.
     """
     number = 0 if path == STDIN else None
     with FileIO(path if number is None else number, closefd=number is None) as file:
@@ -47,13 +48,13 @@ def read_chunks(path: str) -> Iterator[bytes]:
 
 
 def unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Unpack gzip or zstd, known by their first bytes; anything else passes as it is.
+    """Unpack gzip or zstd, which their first bytes identify. Other bytes pass unchanged.
 
     Args:
-        chunks: of any size.
+        chunks: the bytes, in chunks of any size.
 
     Returns:
-        The unpacked bytes, in chunks of at most 1 MiB; a plain chunk passes whole.
+        The unpacked bytes, in chunks of at most 1 MiB; plain chunks keep their size.
 
     Raises:
         SourceError: the packed stream is damaged or cut short, or nothing here unpacks zstd.

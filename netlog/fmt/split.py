@@ -1,13 +1,14 @@
-"""A stream of JSON, cut into values without holding more than one of them.
+"""Splits a JSON stream into values, and never holds more than one of them.
 
-What is a sequence is entered: concatenated values (with or without white space between them),
-arrays, and the array of an object that begins with `"logs": [`, which is how an API answers. Any
-other value is handed out whole, undecoded; what is wrong inside of it is its decoder's to find.
+The splitter enters sequences: concatenated values (with or without white space between them),
+arrays, and the array of an object that begins with `"logs": [`, which is the form of API responses.
+It hands out every other value whole and not decoded. Errors inside such a value are left to its
+decoder.
 
-An object that ends with its line is found by a decoder that only skips (ten times as fast). Of all
-others, brackets and strings are skipped by regular expressions with possessive repeats, so that
-Python runs a few times a message and not once a byte, and nothing is looked at twice except a
-string that a chunk's border cuts.
+If an object ends at the end of its line, a decoder that only skips finds that end, ten times as
+fast. For all other objects, regular expressions with possessive repeats skip brackets and strings.
+Python code then runs a few times per message, not once per byte. Only a string that crosses the
+border of a chunk is scanned twice.
 """
 
 import enum
@@ -22,28 +23,31 @@ from netlog.errors import NetlogError
 __all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "ReadError", "Splitter", "Value"]
 
 MAX_VALUE_BYTES = 64 * 1024 * 1024
-"""Of one value. A message has at most 512 KiB (Tailscale's logtail); the rest is for envelopes."""
+"""The greatest length of a value. A message has at most 512 KiB (Tailscale's logtail); the rest is
+for envelopes."""
 MAX_DEPTH = 64
-"""Arrays within arrays that are entered; envelopes have two."""
+"""How deep nested arrays are entered; envelopes need two levels."""
 
 MAX_MISSES = 8
-"""Objects in a row that do not end with their line, before lines are given up for the stream."""
+"""After so many objects in a row that do not end at the end of their line, the splitter no longer
+tries lines in this stream."""
 
 _TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+'
 _STRING = _TEXT + rb'"'
 _FLAT = rb'[^][{}"]*+(?:' + _STRING + rb'[^][{}"]*+)*+'
 STRING = re.compile(_STRING, re.DOTALL)
 FLAT = re.compile(_FLAT, re.DOTALL)
-"""Anything up to a bracket outside of strings, or up to a string that has no end yet."""
+"""Everything up to a bracket outside strings, or up to a string whose end is not in the buffer."""
 RUN = re.compile(
     _FLAT + rb"(?:(?:\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])" + _FLAT + rb")*+", re.DOTALL
 )
-"""As above, with whole brackets that hold no others: a message's entries in one go."""
+"""FLAT, and whole brackets without inner brackets: all entries of a message in one match."""
 TORN = re.compile(_TEXT + rb"(?=[\x00-\x1f])", re.DOTALL)
-"""A string up to what can not stand in one (RFC 8259 section 7): the end of a torn line, mostly."""
+"""A string up to a character that no string may contain (RFC 8259 section 7). Mostly this is the
+newline at the end of a torn line."""
 SPACE = re.compile(rb"[ \t\r\n]*+")
 STRAY = re.compile(rb"[ \t\r\n,\]}]*+")
-"""What may lie between values after damage: what it belongs to may be gone."""
+"""The bytes between values after damage: commas and brackets may belong to skipped values."""
 SCALAR = re.compile(rb"[-+.0-9A-Za-z]++")
 WRAPPER = re.compile(rb'\{[ \t\r\n]*"logs"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 SKIPPER = msgspec.json.Decoder(msgspec.Raw)
@@ -52,11 +56,11 @@ BRACE, BRACE_END, BRACKET, BRACKET_END, QUOTE, COMMA, COLON = b'{}[]",:'
 
 
 class ReadError(NetlogError, ValueError):
-    """What was read is not what it should be.
+    """The stream is not valid at a certain byte.
 
     Args:
         text: what is wrong.
-        offset: of the byte where that was found, from the stream's begin.
+        offset: the offset of the wrong byte, from the start of the stream.
     """
 
     def __init__(self, text: str, offset: int) -> None:
@@ -81,10 +85,10 @@ class _Expect(enum.Enum):
 
 
 class Splitter:
-    """Cuts a stream into values.
+    """Splits a stream into values.
 
     Args:
-        max_value_bytes: of one value; a longer one is an error.
+        max_value_bytes: the greatest length of a value; a longer value is an error.
 
     Thread safety: one thread.
     """
@@ -92,13 +96,13 @@ class Splitter:
     def __init__(self, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
         self._max_value_bytes = max_value_bytes
         self._buffer = bytearray()
-        self._base = 0  # offset in the stream of the buffer's first byte
-        self._at = 0  # in the buffer: where what is expected may begin
+        self._base = 0  # the stream's offset of the buffer's first byte
+        self._at = 0  # the place in the buffer where the next expected thing may begin
         self._expect = _Expect.VALUE
-        self._entered: list[int] = []  # the closing brackets of what was entered
-        self._open = bytearray()  # closing brackets wanted by the object at _at; empty: in none
-        self._scan = 0  # in the buffer: up to where that object was looked at
-        self._bracket_seen = False  # the first bracket within it
+        self._entered: list[int] = []  # the closing brackets of the sequences that were entered
+        self._open = bytearray()  # the closing brackets that the object at _at needs; empty: none
+        self._scan = 0  # the place in the buffer up to which that object was scanned
+        self._bracket_seen = False  # whether that object has an inner bracket
         self._misses = 0
         self._found: Value | None = None
         self._skipping = False
@@ -106,16 +110,16 @@ class Splitter:
         self._ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Value]:
-        """Take the stream's next bytes.
+        """Add the next bytes of the stream.
 
         Args:
-            chunk: of any size; copied.
+            chunk: bytes of any number; copied.
 
         Returns:
-            The values that end in it, as they are found: consume it before the next call.
+            An iterator over the values that end in the chunk. Exhaust it before the next call.
 
         Raises:
-            ReadError: it is no JSON, or a value is too long.
+            ReadError: the stream is not JSON, or a value is too long.
         """
         self._buffer += chunk
         while self._advance():
@@ -127,13 +131,14 @@ class Splitter:
         self._scan -= self._at
         self._at = 0
         if len(self._buffer) > self._max_value_bytes:
-            raise ReadError(f"a value of more than {self._max_value_bytes} bytes", self._base)
+            raise ReadError(f"value longer than {self._max_value_bytes} bytes", self._base)
 
     def finish(self) -> Iterator[Value]:
-        """Take the stream's end.
+        """Add the end of the stream.
 
         Returns:
-            A number or a literal that only the end ended.
+            An iterator over the last value, if only the end of the stream ends it: a number or a
+            literal.
 
         Raises:
             ReadError: the stream ends within a value.
@@ -149,17 +154,17 @@ class Splitter:
             raise ReadError(f"the stream ends within {what}", end)
 
     def resync(self) -> int:
-        """Go on after an error: with the next line that begins with a bracket.
+        """Continue after an error, at the next line that begins with a bracket.
 
-        That line may be still to come. From then on commas and closing brackets between values are
-        passed over, as what they belong to may be gone.
+        That line may not have arrived yet. From there on, commas and closing brackets between
+        values are ignored, because they may belong to values that were skipped.
 
         Returns:
-            The offset from which on nothing is read: of the value that was wrong.
+            The offset of the first byte that is skipped: the start of the wrong value.
         """
         begun = self._expect in (_Expect.VALUE, _Expect.FIRST)
         here = bytes(self._buffer[self._at : self._at + 1]) in (b"{", b"[")
-        # Where something else is missing before a value, that value is right.
+        # If a separator is missing before an object or array, that value itself is valid.
         self._skipping = begun or not here
         self._lenient = True
         self._open.clear()
@@ -170,11 +175,11 @@ class Splitter:
 
     @property
     def offset(self) -> int:
-        """Of what comes next in the stream: bytes that were fed."""
+        """The offset of the next byte of the stream: how many bytes were added."""
         return self._base + len(self._buffer) - self._ended
 
     def _advance(self) -> bool:
-        """Take one step; False: that needs more bytes."""
+        """Take one step; False: the next step needs more bytes."""
         if self._open or self._skipping:
             return self._within_object() if self._open else self._skip_damage()
         at = self._at = _skip(self._between(), self._buffer, self._at)
@@ -240,7 +245,7 @@ class Splitter:
         return True
 
     def _take_line(self) -> bool:
-        """Take the object that begins here if it ends with its line."""
+        """Take the object that begins here, if it ends at the end of its line."""
         if self._misses >= MAX_MISSES or self._is_wrapper():
             return False
         line_end = self._buffer.find(b"\n", self._at)
@@ -275,30 +280,30 @@ class Splitter:
         if byte in (BRACE, BRACKET):
             self._open.append(BRACE_END if byte == BRACE else BRACKET_END)
         elif byte != self._open.pop():
-            raise ReadError(f"a {chr(byte)} that closes nothing", self._base + scan)
+            raise ReadError(f"unexpected {chr(byte)}: it closes nothing", self._base + scan)
         if not self._open:
             self._take(scan + 1)
         return True
 
     def _string_end(self) -> int:
-        """Where the string that begins here ends; here, if it has no end yet."""
+        """The end of the string that begins here; its start if the end is not in the buffer."""
         end = _skip(STRING, self._buffer, self._at)
         if end == self._at:
             self._check_string(end)
         return end
 
     def _check_string(self, at: int) -> None:
-        """Raise if the string that begins there, and has no end, can not get one."""
+        """Raise an error if the unfinished string at `at` is torn, so that no end can follow."""
         torn = _skip(TORN, self._buffer, at)
         if torn > at:
-            raise ReadError("a string that its line does not end", self._base + torn)
+            raise ReadError("a string has no end on its line", self._base + torn)
 
     def _is_wrapper(self) -> bool:
         return WRAPPER.match(self._buffer, self._at) is not None
 
     def _enter(self, at: int, closing: int) -> None:
         if len(self._entered) >= MAX_DEPTH:
-            raise ReadError(f"more than {MAX_DEPTH} arrays within each other", self._base + at)
+            raise ReadError(f"more than {MAX_DEPTH} nested arrays", self._base + at)
         self._entered.append(closing)
         self._at = at
         self._move(1, _Expect.FIRST)
@@ -324,6 +329,6 @@ class Splitter:
 
 
 def _skip(pattern: re.Pattern[bytes], buffer: bytearray, at: int) -> int:
-    """Where the pattern's match ends. The match itself must go at once: it pins the buffer."""
+    """The end of the pattern's match. The match object must not stay alive: it pins the buffer."""
     match = pattern.match(buffer, at)
     return match.end() if match else at

@@ -1,4 +1,4 @@
-"""Messages as tables for a person."""
+"""Shows messages as tables for a person."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +12,7 @@ from netlog.model.times import format_rfc3339
 __all__ = ["TextTable"]
 
 MIN_END_WIDTH = 21
-"""`100.127.255.254:65535`: tables of IPv4 have equal columns from message to message."""
+"""The length of `100.127.255.254:65535`, so that all tables of IPv4 have the same columns."""
 BOLD, FAINT = "1", "2"
 UNKNOWN = "-"
 COUNTS = ("sent pkt/s", "sent B/s", "received pkt/s", "received B/s", "bytes")
@@ -20,11 +20,11 @@ COLUMNS = "{:>12}{:>12}{:>16}{:>14}{:>12}"
 
 
 class TextTable:
-    """One table a message, its busiest connections first, and a sum over all at the end.
+    """One table per message, with the busiest connections first, and a total at the end.
 
     Args:
-        style: colour, or none.
-        names: what stands for addresses.
+        style: whether the output has colour.
+        names: how to show the addresses of nodes.
     """
 
     def __init__(self, style: Style, names: Names) -> None:
@@ -37,11 +37,11 @@ class TextTable:
         self._n_shown = 0
 
     def begin(self) -> Iterable[str]:
-        """No line before the first message."""
+        """No lines before the first message."""
         return ()
 
     def record(self, record: FlowLog) -> Iterator[str]:
-        """A message's lines."""
+        """The lines of a message."""
         if self._n_shown:
             yield ""
         self._n_shown += 1
@@ -74,7 +74,7 @@ class TextTable:
             line = f"{kind:<{len(head)}}" + COLUMNS.format(*_cells(total, period_s))
             yield self._style.paint(line, CLASS_COLORS[kind])
             if len(group) == 1 and not group[0][1] and not group[0][2]:
-                continue  # a sum without addresses is shown
+                continue  # the line of the class already shows a sum without addresses
             for protocol, src, dst, entry in group:
                 left = (
                     f"  {protocol:<10}{src or UNKNOWN:<{source}}  {dst or UNKNOWN:<{destination}}"
@@ -82,7 +82,7 @@ class TextTable:
                 yield left + COLUMNS.format(*_cells(entry, period_s))
 
     def end(self) -> Iterator[str]:
-        """The sum over all messages, if there were several."""
+        """The total over all messages, if there were several."""
         if self._n_shown <= 1:
             return
         yield ""

@@ -1,4 +1,4 @@
-"""Sums over messages: for each node one message that stands for all of its."""
+"""Sums over messages: for each node, one message with the sum of all its messages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class _NodeTotal:
 
 
 class Total:
-    """Adds messages up. Memory grows with the number of different connections.
+    """Adds up messages. Its memory grows with the number of different connections.
 
     Thread safety: one thread.
     """
@@ -29,10 +29,10 @@ class Total:
         self._by_node: dict[str, _NodeTotal] = {}
 
     def add(self, record: FlowLog) -> None:
-        """Add a message's counts to those of its node."""
+        """Add the counts of a message to those of its node."""
         total = self._by_node.setdefault(record.node_id, _NodeTotal(record.own))
         if record.dropped is None:
-            total.own = record.own  # what a node says of itself last is what holds
+            total.own = record.own  # the newest description of a node applies
         total.nodes |= record.nodes
         total.dropped += record.dropped or Loss()
         moments = [ns for ns in (total.start_ns, record.start_ns) if ns is not None]
@@ -54,7 +54,7 @@ class Total:
                 into.rx_bytes += entry.rx_bytes
 
     def records(self) -> Iterator[FlowLog]:
-        """For each node a message from its first period's start to its last one's end."""
+        """One message per node, from the start of its first period to the end of its last one."""
         for node_id, total in self._by_node.items():
             traffic = {kind: list(sums.values()) for kind, sums in total.traffic.items()}
             yield FlowLog(

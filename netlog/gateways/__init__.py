@@ -1,1 +1,1 @@
-"""Wiring: from a configuration to running gateways. The only package that knows all others."""
+"""Builds running gateways from configurations. Only this package knows all the others."""

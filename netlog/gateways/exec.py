@@ -1,4 +1,4 @@
-"""A daemon that is metered from inside and looked after: started, and ended with its gateway."""
+"""A daemon that is metered from inside, and that starts and ends with its gateway."""
 
 import contextlib
 import logging
@@ -19,25 +19,27 @@ __all__ = ["ExecGateway"]
 _log = logging.getLogger("netlog")
 
 END_S = 10.0
-"""How long a daemon may take to end before it is killed."""
+"""How long a daemon may take to end before netlog kills it."""
 LOOK_S = 0.02
 
 
 class ExecGateway(Closing):
-    """A daemon of somebody else's, from `start` to `close`.
+    """A gateway that runs and meters an unmodified daemon, from `start` to `close`.
 
-    If its meter lies in a file, and the daemon of a predecessor still counts into it, that one is
-    taken over and no second one is started.
+    A meter in a file outlives its gateway. If the daemon of an earlier gateway still counts into
+    this file, this gateway takes it over and starts no second daemon.
 
     Args:
-        config: one that says who reports, with a command.
-        sink: where the messages go; it stays the caller's to close, after `close`.
+        config: the configuration, with a node id and a command.
+        sink: the destination of the messages. The caller closes it, after `close`.
 
     Raises:
-        NotMeterableError, FileNotFoundError: the command can not be metered so, or is not there.
+        NotMeterableError: the command cannot be metered from inside.
+        FileNotFoundError: there is no such command.
         ConfigError: the file of nodes is wrong.
 
-    Thread safety: `counters` from any thread between `start` and `close`, the rest from one.
+    Thread safety: `counters` from any thread between `start` and `close`; everything else from one
+        thread.
     """
 
     def __init__(self, config: ExecConfig, sink: Sink) -> None:
@@ -51,14 +53,14 @@ class ExecGateway(Closing):
         """Begin to meter, then start the daemon.
 
         Raises:
-            MeterFileError: the meter's file can not be used, or somebody polls it.
-            OSError: the command can not be executed.
+            MeterFileError: the meter's file cannot be used, or another process polls it.
+            OSError: the command cannot be executed.
         """
         with contextlib.ExitStack() as stack:
             self._metering.start()
             stack.callback(self._metering.close)
             if self._metering.counted_into:
-                _log.info("%s: runs already, and is metered again", self._command[0])
+                _log.info("%s: already running; metering continues", self._command[0])
             else:
                 environment = self._metering.environment(os.environ)
                 self._daemon = Daemon(self._program, self._command, environment)
@@ -67,12 +69,14 @@ class ExecGateway(Closing):
 
     @property
     def error(self) -> NetlogError | None:
-        """That the daemon ended by itself; None: it runs, or goes on in the background."""
+        """How the daemon ended on its own; None: it still runs, perhaps in the background."""
         status = self._daemon.status if self._daemon is not None else 0
         if status is None or self._metering.counted_into:
             return None
-        how = f"with status {status}" if status >= 0 else f"of {signal.Signals(-status).name}"
-        return NetlogError(f"{self._command[0]}: ended {how}")
+        how = f"exited with status {status}"
+        if status < 0:
+            how = f"killed by {signal.Signals(-status).name}"
+        return NetlogError(f"{self._command[0]}: {how}")
 
     def ask_to_end(self) -> None:
         """Ask the daemon to end, without waiting for it."""
@@ -82,31 +86,31 @@ class ExecGateway(Closing):
         """End the daemon, then emit the last period.
 
         Args:
-            timeout_s: how long to wait for the sink; None: as long as it takes.
+            timeout_s: how long to wait for the sink; None: without limit.
 
         Raises:
-            TimeoutError: the sink did not take the last messages in time.
+            TimeoutError: the sink did not accept the last messages in time.
         """
         self.ask_to_end()
         if not self._has_ended(END_S):
-            _log.warning("%s: did not end within %g s, killed", self._command[0], END_S)
+            _log.warning("%s: killed: it did not end within %g s", self._command[0], END_S)
             self._signal(signal.SIGKILL)
             if not self._has_ended(END_S):
-                _log.warning("%s: still runs, and is not metered any more", self._command[0])
+                _log.warning("%s: still runs, and is no longer metered", self._command[0])
         self._metering.stop(timeout_s)
 
     def close(self) -> None:
-        """Stop, and give up the meter. Closing twice is fine."""
+        """Stop, and close the meter. A second call does nothing."""
         self._stack.close()
 
     def counters(self) -> ExecCounters:
-        """What has been counted and reported so far."""
+        """The counters so far."""
         return self._metering.counters()
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the daemon, or to those that it left in the background."""
+        """Send a signal to the daemon, or to the processes that it left in the background."""
         if self._daemon is not None and self._daemon.status is None:
             self._daemon.signal(number)
         elif self._metering.counted_into:

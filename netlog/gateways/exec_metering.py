@@ -1,4 +1,4 @@
-"""Metering a daemon from inside: the meter that it counts into, and the logger that reports it."""
+"""Meters a daemon from inside: the meter that it counts into, and the logger that polls it."""
 
 import contextlib
 import ipaddress
@@ -23,7 +23,13 @@ __all__ = ["ExecCounters", "ExecMetering"]
 
 @dataclass(frozen=True, slots=True)
 class ExecCounters:
-    """What became of a daemon's traffic: in all, beside the messages, and of its source."""
+    """The counters of a daemon's metering.
+
+    Attributes:
+        logger: those of the logger.
+        aside: what the daemon's processes report outside the messages.
+        source_errors: how often the source did not answer.
+    """
 
     logger: LoggerCounters
     aside: Aside
@@ -33,15 +39,18 @@ class ExecCounters:
 class ExecMetering(Closing):
     """The meter of a daemon, polled from `start` to `stop`.
 
+    Counts that an earlier process left in the meter are emitted first.
+
     Args:
-        config: one that says who reports. What a predecessor left in its meter is emitted first.
-        sink: where the messages go; it stays the caller's to close, after `close`.
+        config: the configuration, with a node id.
+        sink: the destination of the messages. The caller closes it, after `close`.
 
     Raises:
         NotMeterableError: netlog was built without its preload library.
         ConfigError: the file of nodes is wrong.
 
-    Thread safety: `counters` from any thread between `start` and `close`, the rest from one.
+    Thread safety: `counters` from any thread between `start` and `close`; everything else from one
+        thread.
     """
 
     def __init__(self, config: ExecConfig, sink: Sink) -> None:
@@ -57,8 +66,8 @@ class ExecMetering(Closing):
         """Open the meter, and begin to report.
 
         Raises:
-            MeterFileError: the meter's file can not be used, or somebody polls it.
-            OSError: there is no place for a meter.
+            MeterFileError: the meter's file cannot be used, or another process polls it.
+            OSError: no file can be created for the meter.
         """
         with contextlib.ExitStack() as stack:
             opened = open_preload_meter(self._config.meter, self._config.max_flows)
@@ -70,22 +79,22 @@ class ExecMetering(Closing):
 
     @property
     def path(self) -> str:
-        """Of the meter's file."""
+        """The path of the meter's file."""
         return str(self._opened.path)
 
     @property
     def processes(self) -> PreloadProcesses:
-        """Those that count into the meter, or could."""
-        assert self._processes is not None  # noqa: S101 - as there is a meter
+        """The processes that count into the meter, or could."""
+        assert self._processes is not None  # noqa: S101 - set together with the meter
         return self._processes
 
     @property
     def counted_into(self) -> bool:
-        """Whether a process that counts into the meter is alive."""
+        """Whether any process that counts into the meter is alive."""
         return has_writers(self.path)
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """An environment, with what makes a command count."""
+        """The environment, with the variables that make a command count into the meter."""
         config = self._config
         excluded = (*config.sock_exclude, *_of_the_source(config))
         return preload_environment(
@@ -93,19 +102,19 @@ class ExecMetering(Closing):
         )
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """Emit the last period. Whoever still counts goes on, for a successor.
+        """Emit the last period. Processes that still count continue, for a later gateway.
 
         Raises:
-            TimeoutError: the sink did not take the last messages in time.
+            TimeoutError: the sink did not accept the last messages in time.
         """
         self._logger.stop(timeout_s)
 
     def close(self) -> None:
-        """Stop, and give up the meter. Closing twice is fine."""
+        """Stop, and close the meter. A second call does nothing."""
         self._stack.close()
 
     def counters(self) -> ExecCounters:
-        """What has been counted and reported so far."""
+        """The counters so far."""
         return ExecCounters(
             self._logger.counters(), read_aside(self._opened), self._logger.source_errors
         )
@@ -114,7 +123,7 @@ class ExecMetering(Closing):
 
     @property
     def _opened(self) -> Meter:
-        assert self._meter is not None  # noqa: S101 - the caller's order: see the class
+        assert self._meter is not None  # noqa: S101 - the caller has called `start`
         return self._meter
 
     def _interfaces(self) -> tuple[str, ...]:
@@ -122,7 +131,7 @@ class ExecMetering(Closing):
 
 
 def _of_the_source(config: ExecConfig) -> Iterator[str]:
-    """Where the source asks the daemon over TCP, which is no part of the tunnel."""
+    """The address at which the source asks the daemon over TCP: not a part of the tunnel."""
     if isinstance(config.source, OpenVpnSourceConfig):
         tcp = OpenVpnSource(config.source.at).tcp
         if tcp is not None:

@@ -1,4 +1,4 @@
-"""The logger of a gateway whose packets somebody else moves."""
+"""The logger of a gateway whose packets another program moves."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -16,14 +16,14 @@ __all__ = ["ExternalLogger"]
 
 
 class ExternalLogger:
-    """A logger on a meter that others count into; it follows what a source says of the overlay.
+    """A logger on a meter that others count into. It follows what a source knows of the overlay.
 
     Args:
-        settings: how it is reported.
-        sink: where the messages go; it stays the caller's.
-        interfaces: the names of the TUN interfaces there are by now.
+        settings: the settings of the gateway.
+        sink: the destination of the messages. The caller closes it.
+        interfaces: returns the names of the TUN interfaces that exist now.
 
-    Thread safety: `counters` from any thread, the rest from one.
+    Thread safety: `counters` from any thread; everything else from one thread.
     """
 
     def __init__(
@@ -47,10 +47,14 @@ class ExternalLogger:
         self._known = OverlayFollower(overlay, self._source, interfaces)
 
     def open_meter(self, stack: contextlib.ExitStack, max_lanes: int) -> Meter:
-        """The meter of the settings, with what a predecessor left in it; `stack` closes it.
+        """Open the meter of the settings, with what an earlier process left in it.
+
+        Args:
+            stack: closes the meter.
+            max_lanes: threads that count.
 
         Raises:
-            MeterFileError: its file can not be used, or somebody polls it.
+            MeterFileError: the meter's file cannot be used, or another process polls it.
         """
         settings = self._settings
         self._known.look()
@@ -81,15 +85,15 @@ class ExternalLogger:
         """Emit the last period.
 
         Raises:
-            TimeoutError: the sink did not take the last messages in time.
+            TimeoutError: the sink did not accept the last messages in time.
         """
         self._logger.shutdown(timeout_s)
 
     def counters(self) -> LoggerCounters:
-        """What the logger has done so far."""
+        """The counters of the logger so far."""
         return self._logger.counters()
 
     @property
     def source_errors(self) -> int:
-        """Times that the source could not be had."""
+        """How often the source did not answer."""
         return self._source.errors if self._source else 0

@@ -1,4 +1,4 @@
-"""A meter that may lie in a file: what a predecessor left there is this one's."""
+"""A meter that may be kept in a file: a gateway takes over what an earlier process left there."""
 
 import contextlib
 import logging
@@ -21,18 +21,18 @@ def open_kept_meter(
     max_lanes: int,
     start: Callable[[Logger, MeterDevice], None],
 ) -> Meter:
-    """A meter that goes with the process, or that of a file, with what is in it.
+    """Open a meter in memory, or the meter in a file with the counts that are in it.
 
     Args:
-        stack: closes the meter; a file goes too if all that it held was stored.
-        path: of the file; None: there is none.
+        stack: closes the meter, and removes its file if all of its counts are stored.
+        path: the file; None: the meter is in memory and ends with the process.
         max_flows: connections per lane.
         max_lanes: threads that count.
-        start: starts a logger on a device, by which the counts of a meter of another size are
-            emitted before it is replaced.
+        start: starts a logger on a device. If the file's meter has another size, this logger emits
+            its counts before a new meter replaces it.
 
     Raises:
-        MeterFileError: the file can not be used, or somebody polls it.
+        MeterFileError: the file cannot be used, or another process polls it.
     """
     if path is None:
         return stack.enter_context(Meter(max_flows, max_lanes=max_lanes))
@@ -41,7 +41,7 @@ def open_kept_meter(
     except FileNotFoundError:
         meter = Meter.create(path, max_flows, max_lanes=max_lanes)
     else:
-        _log.info("%s: going on where the last process stopped", path)
+        _log.info("%s: continuing where the last process stopped", path)
         if (meter.max_flows, meter.max_lanes) != (max_flows, max_lanes):
             meter = _replaced(meter, path, max_flows, max_lanes, start)
     stack.enter_context(meter)
@@ -56,10 +56,10 @@ def _replaced(
     max_lanes: int,
     start: Callable[[Logger, MeterDevice], None],
 ) -> Meter:
-    """Emit what is in a meter of another size, and make a new one.
+    """Emit the counts of a meter that has another size, and create a new meter in its place.
 
     Returns:
-        The new one; or the old one, if no sink has room for what is in it.
+        The new meter; the old one if no sink could store its counts.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(old.close)
@@ -68,7 +68,7 @@ def _replaced(
         emptied.shutdown()
         if old.retired:
             _log.warning(
-                "%s: stays of %d connections and %d threads for now",
+                "%s: keeps its old size (%d connections, %d threads) until its counts are stored",
                 path,
                 old.max_flows,
                 old.max_lanes,
@@ -81,6 +81,6 @@ def _replaced(
 
 
 def _remove_if_empty(meter: Meter) -> None:
-    """The file of a meter goes with a gateway that has stored all of it."""
+    """Remove the file of a meter, if a sink has stored all of its counts."""
     if meter.path is not None and not meter.retired:
         remove_meter_file(meter.path)

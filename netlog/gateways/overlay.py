@@ -1,4 +1,4 @@
-"""What is known of an overlay while it is metered: by the settings, a source, the interface."""
+"""What is known of an overlay while it is metered, from the settings, a source and interfaces."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -18,13 +18,13 @@ __all__ = ["OverlayFollower", "OverlaySettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlaySettings:
-    """What the user says of an overlay; a source adds to it.
+    """The user's settings for an overlay; a source adds to them.
 
     Attributes:
-        node_id: of the node that reports.
-        routes: how traffic is classified.
-        peers: who is behind which endpoint; those of the source are added, and win.
-        nodes: who is who; in place of the nodes of the source.
+        node_id: the id of the node that reports.
+        routes: the routes that classify traffic.
+        peers: the peers by endpoint. The source's peers are added, and override these.
+        nodes: the nodes of the overlay; they replace those of the source.
     """
 
     node_id: str
@@ -34,21 +34,21 @@ class OverlaySettings:
 
 
 class OverlayFollower:
-    """Asks a source at the end of each period, and tells a logger what has changed.
+    """Asks a source at the end of each period, and reports changes to a logger.
 
-    It is the logger's source of nodes, too.
+    It is also the logger's source of nodes.
 
     Args:
-        settings: what the user says.
-        source: who knows more, or None.
-        interfaces: the names of the TUN interfaces there are by now; their addresses are this
-            node's own. One that is gone for the moment has the addresses that it had.
+        settings: the user's settings.
+        source: the source that knows the overlay, or None.
+        interfaces: returns the names of the TUN interfaces that exist now. Their addresses are this
+            node's own. While no interface has an address, the last addresses stay.
 
     Attributes:
-        routes: as the logger has them, or is to have them.
-        peers: likewise.
+        routes: the routes that the logger has, or will get next.
+        peers: the peers that the logger has, or will get next.
 
-    Thread safety: `look` before the logger runs, `refresh` and `snapshot` in its thread.
+    Thread safety: `look` before the logger runs; `refresh` and `snapshot` in the logger's thread.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class OverlayFollower:
 
     @property
     def nodes(self) -> NodeSource | None:
-        """Who is asked for the nodes: whom the user names, else this; None: nobody knows any."""
+        """The source of nodes: the user's, otherwise this object; None: there is no source."""
         return self._settings.nodes or (self if self._source is not None else None)
 
     def snapshot(self) -> NodeMap | None:
-        """The nodes of the source, with the node that reports; None: it has told of none."""
+        """The nodes of the source, and the node that reports; None: the source knows no nodes."""
         return self._nodes
 
     def look(self) -> None:
-        """Ask the source, and look at the interfaces."""
+        """Ask the source, and read the addresses of the interfaces."""
         before = self._overlay
         if self._source is not None:
             self._overlay = self._source.snapshot()
@@ -87,7 +87,7 @@ class OverlayFollower:
             self._nodes = self._merged_nodes()
 
     def refresh(self, logger: Logger) -> None:
-        """Look, and tell the logger what has changed."""
+        """Look, and report changes to the logger."""
         peers, routes = self.peers, self.routes
         self.look()
         if self.peers != peers:
@@ -105,8 +105,8 @@ class OverlayFollower:
         return tuple(found)
 
     def _merged_peers(self, before: Overlay) -> tuple[Peer, ...]:
-        # A tap is up to 50 ms behind: datagrams of the last period are counted in this one, so the
-        # endpoints of then stay known, where nobody else has them by now.
+        # A tap is up to 50 ms late, so this period counts some datagrams of the last one. Keep the
+        # endpoints of the last period, unless another peer has taken them over.
         now = {peer.endpoint for peer in self._overlay.peers}
         stale = [peer for peer in before.peers if peer.endpoint not in now]
         merged = {
@@ -134,14 +134,14 @@ class OverlayFollower:
             if network.prefixlen == network.max_prefixlen
         ]
         own = Node(self._settings.node_id, addresses=(*hosts, *map(str, self._own)))
-        # A peer may be called as this node is, by chance or by its own choice: with this node's id
-        # its addresses would count as this node's.
+        # A peer may have this node's id, by chance or by its own choice. Its addresses would then
+        # count as this node's.
         others = {at: _not(own, node) for at, node in known.by_address.items()}
         return NodeMap(own, others)
 
 
 def _not(own: Node, node: Node) -> Node:
-    """A node, with an id that is not this node's."""
+    """The node; if it has this node's id, a copy with another id."""
     if node.node_id != own.node_id:
         return node
     node_id = f"{node.node_id}#{next(iter(node.addresses), '')}"

@@ -1,6 +1,6 @@
-"""A gateway: TUN, socket, relay and logger of one node, put together as a configuration says.
+"""The gateway of a relay: it builds the TUN, socket, relay and logger of a configuration.
 
-The relay does not encrypt: whoever sees the underlay sees the overlay's packets.
+The relay does not encrypt: anyone who can read the underlay can read the overlay's packets.
 """
 
 import contextlib
@@ -30,29 +30,29 @@ __all__ = ["Gateway", "GatewayCounters"]
 _log = logging.getLogger("netlog")
 
 SPARE_LANES = 6
-"""For whoever uses the devices from Python, beside those of the relay's threads."""
+"""Lanes for Python threads that use the devices, beside the lanes of the relay's threads."""
 
 RELAY_STOP_S = 5.0
-"""The relay stops within 0.1 s; on a machine that is starved, it may take so long."""
+"""The relay stops within 0.1 s, but it may take longer on an overloaded machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayCounters:
-    """What a gateway has done so far."""
+    """The counters of a relay and its logger."""
 
     relay: RelayCounters
     logger: LoggerCounters
 
 
 class Gateway(Closing):
-    """One node, from `start` to `close`.
+    """The gateway of one node, from `start` to `close`.
 
     Args:
-        config: the node. If its meter lies in a file, what is there already is emitted first.
-        sink: where its messages go; it stays the caller's to close, after `close`.
+        config: the configuration. If its meter is in a file, the counts there are emitted first.
+        sink: the destination of the messages. The caller closes it, after `close`.
 
-    Thread safety: `start`, `link_counters` and `close` belong to one thread, in the network
-        namespace of the gateway; `stop` and `counters` may be called from any.
+    Thread safety: `start`, `link_counters` and `close` from one thread, in the network namespace
+        of the gateway; `stop` and `counters` from any thread.
     """
 
     def __init__(self, config: RelayConfig, sink: Sink) -> None:
@@ -67,14 +67,14 @@ class Gateway(Closing):
         self._links: Links | None = None
 
     def start(self) -> None:
-        """Make the interface with its addresses and routes, bind the socket, meter and relay.
+        """Create the interface, its addresses and routes, bind the socket, then meter and relay.
 
-        Either all of it runs, or nothing of it is left.
+        If any of this fails, everything is undone.
 
         Raises:
             DeviceError: a right is missing, a name or port is in use, or a peer's endpoint would be
-                reached through the tunnel itself.
-            StateError: it was started before.
+                routed through the tunnel itself.
+            StateError: the gateway was started before.
         """
         if self._links is not None:
             raise StateError("gateway: already started")
@@ -92,7 +92,7 @@ class Gateway(Closing):
             self._route(links, tuns[0].name)
             relay = Relay(tuns, socks, peers_of(config))
             stack.callback(self.stop)
-            # Metering begins before the first packet can cross, so that nothing goes uncounted.
+            # Metering begins before the first packet can cross, so that every packet is counted.
             self._start_logger(self._logger, tuns[0], socks[0])
             self._relay, self._links = relay, links
             self._socks, self._offloads = socks, _offloads_of(socks)
@@ -102,7 +102,7 @@ class Gateway(Closing):
     def _open_queues(
         self, stack: contextlib.ExitStack, meter: Meter
     ) -> tuple[list[TunDevice], list[SockDevice]]:
-        """As many of either kind as are wanted, or as the kernel gives of both."""
+        """Open as many TUNs and sockets as configured, or as many pairs as the kernel allows."""
         config, listen = self._config.tun, self._config.sock.listen
         tuns = TunDevice.open_queues(
             config.name, config.queues, meter=meter, offload=config.offload
@@ -114,7 +114,7 @@ class Gateway(Closing):
         )
         for sock in socks:
             stack.enter_context(sock)
-        # A queue that nobody reads must not be there: the kernel would hand it its share.
+        # Close queues without a socket: the kernel would give them packets that nobody reads.
         for tun in tuns[len(socks) :]:
             tun.close()
         return tuns[: len(socks)], socks
@@ -135,38 +135,38 @@ class Gateway(Closing):
         )
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """End the relay, then emit the last period. The devices stay, to be looked at.
+        """End the relay, then emit the last period. The devices stay open, to read their counters.
 
         Args:
-            timeout_s: how long to wait for the sink; None: as long as it takes.
+            timeout_s: how long to wait for the sink; None: without limit.
 
         Raises:
-            TimeoutError: the sink did not take the last messages in time.
+            TimeoutError: the sink did not accept the last messages in time.
         """
         if self._relay is not None:
             self._relay.stop(RELAY_STOP_S)
         self._logger.shutdown(timeout_s)
 
     def close(self) -> None:
-        """Stop, and give up the devices; the interface goes with its descriptor."""
+        """Stop, and close the devices. The kernel removes the interface with its descriptor."""
         self._stack.close()
 
     def look(self) -> None:
-        """Say what the kernel has failed since the last look, and what is done without."""
+        """Log each offload that has failed in the kernel since the last call."""
         if not self._socks or self._socks[0].closed:
             return
         offloads = _offloads_of(self._socks)
         for name in sorted(self._offloads - offloads):
-            _log.info("udp: the kernel failed UDP_%s: not tried again", name.upper())
+            _log.info("udp: UDP_%s failed in the kernel and is not used again", name.upper())
         self._offloads = offloads
 
     @property
     def error(self) -> NetlogError | None:
-        """Why the relay ended by itself, as when somebody removed the interface; or None."""
+        """Why the relay ended on its own, for example if its interface was removed; or None."""
         return None if self._relay is None else self._relay.error
 
     def counters(self) -> GatewayCounters:
-        """What relay and logger have done so far.
+        """The counters of relay and logger so far.
 
         Raises:
             StateError: the gateway was never started.
@@ -179,15 +179,15 @@ class Gateway(Closing):
         """The kernel's own counters of the TUN.
 
         Raises:
-            DeviceError: the interface is gone.
-            StateError: the gateway is not open.
+            DeviceError: the interface was removed.
+            StateError: the gateway is not started.
         """
         if self._links is None:
             raise StateError("gateway: not started")
         return self._links.counters(self._config.tun.name)
 
     def _route(self, links: Links, name: str) -> None:
-        """Bring the interface up and lead the peers' allowed IPs into it."""
+        """Bring the interface up, and route the peers' allowed IPs into it."""
         tun = self._config.tun
         links.bring_up(name, mtu=tun.mtu, addresses=tun.addresses)
         for peer in self._config.peers:
@@ -198,23 +198,23 @@ class Gateway(Closing):
             if links.leads_to(peer.endpoint.host) == name:
                 raise DeviceError(
                     errno.ELOOP,
-                    "the tunnel would carry its own datagrams; this endpoint needs a route of its "
-                    "own outside of it",
+                    "the tunnel would carry its own datagrams; add a route to this endpoint that "
+                    "does not use the tunnel",
                     f"peer {peer.endpoint}",
                 )
         links.await_addresses(tun.addresses)
 
 
 def _offloads_of(socks: list[SockDevice]) -> frozenset[str]:
-    """What all of them have: one that the kernel has failed counts as failed for all."""
+    """The offloads that all sockets have: one that failed at any socket counts as failed."""
     return frozenset.intersection(*(sock.offloads for sock in socks))
 
 
 def _parts(prefix: Prefix, *, default: bool) -> list[str]:
-    """The routes that lead an allowed IP into the tunnel.
+    """The routes that send an allowed IP into the tunnel.
 
-    All addresses are routed as two halves, and only when asked for: so the host's own default route
-    stays as it is, and is in force again when the interface goes.
+    A default prefix becomes two halves, and only if `default` is set. The host's own default route
+    is not changed, and applies again as soon as the interface is removed.
     """
     if not prefix.is_default:
         return [prefix]

@@ -1,4 +1,4 @@
-"""What a configuration says, as the running parts of a gateway take it."""
+"""Translates a configuration for the running parts of a gateway."""
 
 import contextlib
 import socket
@@ -25,18 +25,19 @@ Config = TypeVar("Config", bound=ExternalConfig)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalSettings:
-    """How a gateway that is not ours is reported.
+    """The settings for the logger of a gateway whose packets another program moves.
 
     Attributes:
-        node_id: `nodeId` of the messages.
-        routes: how traffic is classified; the addresses of the TUN are added, and what `source`
-            says.
-        peers: who is behind which endpoint; those of `source` are added, and win.
-        nodes: who is who in the overlay; None: as `source` says.
-        source: who knows more of it, or None; `source_name` is what reports call it.
+        node_id: the `nodeId` of the messages.
+        routes: the routes that classify traffic. The addresses of the TUN and the routes of
+            `source` are added.
+        peers: the peers by endpoint. Those of `source` are added, and override these.
+        nodes: the nodes of the overlay; None: those of `source`.
+        source: the source that knows the overlay, or None.
+        source_name: the name of the source in reports.
         exit_traffic, poll_period_s, max_bytes: as for `Logger.startup`.
         max_flows: connections that a thread can count in a period.
-        meter: the file that the meter lies in, or None.
+        meter: the file of the meter; None: the meter is in memory.
     """
 
     node_id: str
@@ -53,7 +54,7 @@ class ExternalSettings:
 
 
 def peers_of(config: GatewayConfig) -> tuple[Peer, ...]:
-    """The peers of a configuration, as the relay and the logger take them."""
+    """The peers of a configuration, for the relay and the logger."""
     return tuple(
         Peer(
             endpoint=str(peer.endpoint),
@@ -65,7 +66,7 @@ def peers_of(config: GatewayConfig) -> tuple[Peer, ...]:
 
 
 def router_of(config: RelayConfig) -> RouterConfig:
-    """The routes by which a configuration's traffic is classified."""
+    """The routes that classify the traffic of a configuration."""
     return RouterConfig(
         local_addrs=[address.host for address in config.tun.addresses],
         routes=[str(prefix) for peer in config.peers for prefix in peer.allowed_ips],
@@ -74,7 +75,7 @@ def router_of(config: RelayConfig) -> RouterConfig:
 
 
 def with_node(config: Config) -> Config:
-    """A configuration that says who reports: as it was, or as its source knows, or as the host.
+    """The configuration with a node id: its own, otherwise the source's, otherwise the host name.
 
     Thread safety: any thread.
     """
@@ -82,7 +83,7 @@ def with_node(config: Config) -> Config:
         return config
     name = None
     if config.source is not None:
-        # That it can not be had now is said when the metering begins.
+        # A source that does not answer now is reported when the metering begins.
         with contextlib.suppress(OSError, ValueError):
             nodes = open_source(config.source).snapshot().nodes
             name = nodes.self_node.node_id if nodes and nodes.self_node else None
@@ -93,7 +94,7 @@ def external_settings(config: ExternalConfig) -> dict[str, Any]:
     """The settings of a configuration, by their names in `ExternalSettings`.
 
     Args:
-        config: one that says who reports.
+        config: the configuration, with a node id.
 
     Raises:
         ConfigError: the file of nodes is wrong.

@@ -1,4 +1,4 @@
-"""The sinks that a configuration asks for; a shipper is imported when it is asked for."""
+"""Opens the sinks of a configuration. The module of a shipper is imported only if it is needed."""
 
 import contextlib
 import errno
@@ -33,7 +33,7 @@ from netlog.spool import Spool
 __all__ = ["check_sinks", "open_sinks"]
 
 FILE_SPOOL_BYTES = 64 << 20
-"""What a file's spool holds while the file can not be written: hours of messages."""
+"""The size of a file's spool, which holds hours of messages while the file cannot be written."""
 DIGEST_CHARS = 12
 
 
@@ -43,22 +43,22 @@ def open_sinks(
     origin: str,
     stream: StreamSink | None = None,
 ) -> dict[str, Sink]:
-    """Open every sink of a configuration; if one can not be had, none stays open.
+    """Open every sink of a configuration. If one cannot be opened, none stays open.
 
     Args:
-        config: the gateway. If its meter lies in a file, a file sink has a spool beside that, so
-            that it gets each message once whatever happens to the process.
-        credentials: what each sink shows to its receiver, in their order.
-        origin: what errors call the configuration's file.
-        stream: standard output, where several gateways share it; None: one of its own.
+        config: the gateway. If its meter is in a file, each file sink gets a spool beside that
+            file, so that it receives each message exactly once, even if the process is killed.
+        credentials: the credentials of each sink, in the order of the sinks.
+        origin: the name of the configuration's file in errors.
+        stream: standard output, if several gateways share it; None: this gateway opens its own.
 
     Returns:
-        The sinks by the name that reports call them.
+        The sinks by their names in reports.
 
     Raises:
-        OSError: a file or a spool can not be opened, or standard output is closed.
-        ConfigError: a secret is none that its receiver could take.
-        MissingExtraError: a sink needs a package that is not there.
+        OSError: a file or a spool cannot be opened, or standard output is closed.
+        ConfigError: a secret has a form that its receiver cannot accept.
+        MissingExtraError: a sink needs a package that is not installed.
 
     Thread safety: any thread.
     """
@@ -78,15 +78,15 @@ def open_sinks(
 
 
 def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origin: str) -> None:
-    """See whether `open_sinks` has what it needs, but open nothing.
+    """Check that `open_sinks` would have what it needs, without opening anything.
 
     Args:
         config: the gateway.
-        credentials: what each sink shows to its receiver, in their order.
-        origin: what errors call the configuration's file.
+        credentials: the credentials of each sink, in the order of the sinks.
+        origin: the name of the configuration's file in errors.
 
     Raises:
-        ConfigError, MissingExtraError: as there.
+        ConfigError, MissingExtraError: as for `open_sinks`.
 
     Thread safety: any thread.
     """
@@ -100,19 +100,20 @@ def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origi
 def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:
     if not isinstance(sink, FileSinkConfig):
         if sys.stdout is None:
-            raise OSError(errno.EBADF, "it is closed", name)
+            raise OSError(errno.EBADF, "closed", name)
         return stream or StreamSink(sys.stdout)
     file = FileSink(sink.path, rotation=_rotation(sink))
     if config.meter is None:
         return file
     shipper = FileShipper(file)
     spool = _open_spool(_spool_of(sink.path, config.meter), FILE_SPOOL_BYTES, shipper)
-    # That the file was renamed, and is to be made anew, it sees itself before the next message.
+    # No reopening is needed here: before each message, the file sink notices that its file was
+    # renamed, and creates it again.
     return SpooledSink(spool, shipper, node_id=config.node_id, name=name)
 
 
 def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:
-    """A spool; without one the shipper is closed."""
+    """Open a spool; if that fails, close the shipper."""
     try:
         return Spool(path, max_bytes=max_bytes)
     except ValueError as error:
@@ -124,12 +125,12 @@ def _open_spool(path: str | Path, max_bytes: int, shipper: Shipper) -> Spool:
 
 
 def _spool_of(path: str, meter: str) -> Path:
-    """The directory of a file's spool, in one beside the meter; those above it are made."""
+    """The directory of a file's spool, in a directory beside the meter; its parents are created."""
     folder = Path(f"{meter}.spool")
     for each in (folder.parent, folder):
         with contextlib.suppress(FileExistsError):
             each.mkdir(mode=0o700)
-    # Not resolved: a link that leads elsewhere one day is still the same sink.
+    # Symbolic links are not resolved: if a link changes its target, it is still the same sink.
     path = os.path.abspath(path)  # noqa: PTH100
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()
     return folder / digest[:DIGEST_CHARS]
@@ -148,16 +149,16 @@ def _rotation(sink: FileSinkConfig) -> Rotation | None:
 
 
 def _make_shipper(sink: RemoteSinkConfig, secrets: Credentials, key: str) -> Shipper:
-    """Make what takes messages to a receiver; nothing is sent yet.
+    """Make the shipper that sends messages to a receiver; it sends nothing yet.
 
     Args:
-        sink: the receiver.
-        secrets: what is shown to it.
-        key: what errors call the sink: the configuration's file, and the key there.
+        sink: the configuration of the sink.
+        secrets: the sink's credentials.
+        key: the name of the sink in errors: the configuration's file, and the key there.
 
     Raises:
-        ConfigError: a secret or the file of certificates is none.
-        MissingExtraError: a package is not there.
+        ConfigError: a secret or the file of certificates is invalid.
+        MissingExtraError: a package is not installed.
 
     Thread safety: any thread.
     """
@@ -166,7 +167,7 @@ def _make_shipper(sink: RemoteSinkConfig, secrets: Credentials, key: str) -> Shi
     except ValueError as error:
         raise ConfigError(f"{key}.{error}") from None
     except OSError as error:
-        # ssl's own errors are OSErrors too, and about the certificates.
+        # The errors of ssl are OSErrors too. Either way, the file of certificates is the reason.
         raise ConfigError(f"{key}.ca_file: {error.strerror or error}") from None
 
 
@@ -194,4 +195,4 @@ def _made(sink: RemoteSinkConfig, secrets: Credentials) -> Shipper:
             compression=sink.compression,
             ca_file=sink.ca_file,
         )
-    raise TypeError(f"no such sink: {type(sink).__name__}")
+    raise TypeError(f"unknown kind of sink: {type(sink).__name__}")

@@ -1,4 +1,4 @@
-"""The source that a configuration names."""
+"""Makes the source that a configuration names."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ __all__ = ["open_source"]
 
 
 def open_source(config: SourceConfig) -> Source:
-    """The source that a configuration names; it is not asked yet.
+    """Make the source that a configuration names. It is not asked yet.
 
     Thread safety: any thread.
     """

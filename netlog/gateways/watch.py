@@ -1,4 +1,4 @@
-"""A watch: metering a gateway that is not ours by taps on its interfaces."""
+"""A watch: it meters a gateway of another program by taps on its interfaces."""
 
 import contextlib
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ __all__ = ["SockPoint", "Watch", "WatchCounters", "WatchSettings", "watch_settin
 
 @dataclass(frozen=True, slots=True)
 class SockPoint:
-    """Where the datagrams that carry the tunnel are seen.
+    """A local UDP port whose datagrams carry the tunnel.
 
     Attributes:
         port: the local UDP port.
-        interface: where they cross; "": everywhere.
+        interface: the interface that the datagrams cross; "": all interfaces.
     """
 
     port: int
@@ -41,8 +41,8 @@ class WatchSettings(ExternalSettings):
 
     Attributes:
         tun: the interface whose packets are virtual traffic.
-        socks: where the datagrams that carry them are seen.
-        threads: of each tap.
+        socks: the ports whose datagrams carry the tunnel.
+        threads: threads of each tap.
     """
 
     tun: str
@@ -51,7 +51,7 @@ class WatchSettings(ExternalSettings):
 
 
 def watch_settings(config: WatchConfig) -> WatchSettings:
-    """The settings of a configuration that says who reports.
+    """The settings of a configuration with a node id.
 
     Raises:
         ConfigError: the file of nodes is wrong.
@@ -68,7 +68,13 @@ def watch_settings(config: WatchConfig) -> WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchCounters:
-    """What a watch has done so far: at its taps by their names, in all, and of its source."""
+    """The counters of a watch.
+
+    Attributes:
+        taps: those of each tap, by its name.
+        logger: those of the logger.
+        source_errors: how often the source did not answer.
+    """
 
     taps: dict[str, TapCounters]
     logger: LoggerCounters
@@ -78,16 +84,16 @@ class WatchCounters:
 class Watch(Closing):
     """Taps on the interfaces of a gateway, and the logger that reports what they count.
 
-    An interface that is not there yet is waited for; one that is removed and made again is
-    followed. Both happen in `look`, which the owner calls whenever `fileno` is ready to read, and
-    every so often.
+    If an interface does not exist yet, the watch waits for it. If an interface is removed and
+    created again, the watch taps the new one. Both happen in `look`: the owner calls it when
+    `fileno` becomes readable, and also from time to time.
 
     Args:
         settings: what is watched.
-        sink: where the messages go; it stays the caller's to close, after `close`.
+        sink: the destination of the messages. The caller closes it, after `close`.
 
-    Thread safety: `start`, `look` and `close` belong to one thread, in the network namespace of the
-        gateway; `counters` may be called from any.
+    Thread safety: `start`, `look` and `close` from one thread, in the network namespace of the
+        gateway; `counters` from any thread.
     """
 
     def __init__(self, settings: WatchSettings, sink: Sink) -> None:
@@ -98,12 +104,12 @@ class Watch(Closing):
         self._events: LinkEvents | None = None
 
     def start(self) -> None:
-        """Open a tap on what is there, and begin to report.
+        """Tap the interfaces that exist, and begin to report.
 
         Raises:
             DeviceError: CAP_NET_RAW is missing.
-            MeterFileError: the meter's file can not be used.
-            StateError: it was started before.
+            MeterFileError: the meter's file cannot be used.
+            StateError: the watch was started before.
         """
         if self._events is not None:
             raise StateError("watch: already started")
@@ -116,21 +122,21 @@ class Watch(Closing):
             self._points = _points(settings, meter)
             stack.callback(self.stop)
             self._logger.start(meter)
-            # Not before, as the logger begins by clearing what is stale.
+            # Only after the logger has started, because it clears older counts at its start.
             self.look()
             self._stack = stack.pop_all()
 
     def fileno(self) -> int:
-        """A descriptor that is ready to read when it is time to `look`, for select(2)."""
+        """A descriptor, for select(2), that becomes readable when it is time to `look`."""
         if self._events is None:
             raise StateError("watch: not started")
         return self._events.fileno()
 
     def look(self) -> None:
-        """Tap what has appeared, let go of what is gone.
+        """Tap interfaces that have appeared, and close the taps of those that are gone.
 
         Raises:
-            DeviceError: CAP_NET_RAW is missing by now.
+            DeviceError: the process has lost CAP_NET_RAW.
         """
         if self._events is not None:
             self._events.take()
@@ -139,28 +145,28 @@ class Watch(Closing):
 
     @property
     def waiting(self) -> bool:
-        """Whether an interface is not there."""
+        """Whether an interface is missing."""
         return any(not point.open for point in self._points)
 
     def stop(self, timeout_s: float | None = None) -> None:
         """End the taps, then emit the last period.
 
         Args:
-            timeout_s: how long to wait for the sink; None: as long as it takes.
+            timeout_s: how long to wait for the sink; None: without limit.
 
         Raises:
-            TimeoutError: the sink did not take the last messages in time.
+            TimeoutError: the sink did not accept the last messages in time.
         """
         for point in self._points:
             point.close()
         self._logger.stop(timeout_s)
 
     def close(self) -> None:
-        """Stop, and give up what is held. Closing twice is fine."""
+        """Stop, and close everything. A second call does nothing."""
         self._stack.close()
 
     def counters(self) -> WatchCounters:
-        """What taps and logger have done so far."""
+        """The counters of taps and logger so far."""
         return WatchCounters(
             {point.name: point.counters() for point in self._points},
             self._logger.counters(),
@@ -169,7 +175,7 @@ class Watch(Closing):
 
 
 def _points(settings: WatchSettings, meter: Meter) -> list[FollowedTap]:
-    """A tap for the TUN, and one for each socket."""
+    """Make a tap for the TUN, and one for each socket."""
     made = [
         FollowedTap(
             f"tun {settings.tun}",

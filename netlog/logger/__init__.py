@@ -1,1 +1,1 @@
-"""Every period: extract, emit, clear."""
+"""Polls the meter: every period it extracts the counts, emits messages and clears the counts."""

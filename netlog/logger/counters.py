@@ -1,4 +1,4 @@
-"""What a logger has seen and done."""
+"""The counters of a logger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,25 +17,26 @@ class LoggerCounters:
     """What a logger has seen and done since startup.
 
     Attributes:
-        polls: extractions. `late_polls` of them came later than 1.5 periods.
-        late_lanes: times that a writer sat in a batch so long that its counts came a poll later.
-        device_errors: extractions at which a user's own device raised.
+        polls: extractions. `late_polls` of them came more than 1.5 periods after the last one.
+        late_lanes: how often a writer stayed in a batch so long that its counts came a poll later.
+        device_errors: extractions at which a user's own device raised an error.
         connections: rows drained at the TUN. `endpoints`: rows drained at the socket.
-        tun, sock: tx_packets, tx_bytes, rx_packets, rx_bytes in all, unattributed included.
-        unattributed: packets by reason at the TUN, and in `sock_unattributed` at the socket.
+        tun, sock: sums of tx_packets, tx_bytes, rx_packets and rx_bytes, unattributed included.
+        unattributed: packets by reason at the TUN. `sock_unattributed`: those at the socket.
         failed_polls: polls that could not read the counts (no memory, a damaged meter file).
-        held_polls: polls at which no sink could store the messages: their counts stayed in the
+        held_polls: polls at which no sink could store the messages. Their counts stay in the
             meter.
-        failed_periods: periods whose messages could not be made: a defect, see the log.
-        messages: messages made; `split` of them because one was not enough for its period.
-        left_out: what no message shows, as was asked for: traffic to the overlay's own services,
-            and exit traffic that is dropped.
-        lost_packets, lost_bytes: what no sink had taken when the logger was shut down; not so with
-            a meter in a file, which keeps it.
-        node_errors: times that the source of nodes failed.
-        written, pending, dropped: what became of them, if the sink does not count that itself.
-        sink_errors: times that the sink raised.
-        sinks: what became of the messages at each sink, if the sink counts that.
+        failed_periods: periods whose messages could not be made. This is a defect; see the log.
+        messages: messages made. `split` of them were needed because a period did not fit into one.
+        left_out: traffic that no message shows, as configured: traffic to the overlay's own
+            services, and dropped exit traffic.
+        lost_packets, lost_bytes: what no sink had accepted when the logger was shut down. Always 0
+            with a meter in a file, which keeps the counts.
+        node_errors: how often the source of nodes failed.
+        written, pending, dropped: what happened to the messages, if the sink does not count that
+            itself.
+        sink_errors: how often the sink raised an error.
+        sinks: what happened to the messages at each sink, if the sink counts that.
     """
 
     polls: int = 0
@@ -64,7 +65,7 @@ class LoggerCounters:
     sinks: Mapping[str, SinkCounters] = field(default_factory=dict)
 
     def add_reading(self, reading: Reading) -> None:
-        """Add what one poll has found, but for its rows."""
+        """Add the results of one poll, except its rows."""
         self.polls += 1
         self.late_lanes += reading.late_lanes
         self.device_errors += reading.device_errors
@@ -73,7 +74,7 @@ class LoggerCounters:
             self.sock_unattributed[reason] += reading.sock_unattributed[reason]
 
     def add_rows(self, tun: Rows, sock: Rows) -> None:
-        """Add the rows of a period, which are gone through unless they were."""
+        """Add the rows of a period. They are iterated, unless they have been already."""
         self.connections += tun.counted().count
         self.endpoints += sock.counted().count
         for name in COUNTS:
@@ -92,7 +93,7 @@ class LoggerCounters:
             setattr(self.left_out, name, getattr(self.left_out, name) + getattr(left_out, name))
 
     def copy(self) -> "LoggerCounters":
-        """A copy that stays as it is."""
+        """A copy that does not change any more."""
         copied = replace(self, left_out=replace(self.left_out))
         for name in ("tun", "sock", "unattributed", "sock_unattributed"):
             setattr(copied, name, dict(getattr(self, name)))

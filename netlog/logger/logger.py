@@ -1,4 +1,4 @@
-"""The logger: polls the observation points, and turns each period into messages for a sink."""
+"""The logger: it polls the observation points, and turns each period into messages for a sink."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -19,14 +19,14 @@ __all__ = ["Logger", "LoggerCounters"]
 
 
 class Logger:
-    """Meters one node: every poll period its counts become messages.
+    """Meters one node: every poll period, its counts become messages.
 
-    If the devices count into a meter that lies in a file, what a predecessor that died had counted
-    there and not stored is emitted first; a `DurableSink` then has it exactly once.
+    If the devices count into a meter in a file, the logger first emits counts that a process left
+    there which died before it stored them. A `DurableSink` then receives them exactly once.
 
-    The sink belongs to the caller, who closes it after `shutdown`. The devices too.
+    The sink and the devices belong to the caller, who closes them after `shutdown`.
 
-    Thread safety: every method may be called from any thread. The sink is called from the logger's
+    Thread safety: every method may be called from any thread. The logger calls the sink from its
         own thread, one message at a time.
     Source: Tailscale's wgengine/netlog, whose names this follows.
     """
@@ -39,10 +39,10 @@ class Logger:
 
     @property
     def running(self) -> bool:
-        """Whether `startup` was called and `shutdown` was not."""
+        """Whether `startup` was called, and `shutdown` was not called since."""
         return self._thread is not None
 
-    def startup(  # noqa: PLR0913 - the call of the system that this follows
+    def startup(  # noqa: PLR0913 - follows the signature of Tailscale's call
         self,
         node_id: str,
         *,
@@ -57,34 +57,34 @@ class Logger:
         max_bytes: int = 262144,
         refresh: Callable[[], None] | None = None,
     ) -> None:
-        """Clear stale statistics, enable the devices' statistics and begin to poll.
+        """Clear stale statistics, enable the devices' statistics, and begin to poll.
 
-        In a meter that lies in a file nothing is stale: it is emitted.
+        Counts of a meter in a file are never stale: they are emitted, not cleared.
 
         Args:
-            node_id: this node's stable id; becomes `nodeId`.
-            tun: where packets inside the tunnel are counted; None is a device without traffic.
-            sock: where the datagrams that carry it are counted; None likewise. If both count into
-                one `Meter`, one store swaps them together.
-            sink: an object with `write(message)`, or a callable of one message. Of a `DurableSink`
-                it is known what it has: the counts of a period are cleared when that has stored it,
-                and offered again until then.
-            nodes: who has which address; asked now and at the end of each period. With it traffic
-                is classified by node, and messages tell of the nodes.
-            poll_period_s: seconds between two polls, more than 0. A table that is nearly full
-                makes a poll come early.
-            routes: the router configuration at start.
-            peers: who is behind which endpoint; fills the source of physical traffic.
+            node_id: this node's stable id, which becomes `nodeId`.
+            tun: the device that counts packets inside the tunnel; None: a device without traffic.
+            sock: the device that counts the datagrams that carry the tunnel; None: a device without
+                traffic. If both count into one `Meter`, one store swaps them together.
+            sink: an object with `write(message)`, or a callable with one message as its argument.
+                A `DurableSink` reports what it has stored. The counts of a period are cleared only
+                then, and offered again until then.
+            nodes: the nodes by address, asked now and at the end of each period. With nodes,
+                traffic is classified by node, and messages name the nodes.
+            poll_period_s: seconds between two polls, more than 0. A poll comes earlier if a table
+                is nearly full.
+            routes: the router configuration at the start.
+            peers: the peers by endpoint. They give physical traffic its source.
             exit_traffic: `anonymize` (the default with nodes), `aggregate` (the default without),
                 `log` or `drop`; see `build_messages`.
-            max_bytes: the size that a message never exceeds; more traffic makes more messages.
-            refresh: called in the logger's thread at the end of each period, before its messages
-                are made; may call `reconfig_routes` and `reconfig_peers`, which then hold for that
-                period too. The messages wait for it.
+            max_bytes: the greatest size of a message. More traffic makes more messages.
+            refresh: called in the logger's thread at the end of each period, before the messages
+                of the period are made; they wait for it. It may call `reconfig_routes` and
+                `reconfig_peers`, which then also apply to that period.
 
         Raises:
             StateError: the logger is running.
-            ValueError, TypeError: an argument is wrong; nothing was started.
+            ValueError, TypeError: an argument is wrong. Nothing was started.
         """
         if not isinstance(node_id, str):
             raise TypeError(f"node_id: expected a str, got {type(node_id).__name__}")
@@ -99,7 +99,7 @@ class Logger:
         settings = RunSettings(node_id, poll_period_s, exit_traffic, max_bytes)
         with self._lock:
             if self._thread is not None:
-                raise StateError("logger is already running")
+                raise StateError("logger: already running")
             points = ObservationPoints(tun, sock)
             poller = Poller(settings, points, sink, self._in_force)
             if routes is not None:
@@ -115,7 +115,7 @@ class Logger:
             self._thread.start()
 
     def reconfig_routes(self, config: RouterConfig) -> None:
-        """Set the routes from now on. The current period is classified with the old ones too."""
+        """Set the routes from now on. The old ones also apply until the current period ends."""
         with self._lock:
             if self._thread is None:
                 self._in_force.set_routes(config)
@@ -123,7 +123,7 @@ class Logger:
                 self._in_force.add_routes(config)
 
     def reconfig_peers(self, peers: Iterable[Peer]) -> None:
-        """Set the peers from now on. Those of the current period stay known until it ends."""
+        """Set the peers from now on. The old ones stay known until the current period ends."""
         self._in_force.add_peers(tuple(peers))
 
     def counters(self) -> LoggerCounters:
@@ -131,14 +131,14 @@ class Logger:
         return self._poller.counters()
 
     def shutdown(self, timeout_s: float | None = None) -> None:
-        """Disable statistics, emit the partial last period, and stop. A stopped logger stays so.
+        """Disable statistics, emit the partial last period, and stop. A second call does nothing.
 
         Args:
-            timeout_s: how long to wait for the sink to take the last messages; None: as long as it
-                takes.
+            timeout_s: how long to wait until the sink has accepted the last messages; None: without
+                limit.
 
         Raises:
-            TimeoutError: the sink did not take them in time. The logger is stopped all the same.
+            TimeoutError: the sink did not accept them in time. The logger is stopped nevertheless.
         """
         with self._lock:
             thread, self._thread = self._thread, None
@@ -147,4 +147,4 @@ class Logger:
             self._poller.stop()
         thread.join(timeout_s)
         if thread.is_alive():
-            raise TimeoutError(f"logger: the sink took longer than {timeout_s} s")
+            raise TimeoutError(f"logger: the sink needs more than {timeout_s} s")

@@ -1,4 +1,4 @@
-"""What was in force in a period: it may change inside of one, and then all of it counts."""
+"""The routes, peers and nodes of a period. If they change within it, old and new ones apply."""
 
 import logging
 import threading
@@ -16,7 +16,13 @@ _log = logging.getLogger("netlog")
 
 @dataclass(frozen=True, slots=True)
 class PeriodConfig:
-    """All that was in force at some moment of a period, oldest first; nodes None: unknown."""
+    """Everything that was in force at any moment of a period, oldest first.
+
+    Attributes:
+        routes: the router configurations.
+        peers: the sets of peers.
+        nodes: the node maps; None: no nodes are known.
+    """
 
     routes: tuple[RouterConfig, ...]
     peers: tuple[tuple[Peer, ...], ...]
@@ -24,7 +30,7 @@ class PeriodConfig:
 
 
 class PeriodConfigs:
-    """Collects what comes into force in the current period.
+    """Collects the routes, peers and nodes that come into force during the current period.
 
     Thread safety: any thread.
     """
@@ -39,32 +45,32 @@ class PeriodConfigs:
         self._refresh: Callable[[], None] | None = None
 
     def set_routes(self, config: RouterConfig) -> None:
-        """As if it had always been so."""
+        """Replace the routes for the whole current period."""
         with self._lock:
             self._routes = (config,)
 
     def add_routes(self, config: RouterConfig) -> None:
-        """From now on; the others hold until the period ends."""
+        """Set the routes from now on. The others also apply until the period ends."""
         with self._lock:
             if self._routes[-1] != config:
                 self._routes = (*self._routes, config)
 
     def set_peers(self, peers: tuple[Peer, ...]) -> None:
-        """As if it had always been so."""
+        """Replace the peers for the whole current period."""
         with self._lock:
             self._peers = (peers,)
 
     def add_peers(self, peers: tuple[Peer, ...]) -> None:
-        """From now on; the others hold until the period ends."""
+        """Set the peers from now on. The others also apply until the period ends."""
         with self._lock:
             self._peers = (*self._peers, peers)
 
     def set_nodes(self, source: NodeSource | None) -> None:
-        """Who is asked for the nodes, now and at the end of each period.
+        """Set the source of nodes, which is asked now and at the end of each period.
 
         Raises:
-            TypeError: the source does not tell of nodes.
-            Whatever the source raises.
+            TypeError: the source does not return a NodeMap or None.
+            Exception: anything that the source raises.
         """
         now = None if source is None else source.snapshot()
         if not isinstance(now, NodeMap | None):
@@ -74,16 +80,16 @@ class PeriodConfigs:
             self._source, self._nodes, self._node_errors = source, nodes, 0
 
     def set_refresh(self, refresh: Callable[[], None] | None) -> None:
-        """Who is called at the end of each period, to add what came into force in it."""
+        """Set the function that is called at the end of each period, to add changes to it."""
         self._refresh = refresh
 
     @property
     def node_errors(self) -> int:
-        """Times that the source of nodes failed, or could not use what it found."""
+        """How often the source of nodes failed, or could not use what it found."""
         return self._node_errors + int(getattr(self._source, "errors", 0))
 
     def end_period(self) -> PeriodConfig:
-        """What was in force in the period that ends now; its last is what the next begins with."""
+        """What was in force in the period that ends now. The last of it begins the next period."""
         self._call_refresh()
         self._look_at_nodes()
         with self._lock:
@@ -98,17 +104,17 @@ class PeriodConfigs:
         try:
             self._refresh()
         except Exception:  # noqa: BLE001 - a user's own code must not end the metering
-            _log.exception("peers and routes could not be refreshed")
+            _log.exception("cannot refresh peers and routes")
 
     def _look_at_nodes(self) -> None:
-        """Note the nodes of now; a source that fails leaves those that it told of before."""
+        """Ask for the current nodes. If the source fails, the last ones stay in force."""
         if self._source is None:
             return
         try:
             now = self._source.snapshot()
         except Exception as error:  # noqa: BLE001 - a user's source must not end the metering
             if not self._node_errors:
-                _log.warning("nodes can not be had, going by the last ones: %s", error)
+                _log.warning("nodes: not available; using the last ones: %s", error)
             self._node_errors += 1
             return
         with self._lock:

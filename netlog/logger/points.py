@@ -1,4 +1,4 @@
-"""The observation points of a logger: one reading over both, by one store if they share a meter."""
+"""The observation points of a logger. If both share a meter, one store swaps both of them."""
 
 import logging
 import os
@@ -22,20 +22,20 @@ QUIESCE_TIMEOUT_S = 0.1
 """How long a poll waits for writers inside a batch; a relay's batch takes well below 1 ms."""
 
 SEVERAL_METERS_SLICE_S = 0.05
-"""With several meters the poller looks at each in turn: so late an early swap can come."""
+"""With several meters, the poller waits for each in turn. An early swap can come this much late."""
 
 
 @dataclass(slots=True)
 class Reading:
     """What both observation points counted in one period.
 
-    Rows include the unattributed one, and are there until they are cleared.
+    The rows include the unattributed one, and stay valid until they are cleared.
 
     Attributes:
-        id: names the counts for ever, if they come from one meter.
-        period: when it was, if a poller that is dead had said so.
-        date: says when it was; to be called before a message leaves.
-        clear: empties what was read; to be called once the messages are safe.
+        id: identifies the counts, even after a crash if they all come from one meter.
+        period: the period of the counts, if an earlier poller had already dated them.
+        date: stores the period beside the counts; call it before any message leaves.
+        clear: clears the counts; call it as soon as the messages are stored.
     """
 
     tun: Rows
@@ -57,7 +57,7 @@ def _packets(unattributed: Unattributed) -> dict[str, int]:
 class ObservationPoints:
     """The devices of one logger.
 
-    Thread safety: `wake` from any thread, the rest from one.
+    Thread safety: `wake` from any thread; everything else from one thread.
     """
 
     def __init__(self, tun: Device | None, sock: Device | None) -> None:
@@ -70,32 +70,32 @@ class ObservationPoints:
             getattr(device, "meter", None) is self._meters[0] for device in self._devices
         )
         self._only_meter = self._meters[0] if alone else None
-        # Names the counts where not all of them come from one meter; good for this process only.
+        # Identifies the counts if they do not all come from one meter; valid in this process only.
         self._own_id = os.urandom(16)
         self._extractions = 0
 
     @property
     def inherits(self) -> bool:
-        """Whether the counts that are there now are to be emitted: those of a dead predecessor."""
+        """Whether counts of an earlier process may exist, which must be emitted and not cleared."""
         return self._only_meter is not None and self._only_meter.path is not None
 
     @property
     def inherited_periods(self) -> int:
-        """How many periods a predecessor's counts are: what it had retired, and what came then."""
+        """The number of inherited periods: a bank that was retired, and the counts after that."""
         if self._only_meter is None or not self.inherits:
             return 0
         return 2 if self._only_meter.retired else 1
 
     def clock(self) -> PeriodClock:
-        """The clock of the periods, which goes on from a predecessor's last one."""
+        """The clock of the periods. It continues after the last period of an earlier process."""
         if self._only_meter is None or not self.inherits:
             return PeriodClock()
         return PeriodClock(last=self._only_meter.period[0])
 
     def enable(self, *, enabled: bool) -> None:
-        """Begin or end to count at both points, on every queue that shares a meter with them.
+        """Start or stop counting at both points, on every queue that shares a meter with them.
 
-        A device that is closed counts nothing anyway.
+        Devices that are already closed may be disabled, because they count nothing.
         """
         queues = [device for meter in self._meters for device in tuple(meter.devices)]
         for device in dict.fromkeys([*self._devices, *queues]):
@@ -106,7 +106,7 @@ class ObservationPoints:
                     raise
 
     def wait(self, timeout_s: float, stopping: threading.Event) -> None:
-        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed."""
+        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` seconds are over."""
         if not self._meters:
             stopping.wait(timeout_s)
         elif len(self._meters) == 1:
@@ -124,14 +124,14 @@ class ObservationPoints:
             meter.wake()
 
     def discard(self) -> None:
-        """Throw away what was counted before now."""
+        """Discard everything that was counted until now."""
         self.extract().clear()
 
     def extract(self) -> Reading:
         """Swap and drain every meter, and extract every other device.
 
         Returns:
-            The rows; call its `clear` once they are safe.
+            The rows. Call `clear` of the reading as soon as their messages are stored.
         """
         snapshots = {meter: meter.retire(QUIESCE_TIMEOUT_S) for meter in self._meters}
         reading = self._reading(snapshots)
@@ -150,7 +150,7 @@ class ObservationPoints:
         return reading
 
     def _reading(self, snapshots: dict[Meter, Retired]) -> Reading:
-        """An empty one, with what names it."""
+        """An empty reading with its identity."""
         none = Rows.of(NO_FLOWS)
         self._extractions += 1
         if (meter := self._only_meter) is None:
@@ -177,12 +177,12 @@ class ObservationPoints:
             return NO_FLOWS
         try:
             rows = device.extract_statistics()
-        except Exception:  # noqa: BLE001 - a user's own code; the other device's counts still leave
-            _log.exception("a device's statistics could not be extracted")
+        except Exception:  # noqa: BLE001 - a user's own code must not stop the other device's counts
+            _log.exception("cannot extract a device's statistics")
             reading.device_errors += 1
             return NO_FLOWS
         if rows.dtype != FLOW_DTYPE:
-            _log.error("a device's statistics are no array of FLOW_DTYPE")
+            _log.error("a device's statistics are not an array of FLOW_DTYPE")
             reading.device_errors += 1
             return NO_FLOWS
         return rows

@@ -1,4 +1,4 @@
-"""The logger's own thread: every period extract, emit, clear."""
+"""The logger's own thread: every period it extracts the counts, emits messages, then clears."""
 
 import logging
 import threading
@@ -23,15 +23,15 @@ __all__ = ["Poller", "RunSettings"]
 _log = logging.getLogger("netlog")
 
 LATE_POLL_PERIODS = 1.5
-"""A poll counts as late when it comes after so many periods."""
+"""A poll counts as late if it comes more than this many periods after the last one."""
 
 LAST_POLLS = 20
-"""Extractions at shutdown until no writer is late: at 0.1 s each, 2 s for one that hangs."""
+"""Extractions at shutdown until no writer is late. At 0.1 s each, a hung writer costs 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What stays for one run of the logger."""
+    """The settings that stay the same for one run of the logger."""
 
     node_id: str
     poll_period_s: float
@@ -41,7 +41,15 @@ class RunSettings:
 
 @dataclass(slots=True)
 class _Drained:
-    """A period whose counts are read, and in the meter still; `stored`: a sink has it."""
+    """A period that was read and whose counts are still in the meter.
+
+    Attributes:
+        reading: the counts.
+        period: when they were counted.
+        config: the routes, peers and nodes of the period.
+        stored: whether a sink has stored the messages.
+        counted: whether the counters include the rows.
+    """
 
     reading: Reading
     period: Period
@@ -50,7 +58,7 @@ class _Drained:
     counted: bool = False
 
     def sock(self) -> Iterator[Slice]:
-        """The rows of the sock, with the peers behind their endpoints."""
+        """The rows of the sock, with the addresses of the peers at their endpoints."""
         for rows, last in self.reading.sock:
             yield fill_sources(rows, self.config.peers), last
 
@@ -59,15 +67,15 @@ class Poller:
     """Turns the counts of observation points into messages for a sink, until it is stopped.
 
     Args:
-        settings: of this run.
-        points: where the counts are.
-        sink: where the messages go.
-        in_force: routes and peers.
+        settings: the settings of this run.
+        points: the observation points.
+        sink: the destination of the messages.
+        in_force: the routes, peers and nodes.
 
     Raises:
-        TypeError: the sink is none.
+        TypeError: `sink` is not a sink.
 
-    Thread safety: `run` is a thread's; `stop` and `counters` may be called from any.
+    Thread safety: `run` in a thread of its own; `stop` and `counters` from any thread.
     """
 
     def __init__(
@@ -87,18 +95,18 @@ class Poller:
         self._clock = points.clock()
         self._counters = LoggerCounters()
         self._stopping = threading.Event()
-        # A period that no sink has stored: the next poll tries again before it reads on.
+        # A period that no sink has stored. The next poll offers it again, before it reads more.
         self._held: _Drained | None = None
         self._failing = False
 
     @classmethod
     def idle(cls) -> Self:
-        """One that has nothing to poll."""
+        """A poller without anything to poll."""
         settings = RunSettings("", 1.0, "drop", 0)
         return cls(settings, ObservationPoints(None, None), lambda _: None, PeriodConfigs())
 
     def stop(self) -> None:
-        """Let `run` end after the partial last period."""
+        """Make `run` end after the partial last period."""
         self._stopping.set()
         self._points.wake()
 
@@ -112,7 +120,7 @@ class Poller:
     def run(self) -> None:
         """Poll until `stop` is called."""
         try:
-            # What a predecessor left is not mixed with what is counted from now on.
+            # Inherited counts get messages of their own, apart from what is counted from now on.
             for _ in range(self._points.inherited_periods):
                 self._poll()
             self._poll_periods()
@@ -121,13 +129,13 @@ class Poller:
                 if not self._poll():
                     break
         except StateError:
-            _log.exception("a meter was closed under its logger: what it held is lost")
+            _log.exception("a meter was closed while its logger ran: its counts are lost")
         self._delivery.close()
         self._give_up_held()
         self._account_delivery()
 
     def _give_up_held(self) -> None:
-        """What no sink took stays in a meter's file for a successor; a private meter has none."""
+        """Count as lost what no sink accepted. A meter in a file keeps it for the next process."""
         held = self._held
         if held is None or held.stored or self._points.inherits:
             return
@@ -139,7 +147,7 @@ class Poller:
         rest.clear()
         for rows in (held.reading.tun, held.reading.sock, rest.tun, rest.sock):
             self._counters.add_lost(rows)
-        _log.error("no sink took the last messages: %d packets", self._counters.lost_packets)
+        _log.error("no sink accepted the last messages: %d packets", self._counters.lost_packets)
 
     def _poll_periods(self) -> None:
         period_s = self._settings.poll_period_s
@@ -155,7 +163,7 @@ class Poller:
             self._poll()
 
     def _poll(self) -> int:
-        """One period; before it, one that was held. Returns how many writers were late."""
+        """Handle a held period, if any, then one new period. Returns how many writers were late."""
         late = 0
         try:
             if self._held is None or self._finish(self._held):
@@ -166,14 +174,14 @@ class Poller:
         except (MeterFileError, MemoryError) as error:
             self._counters.failed_polls += 1
             if not self._failing:
-                _log.warning("the counts could not be read, will try again: %s", error)
+                _log.warning("cannot read the counts, will try again: %s", error)
             self._failing = True
         return late
 
     def _drain(self) -> _Drained:
         reading = self._points.extract()
-        # The period is dated before anything of it leaves, so that a successor which offers it
-        # again gives it the same times.
+        # The period is dated before any of its messages leaves. If a later process has to offer it
+        # again, the messages then have the same times.
         if (period := reading.period) is None:
             period = self._clock.end_period()
             reading.date(period)
@@ -181,7 +189,7 @@ class Poller:
         return _Drained(reading, period, self._in_force.end_period())
 
     def _finish(self, drained: _Drained) -> bool:
-        """Store the messages of a period and clear its counts; False: no sink took them."""
+        """Store the messages of a period, and clear its counts; False: no sink accepted them."""
         if not drained.stored:
             drained.stored = self._store(drained)
             self._account_delivery()
@@ -194,7 +202,10 @@ class Poller:
         return True
 
     def _count(self, drained: _Drained) -> None:
-        """Add the rows of a period to the counters, once; mostly its messages went through them."""
+        """Add the rows of a period to the counters, once.
+
+        This is usually free: making the messages has iterated the rows and summed them up.
+        """
         if not drained.counted:
             self._counters.add_rows(drained.reading.tun, drained.reading.sock)
             drained.counted = True
@@ -216,11 +227,11 @@ class Poller:
             stored = self._delivery.store(drained.reading.id, messages())
         except MessageFault as fault:
             if isinstance(fault.__cause__, MeterFileError | MemoryError):
-                # The rows could not be read, perhaps this time only: they are still there.
+                # The rows could not be read, but they still exist: the next poll tries again.
                 raise fault.__cause__ from None
-            # A fault of ours must not end the metering either.
+            # A defect in netlog must not end the metering.
             self._counters.failed_periods += 1
-            _log.exception("a period's messages could not be made")
+            _log.exception("cannot make the messages of a period")
             return True
         if stored:
             self._counters.messages += made

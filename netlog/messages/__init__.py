@@ -1,1 +1,1 @@
-"""From the rows of a period to its messages, and back."""
+"""Turns the rows of a period into messages, and reads messages back."""

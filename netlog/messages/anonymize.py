@@ -1,4 +1,4 @@
-"""Exit traffic without what would tell where somebody went: one entry per overlay address."""
+"""Removes from exit traffic what would show who was contacted: one entry per overlay address."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +17,24 @@ _MOST = np.uint64(2**64 - 1)
 
 
 def anonymize(flows: FlowArray, keeps: npt.NDArray[np.bool_]) -> FlowArray:
-    """Remove protocol, ports and foreign addresses, and add up what is then the same.
+    """Remove protocol, ports and foreign addresses, then add up rows that have become equal.
 
     Args:
         flows: FLOW_DTYPE, shape (n,).
-        keeps: shape (n, 2): whether the source and the destination keep their address; an address
-            that is absent does not.
+        keeps: shape (n, 2): whether the source and the destination keep their address. False for
+            an absent address.
 
     Returns:
-        FLOW_DTYPE, in the order of a message, each connection once, counts at most 2^64-1. What
-        neither kept is one row without addresses; it is not there if it has no counts.
+        FLOW_DTYPE, in the order of a message, each connection once, counts at most 2^64-1. All rows
+        that keep neither address become one row without addresses, which is left out if it has no
+        counts.
 
     Raises:
-        MemoryError: there is none for sorting.
+        MemoryError: there is no memory for sorting.
     """
     rows = _scrub(flows, keeps)
     rows = rows[_sorted(rows)]
-    # neighbours that are the same connection: the five words that netlog_flow.h compares
+    # Neighbours with equal first five words, as netlog_flow.h compares them, are one connection.
     words = rows.view(np.uint64).reshape(-1, FLOW_DTYPE.itemsize // 8)[:, :5]
     starts = np.flatnonzero(np.append(True, np.any(words[1:] != words[:-1], axis=1))[: len(rows)])
     together = rows[starts]
@@ -45,7 +46,7 @@ def anonymize(flows: FlowArray, keeps: npt.NDArray[np.bool_]) -> FlowArray:
 
 
 def _scrub(flows: FlowArray, keeps: npt.NDArray[np.bool_]) -> FlowArray:
-    """Rows with nothing but kept addresses, in the form of `flow_array`, and counts."""
+    """Rows with only the kept addresses, in the form of `flow_array`, and the counts."""
     rows = np.zeros(len(flows), FLOW_DTYPE)
     families = []
     flags = np.zeros(len(flows), np.uint8)
@@ -63,7 +64,7 @@ def _scrub(flows: FlowArray, keeps: npt.NDArray[np.bool_]) -> FlowArray:
         flags[~kept] |= absent
         address = np.ascontiguousarray(flows[name]).view(np.uint8).reshape(-1, 16).copy()
         address[~kept] = 0
-        # of IPv4 only the last four bytes count
+        # Only the last four bytes of an IPv4 address matter; give it the mapped form.
         ipv4 = families[-1] == _IPV4
         address[ipv4, :10] = 0
         address[ipv4, 10:12] = 0xFF
@@ -90,7 +91,7 @@ def _sorted(rows: FlowArray) -> npt.NDArray[np.uint32]:
 
 
 def _add_up(counts: npt.NDArray[np.uint64], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
-    """Sums of runs, at most 2^64-1; halves apart, so that neither sum wraps."""
+    """The sum of each run, at most 2^64-1. Both 32-bit halves are added apart, so neither wraps."""
     if not len(starts):
         return np.zeros(0, np.uint64)
     low = np.add.reduceat(counts & _LOW_MASK, starts)

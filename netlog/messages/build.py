@@ -1,4 +1,4 @@
-"""The messages of a period: what is shown, and what of it fits into each."""
+"""Makes the messages of a period: what they show, and how it is split into messages."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
@@ -37,23 +37,23 @@ __all__ = [
 ]
 
 MAX_BYTES = 256 * 1024
-"""Of a message. Source: maxLogSize of Tailscale's wgengine/netlog."""
+"""The greatest size of a message. Source: maxLogSize of Tailscale's wgengine/netlog."""
 
 Nodes: TypeAlias = NodeSource | NodeMap | Iterable[NodeMap]
-"""A source, which is asked once; what it said; or all that it said in a period, oldest first."""
+"""A source, which is asked once; a map; or all maps that applied in a period, oldest first."""
 
 
 def smallest_max_bytes(node_id: str, nodes: Nodes | None = None) -> int:
-    """How many bytes a message of this node must be allowed for any entry to fit.
+    """The smallest `max_bytes` with which every entry of this node fits into a message.
 
     Args:
-        node_id: who reports.
-        nodes: as for `iter_messages`. Of a source other than `StaticNodes`, which may know other
-            nodes tomorrow, every node may have MAX_NODE_BYTES.
+        node_id: the node that reports.
+        nodes: as for `iter_messages`. A source other than `StaticNodes` may know other nodes later,
+            so each of its nodes is taken to have MAX_NODE_BYTES.
 
     Returns:
-        A `max_bytes` with which no traffic makes `iter_messages` raise; the least one, but that
-        the longest entry need not be one of the longest nodes.
+        A `max_bytes` with which no traffic makes `iter_messages` raise. It adds the longest entry
+        and the longest nodes, although these may not occur together.
     """
     longest_ns = to_ns("9999-12-31T23:59:59.999999999Z", "end")
     header = MessageHeader.checked(node_id, longest_ns, longest_ns).header()
@@ -63,7 +63,7 @@ def smallest_max_bytes(node_id: str, nodes: Nodes | None = None) -> int:
 
 
 def _most_node_bytes(nodes: Nodes | None) -> int:
-    """Of the node that reports and the two of an entry."""
+    """The bytes of the node that reports and of the two longest nodes in an entry."""
     if nodes is None:
         return 0
     if isinstance(nodes, NodeSource) and not isinstance(nodes, StaticNodes):
@@ -90,7 +90,7 @@ def build_messages(  # noqa: PLR0913 - what a period consists of
     overlay: OverlayRanges = DEFAULT_OVERLAY,
     left_out: LeftOut | None = None,
 ) -> list[Message]:
-    """Make the messages of one period; `iter_messages` as a list."""
+    """Make the messages of one period: `iter_messages` as a list."""
     return list(
         iter_messages(
             node_id=node_id,
@@ -125,37 +125,40 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
     """Make the messages of one period, one after the other.
 
     Args:
-        node_id: who reports; lone surrogates become U+FFFD.
+        node_id: the node that reports; lone surrogates become U+FFFD.
         start: the period's first nanosecond: nanoseconds since the epoch, RFC 3339 text, or a
-            datetime that knows its zone.
-        end: its last one.
-        tun: the connections inside the tunnel, FLOW_DTYPE, shape (n,), each once. None: none. Of
-            `Rows` each slice becomes messages of its own, in which entries are sorted.
-        sock: the datagrams that carried it, likewise, with the peers' addresses filled in.
-        routes: what the router was told; if that changed in the period, all of it.
-        nodes: who has which address. Then connections are classified by `NODE_RULE`, each message
-            shows the nodes whose addresses are in its entries, and what goes to the overlay's own
-            services is left out. None: they are classified by `SEED_RULE`.
-        exit_traffic: `aggregate`: exit traffic is one entry that has only counts, each at most
-            2^64-1. `anonymize`: it is one entry for each node's address, or without nodes each
-            overlay address in a route; protocol, ports and foreign addresses are removed. `log`: it
-            is shown in full. `drop`: it is not shown. None: `anonymize` with nodes, else
-            `aggregate`.
-        max_bytes: of a message. What does not fit comes in further messages of the same period.
-            `smallest_max_bytes` is always enough.
-        overlay: where overlay addresses and its services are.
-        left_out: what no message shows is added to it, when the first message is asked for.
+            datetime with a time zone.
+        end: the period's last nanosecond, in the same forms.
+        tun: the connections inside the tunnel, FLOW_DTYPE, shape (n,), each once. None: no rows.
+            Each slice of `Rows` becomes messages of its own, whose entries are sorted.
+        sock: the datagrams that carried the tunnel, in the same forms, with the peers' addresses as
+            sources.
+        routes: the configuration of the router; if it changed in the period, all configurations.
+        nodes: the nodes by address. With nodes, connections are classified by `NODE_RULE`, each
+            message names the nodes whose addresses are in its entries, and traffic to the overlay's
+            own services is left out. None: connections are classified by `SEED_RULE`.
+        exit_traffic: how exit traffic is shown.
+            `aggregate`: as one entry that has only counts, each at most 2^64-1.
+            `anonymize`: as one entry for each node's address, or without nodes for each overlay
+            address in a route; protocol, ports and foreign addresses are removed.
+            `log`: in full.
+            `drop`: not at all.
+            None: `anonymize` with nodes, otherwise `aggregate`.
+        max_bytes: the greatest size of a message. More traffic makes more messages of the same
+            period. `smallest_max_bytes` is always enough.
+        overlay: the addresses of the overlay and of its services.
+        left_out: traffic that no message shows is added to it, when the first message is requested.
 
     Returns:
-        An iterator over the messages; none if there was no traffic. The rows are not changed; they
-        must stay as they are until the iterator is exhausted.
+        An iterator over the messages; empty if there was no traffic. The rows are not changed. They
+        must not change until the iterator is exhausted.
 
     Raises:
-        TypeError: an argument is of the wrong type.
-        ValueError: `exit_traffic` is no mode, the end is before the start, a time is out of range;
-            or, while iterating, `max_bytes` is too small for an entry.
+        TypeError: an argument has the wrong type.
+        ValueError: `exit_traffic` is not a mode, the end is before the start, or a time is out of
+            range; while iterating: `max_bytes` is too small for an entry.
 
-    Thread safety: any thread; an iterator belongs to one.
+    Thread safety: any thread; an iterator belongs to one thread.
     Source: wgengine/netlog of Tailscale; RFC 3339.
     """
     known = None if nodes is None else _node_map(nodes)
@@ -189,14 +192,14 @@ def iter_messages(  # noqa: PLR0913 - what a period consists of
 
 
 def _slices(rows: FlowArray | Rows | None, name: str) -> Iterable[Slice]:
-    """An array is one slice, whatever its length: all of it is sorted."""
+    """The slices of `Rows`. An array of any length is one slice, so all of it is sorted."""
     return rows if isinstance(rows, Rows) else ((as_flow_array(rows, name), True),)
 
 
 def _side_by_side(
     tun: Iterable[Slice], sock: Iterable[Slice]
 ) -> Iterator[tuple[FlowArray, FlowArray, bool]]:
-    """Slices of both points; none where one has no more; whether both are the last."""
+    """Slices of both points, empty after a point's last one, and whether both are the last."""
     rows, last = [NO_FLOWS, NO_FLOWS], [False, False]
     slices = [iter(tun), iter(sock)]
     while not all(last):
@@ -206,7 +209,7 @@ def _side_by_side(
 
 
 def _node_map(nodes: Nodes) -> NodeMap | None:
-    """All nodes that were known in the period; None: of a source that knows none yet."""
+    """All nodes that were known in the period; None: the source does not know any yet."""
     if isinstance(nodes, NodeSource):
         now = nodes.snapshot()
         if now is None:

@@ -1,4 +1,4 @@
-"""Which class of traffic a connection belongs to: the policy; the searching is done by the core."""
+"""Classifies connections. This module has the rules; the core searches the prefixes."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -38,25 +38,25 @@ __all__ = [
     "route_map",
 ]
 
-# An address has 4 bits. Without knowledge of nodes they are:
+# The value of an address has 4 bits. Without nodes, these two are used:
 IN_ROUTE = 1
 _IN_OVERLAY = 2
 OVERLAY_ROUTE = IN_ROUTE | _IN_OVERLAY
-# With it: in a route, and
+# With nodes, IN_ROUTE and these three are used:
 SELF = 2
-NODE = 4  # also of the own node
+NODE = 4  # set for the own node, too
 _SERVICE = 8
-NODE_NUMBER_SHIFT = 4  # above them stands the number of the node
-VALUE_BITS = 0xFFFFFFFF & ~IN_ROUTE  # of all that a node's address says of itself
+NODE_NUMBER_SHIFT = 4  # the number of the node is in the bits above
+VALUE_BITS = 0xFFFFFFFF & ~IN_ROUTE  # the bits that a node's own address determines
 _VALUES = 16
 
 TO_SERVICE = 254
 """The class of a row whose destination is one of the overlay's own services."""
 
 DEFAULT_SERVICES = ("100.100.100.100", "fd7a:115c:a1e0::53")
-"""Where the overlay's own services are (DNS among them). Source: net/tsaddr of Tailscale."""
+"""The addresses of the overlay's own services, such as DNS. Source: net/tsaddr of Tailscale."""
 
-# Rows at a time: what classifying has brought into the cache, the tally still finds there.
+# Rows per step: the tally still finds in the cache what classifying has loaded.
 _CHUNK_ROWS = 8192
 
 
@@ -74,12 +74,12 @@ class OverlayRanges:
 
     Args:
         included: prefixes whose addresses are overlay addresses.
-        excluded: prefixes within them whose addresses are not.
-        services: the overlay's own service addresses, prefixes too. Traffic to them is left out
-            where nodes are known.
+        excluded: prefixes within them whose addresses are not overlay addresses.
+        services: the overlay's own service addresses, as prefixes. Traffic to them is left out if
+            nodes are known.
 
     Raises:
-        ValueError: something is no prefix.
+        ValueError: a value is not a prefix.
 
     Thread safety: immutable.
     """
@@ -106,16 +106,16 @@ class OverlayRanges:
 DEFAULT_OVERLAY = OverlayRanges(
     included=("100.64.0.0/10", "fd7a:115c:a1e0::/48"), excluded=("100.115.92.0/23",)
 )
-"""Carrier-grade NAT space (RFC 6598) without the part that ChromeOS uses inside of itself, and the
-prefix that Tailscale took from RFC 4193. Source: net/tsaddr of Tailscale."""
+"""Carrier-grade NAT space (RFC 6598) without the part that ChromeOS uses internally, and the prefix
+that Tailscale took from RFC 4193. Source: net/tsaddr of Tailscale."""
 
 
 class PrefixMap(Closing):
-    """A map from addresses to the values of the prefixes that they lie in.
+    """A map from an address to a value, which the prefixes that contain the address determine.
 
     Args:
-        prefixes: PREFIX_DTYPE, shape (n,); copied. Going from the shortest prefix to the longest,
-            value = (value & ~clear) | set.
+        prefixes: PREFIX_DTYPE, shape (n,); copied. From the shortest prefix to the longest, each
+            changes the value to (value & ~clear) | set.
 
     Raises:
         ValueError: a version or a length is out of range.
@@ -133,7 +133,7 @@ class PrefixMap(Closing):
         self._handle: Any = ffi.gc(handle[0], lib.netlog_prefixes_close)
 
     def close(self) -> None:
-        """Free the map; closing twice is fine."""
+        """Free the map. A second call does nothing."""
         if self._handle is not None:
             ffi.release(self._handle)
             self._handle = None
@@ -153,7 +153,7 @@ class PrefixMap(Closing):
         """Return the value of an address, such as `10.0.0.1` or `fd00::1`.
 
         Raises:
-            ValueError: it is no address.
+            ValueError: `address` is not an address.
             StateError: the map is closed.
         """
         parsed = ipaddress.ip_address(address)
@@ -164,7 +164,7 @@ class PrefixMap(Closing):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many rows a class has and what their counts add up to, at most 2^64-1 each."""
+    """The number of rows in a class, and the sums of their counts, each at most 2^64-1."""
 
     rows: int
     tx_packets: int
@@ -182,8 +182,11 @@ class Tally:
 class ClassifiedFlows:
     """Flow rows with their classes.
 
-    `flows`: FLOW_DTYPE, shape (n,). `classes`: uint8, shape (n,): a `Traffic`, TO_SERVICE, or
-    NETLOG_LEFT_OUT for a row without address, protocol and counts. `tallies`: by `Traffic`.
+    Attributes:
+        flows: FLOW_DTYPE, shape (n,).
+        classes: uint8, shape (n,): a `Traffic`, TO_SERVICE, or NETLOG_LEFT_OUT for a row without
+            address, protocol and counts.
+        tallies: the sums of each class, by `Traffic`.
     """
 
     flows: FlowArray
@@ -192,7 +195,7 @@ class ClassifiedFlows:
 
 
 def _make_seed_rule() -> npt.NDArray[np.uint8]:
-    """Class by the values of source + 16 * destination."""
+    """The class, by value of source + 16 * value of destination."""
     rule = np.full(_VALUES * _VALUES, Traffic.EXIT, np.uint8)
     for index in range(len(rule)):
         ends = index % _VALUES, index // _VALUES
@@ -205,12 +208,12 @@ def _make_seed_rule() -> npt.NDArray[np.uint8]:
 
 
 SEED_RULE = _make_seed_rule()
-"""Both ends are overlay addresses in a route: virtual. Else one of them is another address in a
-route: subnet. Else: exit. Source: wgengine/netlog of Tailscale at commit a1a43ed266."""
+"""If both ends are overlay addresses in a route: virtual. Otherwise, if an end is another address
+in a route: subnet. Otherwise: exit. Source: wgengine/netlog of Tailscale at commit a1a43ed266."""
 
 
 def _make_node_rule() -> npt.NDArray[np.uint8]:
-    """Class by the values of source + 16 * destination."""
+    """The class, by value of source + 16 * value of destination."""
     rule = np.full(_VALUES * _VALUES, Traffic.EXIT, np.uint8)
     for index in range(len(rule)):
         src, dst = index % _VALUES, index // _VALUES
@@ -225,23 +228,23 @@ def _make_node_rule() -> npt.NDArray[np.uint8]:
 
 
 NODE_RULE = _make_node_rule()
-"""The own node to a known one: virtual. The own node to anything else, or anything else to a known
-node: subnet if the other end lies in a route, else exit. All the rest: exit.
-Source: wgengine/netlog of Tailscale since commit 478342a64."""
+"""From the own node to a known node: virtual. From the own node to any other address, or from any
+other address to a known node: subnet if that address is in a route, otherwise exit. Everything
+else: exit. Source: wgengine/netlog of Tailscale since commit 478342a64."""
 
 
 def route_map(
     configs: Iterable[RouterConfig], overlay: OverlayRanges = DEFAULT_OVERLAY
 ) -> PrefixMap:
-    """Make the map that `SEED_RULE` goes by.
+    """Make the map for `SEED_RULE`.
 
     Args:
-        configs: all that were in force at some moment of the period. Prefixes of length 0 do not
-            count: a default route says nothing about who an address belongs to.
-        overlay: where overlay addresses are.
+        configs: all configurations that were in force at any moment of the period. Prefixes of
+            length 0 are ignored: a default route does not say to whom an address belongs.
+        overlay: the addresses of the overlay.
 
     Returns:
-        A map to be closed by the caller.
+        A map. The caller closes it.
     """
     return PrefixMap(np.concatenate([_routes(configs), overlay.prefixes]))
 
@@ -249,22 +252,22 @@ def route_map(
 def node_map(
     configs: Iterable[RouterConfig], nodes: PrefixArray, overlay: OverlayRanges = DEFAULT_OVERLAY
 ) -> PrefixMap:
-    """Make the map that `NODE_RULE` goes by.
+    """Make the map for `NODE_RULE`.
 
     Args:
         configs: as for `route_map`.
-        nodes: the addresses of nodes, of `NodeNumbers.prefixes`.
-        overlay: where its service addresses are.
+        nodes: the addresses of nodes: `NodeNumbers.prefixes`.
+        overlay: the service addresses of the overlay.
 
     Returns:
-        A map to be closed by the caller. The value of a node's address has the number of the node
-        from NODE_NUMBER_SHIFT on.
+        A map. The caller closes it. The value of a node's address contains the number of the node,
+        from bit NODE_NUMBER_SHIFT on.
     """
     return PrefixMap(np.concatenate([_routes(configs), nodes, overlay.services]))
 
 
 def _routes(configs: Iterable[RouterConfig]) -> PrefixArray:
-    """All prefixes that count as a route, with that bit."""
+    """All prefixes that count as a route, with `IN_ROUTE` as the bit to set."""
     parts = [config.prefixes for config in configs]
     routes = np.concatenate(parts) if parts else prefix_array(())
     routes = routes[routes["length"] > 0]
@@ -276,7 +279,7 @@ def find_ends(prefix_map: PrefixMap, flows: FlowArray) -> npt.NDArray[np.uint32]
     """Find the value of both ends of each row.
 
     Args:
-        prefix_map: the values of addresses; an absent address has 0.
+        prefix_map: the values of addresses. The value of an absent address is 0.
         flows: FLOW_DTYPE, shape (n,), C-contiguous.
 
     Returns:
@@ -304,8 +307,9 @@ def classify_flows(
 
     Args:
         flows: FLOW_DTYPE, shape (n,), C-contiguous; not changed.
-        prefix_map: the values of addresses; an absent address has 0. None: all rows are physical.
-        rule: uint8, shape (256,): the class by value of source + 16 * value of destination.
+        prefix_map: the values of addresses. The value of an absent address is 0. None: all rows are
+            physical.
+        rule: uint8, shape (256,): the class, by value of source + 16 * value of destination.
 
     Returns:
         The rows, their classes and the tallies.

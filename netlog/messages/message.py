@@ -1,4 +1,4 @@
-"""One message: what a node saw in a period, or a part of it, and its JSON form."""
+"""A message: the traffic of a node in a period, or a part of it, and its JSON form."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,50 +20,54 @@ __all__ = ["Message", "MessageHeader"]
 
 @dataclass(frozen=True, slots=True)
 class MessageHeader:
-    """Who reports, and from when to when."""
+    """The node that reports, and the period."""
 
     node_id: str
     start_ns: int
     end_ns: int
 
     def header(self) -> bytes:
-        """A message's text from the brace to the last member before the arrays."""
+        """The beginning of a message's text: from the brace to the end of the period."""
         node_id = msgspec.json.encode(self.node_id).decode()
         start, end = format_rfc3339(self.start_ns), format_rfc3339(self.end_ns)
         return f'{{"nodeId":{node_id},"start":"{start}","end":"{end}"'.encode()
 
     @classmethod
     def checked(cls, node_id: str, start: Moment, end: Moment) -> Self:
-        """Make a period of what a caller passed."""
+        """Make a header from a caller's arguments.
+
+        Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: the end is before the start, or a time is out of range.
+        """
         if not isinstance(node_id, str):
-            raise TypeError(f"node_id: expected text, not {node_id!r}")
-        # A subclass of str is text too, but not to the encoder: this makes it plain.
+            raise TypeError(f"node_id: expected a str, got {node_id!r}")
+        # The encoder does not accept subclasses of str; well_formed() returns a plain str.
         period = cls(well_formed(node_id), to_ns(start, "start"), to_ns(end, "end"))
         if period.end_ns < period.start_ns:
             raise ValueError(f"the end {end} is before the start {start}")
-        period.header()  # raises if a time can not be written
+        period.header()  # raises if a time cannot be written
         return period
 
 
 class Message:
-    """What one node saw in one period, or a part of it; read-only.
+    """The traffic of one node in one period, or a part of it; read-only.
 
     Args:
-        node_id: who reports; lone surrogates become U+FFFD.
+        node_id: the node that reports; lone surrogates become U+FFFD.
         start_ns: the period's first nanosecond, since the epoch.
-        end_ns: its last one.
+        end_ns: the period's last nanosecond, since the epoch.
         src_node: the node that reports; None: not known.
-        dst_nodes: the other nodes, in the order in which they are shown.
-        virtual_traffic: FLOW_DTYPE, shape (n,), in the order in which it is shown; copied. None
-            is empty, here and below.
-        subnet_traffic: as above.
-        exit_traffic: as above.
-        physical_traffic: as above.
+        dst_nodes: the other nodes, in the order of the message.
+        virtual_traffic: FLOW_DTYPE, shape (n,), in the order of the message; copied. None: empty.
+        subnet_traffic: as for `virtual_traffic`.
+        exit_traffic: as for `virtual_traffic`.
+        physical_traffic: as for `virtual_traffic`.
 
     Raises:
-        TypeError: an argument is of the wrong type.
-        ValueError: the end is before the start, a time is out of range, or an array has not one
-            dimension.
+        TypeError: an argument has the wrong type.
+        ValueError: the end is before the start, a time is out of range, or an array does not have
+            exactly one dimension.
 
     Thread safety: any thread.
     Source: types/netlogtype of Tailscale.
@@ -96,7 +100,7 @@ class Message:
         self._dst_nodes = tuple(dst_nodes)
         for node in (*self._dst_nodes, *(() if src_node is None else (src_node,))):
             if not isinstance(node, Node):
-                raise TypeError(f"src_node, dst_nodes: expected a Node, not {node!r}")
+                raise TypeError(f"src_node, dst_nodes: expected a Node, got {node!r}")
         self._traffic = {
             kind: _freeze(as_flow_array(rows, MEMBERS[kind]).copy())
             for kind, rows in traffic.items()
@@ -104,7 +108,7 @@ class Message:
 
     @classmethod
     def of_part(cls, period: MessageHeader, src_node: Node | None, part: Part) -> Self:
-        """Make a message of what was written already; nothing is copied."""
+        """Make a message of a part that is already written; nothing is copied."""
         traffic = {piece.traffic: piece.gather() for piece in part.pieces}
         return cls._built(period, src_node, part.nodes, traffic, part.text)
 
@@ -117,7 +121,7 @@ class Message:
         traffic: dict[Traffic, FlowArray],
         text: bytes | None,
     ) -> Self:
-        """Make a message of checked parts, with its text if that is known; nothing is copied."""
+        """Make a message of checked members, and its text if it is known; nothing is copied."""
         message = cls.__new__(cls)
         message._period = period  # noqa: SLF001 - its own
         message._src_node = src_node  # noqa: SLF001 - its own
@@ -128,7 +132,7 @@ class Message:
 
     @property
     def node_id(self) -> str:
-        """Who reports."""
+        """The id of the node that reports."""
         return self._period.node_id
 
     @property
@@ -148,7 +152,7 @@ class Message:
 
     @property
     def dst_nodes(self) -> tuple[Node, ...]:
-        """The other nodes whose addresses are in the entries, in the order shown."""
+        """The other nodes whose addresses are in the entries, in the order of the message."""
         return self._dst_nodes
 
     @property
@@ -173,12 +177,12 @@ class Message:
 
     @property
     def packets(self) -> int:
-        """Packets of all entries, both ways."""
+        """The packets of all entries, in both directions."""
         return self._sum("tx_packets") + self._sum("rx_packets")
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all entries, both ways."""
+        """The bytes of all entries, in both directions."""
         return self._sum("tx_bytes") + self._sum("rx_bytes")
 
     def _sum(self, counter: str) -> int:
@@ -188,7 +192,7 @@ class Message:
         """Write the message as one JSON object.
 
         Returns:
-            UTF-8 without insignificant white space; members that are zero or empty are left out.
+            UTF-8 without insignificant white space. Zero and empty members are left out.
         """
         if self._json is None:
             header = self._period.header() + src_node_text(self._src_node)
@@ -207,14 +211,14 @@ class Message:
         """Read a message.
 
         Args:
-            data: one JSON object. Addresses may be absent or ""; a protocol may be a name; unknown
-                members and nodes without an id are ignored.
+            data: one JSON object. Addresses may be absent or "". A protocol may be a name. Unknown
+                members, and nodes without an id, are ignored.
 
         Returns:
-            The message, with its entries in the order given.
+            The message, with its entries in the given order.
 
         Raises:
-            ValueError: it is no such object.
+            ValueError: `data` is not such an object.
 
         Thread safety: any thread.
         """
@@ -223,7 +227,7 @@ class Message:
         return cls._built(period, wire.src_node, wire.dst_nodes, wire.traffic, None)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same text."""
+        """Whether both messages have the same text."""
         if not isinstance(other, Message):
             return NotImplemented
         return self.to_json() == other.to_json()

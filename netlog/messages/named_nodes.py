@@ -1,4 +1,4 @@
-"""Which nodes a message must name, and what that costs."""
+"""The nodes that a message must name, and how many bytes that takes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,28 +11,28 @@ __all__ = ["DST_NODES", "SRC_NODE", "NamedNodes", "dst_nodes_text", "src_node_te
 SRC_NODE = b',"srcNode":'
 DST_NODES = b',"dstNodes":['
 
-# Each node is followed by a comma or by the bracket.
+# A comma, or the closing bracket, follows each node.
 _OPENING_BYTES = len(DST_NODES)
 _BEHIND_BYTES = 1
 
-_MOST_BYTES = 2**63 - 1  # what is compared to int64
+_MOST_BYTES = 2**63 - 1  # the greatest int64, to which it is compared
 
 
 def src_node_text(node: Node | None) -> bytes:
-    """The member that shows the node that reports; empty if it is not known."""
+    """The JSON member with the node that reports; empty if it is not known."""
     return SRC_NODE + node.to_json() if node is not None else b""
 
 
 def dst_nodes_text(nodes: tuple[Node, ...]) -> bytes:
-    """The member that shows the other nodes; empty if there are none."""
+    """The JSON member with the other nodes; empty if there are none."""
     return DST_NODES + b",".join(node.to_json() for node in nodes) + b"]" if nodes else b""
 
 
 class NamedNodes:
-    """The nodes of one object after the other.
+    """Collects the nodes that each JSON object names, one object after the other.
 
     Args:
-        table: all nodes that there are.
+        table: all nodes.
 
     Thread safety: one thread.
     """
@@ -42,31 +42,31 @@ class NamedNodes:
     def __init__(self, table: NodeNumbers) -> None:
         self._table = table
         self._object = 0
-        # by number: the last object that names the node
+        # For each node's number: the last object that names the node.
         self._seen_in = np.zeros(len(table.nodes) or 1, np.int64)
         self._named: list[npt.NDArray[np.uint32]] = []
         self.n_bytes = 0
-        """Of the member that shows the nodes of this object."""
+        """The bytes of the member with the nodes of this object."""
 
     def begin(self) -> None:
-        """Begin an object; it names nobody."""
+        """Begin an object that names no nodes yet."""
         self._object += 1
         self._named = []
         self.n_bytes = 0
-        self._seen_in[0] = self._object  # no node costs nothing
+        self._seen_in[0] = self._object  # number 0 means no node, so it takes no bytes
 
     def admit(
         self, numbers: npt.NDArray[np.uint32], ends: npt.NDArray[np.uint64], room: int
     ) -> int:
-        """Take as many entries as fit together with the nodes that are new with them.
+        """Take as many entries as fit, together with the nodes that only they need.
 
         Args:
-            numbers: the nodes of each entry, shape (n, 2); 0 is none.
-            ends: the bytes up to the end of each entry, shape (n,).
-            room: bytes that there are for entries and new nodes.
+            numbers: the nodes of each entry, shape (n, 2); 0 means no node.
+            ends: the number of bytes up to the end of each entry, shape (n,).
+            room: the bytes for these entries and their new nodes.
 
         Returns:
-            How many entries; their nodes are named.
+            How many entries fit. Their nodes are named from now on.
         """
         flat = numbers.reshape(-1)
         fresh = np.flatnonzero(self._seen_in[flat] != self._object)

@@ -1,4 +1,4 @@
-"""The source of physical traffic: the overlay address of the peer behind each endpoint."""
+"""Fills in the source of physical traffic: the overlay address of the peer at each endpoint."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,15 +14,15 @@ __all__ = ["fill_sources"]
 
 
 def fill_sources(rows: FlowArray, peers: Sequence[Iterable[Peer]]) -> FlowArray:
-    """Fill the source of sock connections with the overlay address of the peer at the endpoint.
+    """Fill in the source of sock connections: the overlay address of the peer at the endpoint.
 
     Args:
         rows: FLOW_DTYPE, shape (n,), as drained at the socket: the destination is the endpoint.
-        peers: the sets of peers that were in force, oldest first; a younger one wins.
+        peers: the sets of peers that were in force, oldest first; a newer one overrides.
 
     Returns:
-        `rows`, or a copy in which the source of every known endpoint is `address:0`. A peer whose
-        port is not known is at all those ports of its address where no other peer is.
+        `rows`, or a copy in which the source of every known endpoint is `address:0`. A peer with an
+        unknown port owns all ports of its address that no other peer has.
     """
     known = {
         split_endpoint(peer.endpoint, least_port=ANY_PORT): peer.overlay_address
@@ -32,7 +32,7 @@ def fill_sources(rows: FlowArray, peers: Sequence[Iterable[Peer]]) -> FlowArray:
     }
     if not known or not len(rows):
         return rows
-    # The first bytes of an endpoint's row are those of a flow's: address, port, version.
+    # The first 19 bytes of an endpoint's row are its address, port and version, as in _key().
     sources = {pack_endpoint(*endpoint)[:19]: address for endpoint, address in known.items()}
     filled = rows.copy()
     keys = zip(

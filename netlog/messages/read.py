@@ -1,4 +1,4 @@
-"""The JSON form of a message, as it is read."""
+"""Reads the JSON form of a message."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["WireMessage", "read_message"]
 
 @dataclass(frozen=True, slots=True)
 class WireMessage:
-    """The members of a message; `traffic` holds the arrays that it has."""
+    """The members of a message. `traffic` contains only the arrays that are not empty."""
 
     node_id: str
     start_ns: int
@@ -30,21 +30,21 @@ def read_message(data: bytes | bytearray | str) -> WireMessage:
     """Read a message.
 
     Args:
-        data: one JSON object. Addresses may be absent or ""; a protocol may be a name; unknown
-            members and nodes without an id are ignored.
+        data: one JSON object. Addresses may be absent or "". A protocol may be a name. Unknown
+            members, and nodes without an id, are ignored.
 
     Returns:
-        Its members, nodes and entries in the order given.
+        Its members, with nodes and entries in the given order.
 
     Raises:
-        ValueError: it is no such object.
+        ValueError: `data` is not such an object.
 
     Thread safety: any thread.
     """
     try:
         wire = _DECODER.decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError(f"no flow log message: {error}") from None
+        raise ValueError(f"not a flow log message: {error}") from None
     arrays = {
         Traffic.VIRTUAL: wire.virtual_traffic,
         Traffic.SUBNET: wire.subnet_traffic,
@@ -62,7 +62,7 @@ def read_message(data: bytes | bytearray | str) -> WireMessage:
 
 
 class _Entry(msgspec.Struct, rename="camel", gc=False):
-    proto: int | str = 0  # Tailscale's description of its API has a name in its example
+    proto: int | str = 0  # an example in Tailscale's API description has a name here
     src: str = ""
     dst: str = ""
     tx_pkts: int = 0
@@ -74,7 +74,7 @@ class _Entry(msgspec.Struct, rename="camel", gc=False):
 class _Wire(msgspec.Struct, rename="camel"):
     start: str
     end: str
-    node_id: str = ""  # the seed's messages had none
+    node_id: str = ""  # messages of early Tailscale versions have none
     src_node: WireNode | None = None
     dst_nodes: list[WireNode] | None = None
     virtual_traffic: list[_Entry] | None = None
@@ -101,7 +101,7 @@ def _protocol(entry: _Entry) -> int:
         return entry.proto
     number = protocol_number(entry.proto) if entry.proto else 0
     if number is None:
-        raise ValueError(f"{entry.proto!r}: expected a protocol's number or name")
+        raise ValueError(f"{entry.proto!r}: expected the number or name of a protocol")
     return number
 
 

@@ -1,10 +1,10 @@
 """The JSON Schema of the lines that netlog writes, made from the types below.
 
-`schema.json` beside this file is what `python -m netlog.messages.schema` prints. Wheels ship it:
+`schema.json` in this folder is the output of `python -m netlog.messages.schema`. Wheels contain it:
 
     importlib.resources.files("netlog.messages").joinpath("schema.json").read_text()
 
-The types describe what netlog *writes*. What it *reads* is more lenient: see `Message.from_json`.
+The types describe what netlog *writes*. It *reads* more forms: see `Message.from_json`.
 """
 
 import sys
@@ -15,7 +15,7 @@ import msgspec
 __all__ = ["SCHEMA_ID", "line_schema", "line_schema_text"]
 
 SCHEMA_ID = "urn:netlog:line:1"
-"""Names the schema. The number changes when a member's meaning does."""
+"""Identifies the schema. The number changes when the meaning of a member changes."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 MAX_COUNT = 2**64 - 1
@@ -149,7 +149,7 @@ class Dropped(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Loss(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Tells in the stream itself that a sink dropped messages."""
+    """Reports, in the stream itself, that a sink dropped messages."""
 
     node_id: Annotated[str, msgspec.Meta(description="The node whose messages they were.")]
     dropped: Dropped
@@ -169,7 +169,7 @@ def line_schema() -> dict[str, Any]:
     )
     for definition in definitions.values():
         for member in definition["properties"].values():
-            # Absent says it: the value that stands for it is never written.
+            # netlog never writes a default value, so the schema must not offer one.
             member.pop("default", None)
     return {
         "$schema": DIALECT,
@@ -181,7 +181,7 @@ def line_schema() -> dict[str, Any]:
 
 
 def line_schema_text() -> str:
-    """The schema as `schema.json` has it."""
+    """The text of `schema.json`."""
     return msgspec.json.format(msgspec.json.encode(line_schema()), indent=2).decode() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Which entries the messages of a period show, and in which order."""
+"""Selects and sorts the entries that the messages of a period show."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ from netlog.model.flows import FlowArray, flow_array
 __all__ = ["EXIT_MODES", "ClassifiedTun", "ExitTraffic", "LeftOut", "make_sections"]
 
 EXIT_MODES = ("aggregate", "anonymize", "log", "drop")
-"""Exit traffic as one entry that has only counts; as one entry for each overlay address; in full;
-not at all."""
+"""How exit traffic is shown: as one entry with only counts, as one entry for each overlay address,
+in full, or not at all."""
 
 _MOST = 2**64 - 1
 _NONE = np.array([[0, 0]], np.uint32)
@@ -32,11 +32,11 @@ _NONE = np.array([[0, 0]], np.uint32)
 
 @dataclass(slots=True)
 class LeftOut:
-    """What was counted at the tun and no message shows; a caller may sum several periods in it.
+    """Traffic that was counted at the tun and that no message shows; of one or several periods.
 
     Attributes:
-        service_packets, service_bytes: to the overlay's own services, both ways.
-        dropped_packets, dropped_bytes: exit traffic that is dropped, both ways.
+        service_packets, service_bytes: to the overlay's own services, in both directions.
+        dropped_packets, dropped_bytes: exit traffic that is dropped, in both directions.
     """
 
     service_packets: int = 0
@@ -47,9 +47,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedTun:
-    """The rows of the tun with all that decides on what is shown of them.
+    """The rows of the tun, and how they were classified.
 
-    `prefix_map` is the map by which they were classified; `by_nodes`: it knows the nodes.
+    Attributes:
+        classified: the rows with their classes.
+        prefix_map: the map that classified them.
+        by_nodes: whether the map knows the nodes.
     """
 
     classified: ClassifiedFlows
@@ -58,13 +61,13 @@ class ClassifiedTun:
 
 
 class ExitTraffic:
-    """The exit traffic of a period, which is shown with the last of its rows.
+    """Collects the exit traffic of a period, which is shown together with its last rows.
 
     Args:
         mode: one of EXIT_MODES.
 
     Attributes:
-        counted: whether there is any that is shown.
+        counted: whether there is exit traffic to show.
     """
 
     def __init__(self, mode: str) -> None:
@@ -74,7 +77,7 @@ class ExitTraffic:
         self._anonymized: list[FlowArray] = []
 
     def take(self, inside: ClassifiedTun, left_out: LeftOut) -> None:
-        """Note what some rows have of it; unless it is shown in full, it leaves their classes."""
+        """Collect the exit traffic of some rows; unless `mode` is `log`, mark them as left out."""
         exits, classes = inside.classified.tallies[Traffic.EXIT], inside.classified.classes
         if self.mode == "drop":
             left_out.dropped_packets += exits.tx_packets + exits.rx_packets
@@ -90,7 +93,7 @@ class ExitTraffic:
             classes[classes == Traffic.EXIT] = lib.NETLOG_LEFT_OUT
 
     def sections(self, inside: ClassifiedTun) -> list[Section]:
-        """What is shown of it that is no row: one entry, or one for each overlay address."""
+        """The sections for the collected traffic: one entry, or one for each overlay address."""
         if self.mode == "aggregate" and self.counted:
             tx_packets, tx_bytes, rx_packets, rx_bytes = (min(each, _MOST) for each in self._sums)
             total = flow_array([(0, "", "", tx_packets, tx_bytes, rx_packets, rx_bytes)])
@@ -115,17 +118,17 @@ def make_sections(
     """Make the arrays of messages.
 
     Args:
-        inside: rows of the tun. Their classes are changed.
-        outside: rows of the sock.
-        exits: of the period.
-        left_out: what is not shown is added to it.
+        inside: the rows of the tun. Their classes are changed.
+        outside: the rows of the sock.
+        exits: the exit traffic of the period.
+        left_out: traffic that is not shown is added to it.
         last: whether these are the last rows of the period.
 
     Returns:
-        Sorted sections, in the order of their members; none if nothing was counted.
+        Sorted sections, in the order of a message's members; empty if nothing was counted.
 
     Raises:
-        MemoryError: there is none for sorting.
+        MemoryError: there is no memory for sorting.
     """
     flows, tallies = inside.classified.flows, inside.classified.tallies
     _leave_out_services(flows, inside.classified.classes, left_out)
@@ -143,7 +146,7 @@ def make_sections(
         sections += exits.sections(inside)
     peers = _numbers(inside, outside.flows)
     if peers is not None:
-        peers[:, 1] = 0  # where a peer is, is no address of a node
+        peers[:, 1] = 0  # the endpoint of a peer is not an address of a node
     return sections + _sort(outside, [Traffic.PHYSICAL], peers)
 
 
@@ -161,14 +164,14 @@ def _leave_out_services(
 
 
 def _numbers(inside: ClassifiedTun, flows: FlowArray) -> npt.NDArray[np.uint32] | None:
-    """The nodes at both ends of each row."""
+    """The numbers of the nodes at both ends of each row; None if nodes are not known."""
     if not inside.by_nodes:
         return None
     return find_ends(inside.prefix_map, flows) >> np.uint32(NODE_NUMBER_SHIFT)
 
 
 def _anonymized(inside: ClassifiedTun, exits: FlowArray) -> FlowArray:
-    """One row for each overlay address; of rows that are such already, of the same ones one."""
+    """One row for each overlay address. Rows that were anonymized before may be among `exits`."""
     keeps = NODE if inside.by_nodes else OVERLAY_ROUTE
     ends = find_ends(inside.prefix_map, exits)
     return anonymize(exits, ends & keeps == keeps)
@@ -177,7 +180,7 @@ def _anonymized(inside: ClassifiedTun, exits: FlowArray) -> FlowArray:
 def _sort(
     flows: ClassifiedFlows, shown: list[Traffic], numbers: npt.NDArray[np.uint32] | None
 ) -> list[Section]:
-    """Sort all rows at once and cut the order into sections."""
+    """Sort all rows at once, and divide the order into sections."""
     n = len(flows.flows)
     order = np.empty(n, np.uint32)
     result = lib.netlog_sort_flows(

@@ -1,4 +1,4 @@
-"""Cuts the entries of a period into JSON objects of bounded size."""
+"""Splits the entries of a period into JSON objects of bounded size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,13 @@ MEMBERS = {
     Traffic.EXIT: "exitTraffic",
     Traffic.PHYSICAL: "physicalTraffic",
 }
-"""The arrays of a message, in their order."""
+"""The arrays of a message, in the order of the message."""
 
 _OPENINGS = {traffic: f',"{name}":['.encode() for traffic, name in MEMBERS.items()}
 _CLOSING = b"]}"
 
-# Entries written before their nodes are added up: those that then do not fit are written again.
+# Entries that are written before the bytes of their nodes are added. Entries that do not fit then
+# are written again into the next object.
 _ENTRIES_AT_ONCE = 256
 
 
@@ -34,9 +35,12 @@ _ENTRIES_AT_ONCE = 256
 class Section:
     """The entries of one class, in the order in which they are written.
 
-    `flows`: FLOW_DTYPE, shape (m,), C-contiguous. `order`: uint32, shape (n,): rows of `flows`.
-    `numbers`: uint32, shape (m, 2): the nodes that a row shows by address, 0 for none; None if
-    nodes are not known.
+    Attributes:
+        traffic: the class.
+        flows: FLOW_DTYPE, shape (m,), C-contiguous.
+        order: uint32, shape (n,): the indices of the rows of `flows`, in this order.
+        numbers: uint32, shape (m, 2): the numbers of the nodes at both ends of a row, 0 for no
+            node; None if nodes are not known.
     """
 
     traffic: Traffic
@@ -46,7 +50,7 @@ class Section:
 
 
 class _SectionView:
-    """A section as the core reads it; keeps its memory."""
+    """A section in the core's form. It keeps the section's memory alive."""
 
     __slots__ = ("flows", "opening", "order", "section", "traffic")
 
@@ -58,7 +62,7 @@ class _SectionView:
         self.order = ffi.from_buffer("uint32_t[]", section.order)
 
     def numbers(self, start: int, stop: int) -> npt.NDArray[np.uint32]:
-        """The nodes of entries `start` to `stop` - 1, shape (n, 2)."""
+        """The numbers of the nodes of entries `start` to `stop` - 1, shape (n, 2)."""
         numbers, rows = self.section.numbers, self.section.order[start:stop]
         return np.zeros((len(rows), 2), np.uint32) if numbers is None else numbers[rows]
 
@@ -96,27 +100,27 @@ class Part(NamedTuple):
 def split_messages(
     header: bytes, sections: Sequence[Section], max_bytes: int, named: NamedNodes | None = None
 ) -> Iterator[Part]:
-    """Write the sections as JSON objects, each as full as it can be.
+    """Write the sections as JSON objects, each as full as possible.
 
     Args:
         header: the object's beginning, from the brace to the last member before `dstNodes`.
-        sections: in the order of their members; an empty one is left out.
-        max_bytes: of an object.
-        named: the nodes that there are. Each object names those that its entries show. None: the
-            object names nobody.
+        sections: the sections, in the order of the members. Empty sections are left out.
+        max_bytes: the greatest size of an object.
+        named: all nodes. Each object names those that its entries show. None: objects name no
+            nodes.
 
     Yields:
         One object after the other.
 
     Raises:
-        ValueError: an entry does not fit into an object of its own.
+        ValueError: an entry does not fit even into an empty object.
 
     Thread safety: the rows must not change until the iterator is exhausted.
     """
     rows = sum(len(section.order) for section in sections)
     longest = len(header) + sum(map(len, _OPENINGS.values())) + 2 * len(MEMBERS) + 1
     longest += rows * lib.netlog_encode_max_entry_bytes
-    # one buffer for all objects, the header once at its beginning
+    # One buffer serves all objects. It begins with the header, which is written only once.
     buffer = bytearray(min(max_bytes, longest))
     if len(buffer) > len(header):
         buffer[: len(header)] = header
@@ -135,7 +139,7 @@ def split_messages(
 
 
 class _Writer:
-    """Writes one object after the other into the same buffer; nodes are added at the end."""
+    """Writes one object after the other into the same buffer. `text` inserts the nodes."""
 
     __slots__ = (
         *("_buffer", "_encoded", "_ends", "_header_bytes", "_max_bytes"),
@@ -155,7 +159,7 @@ class _Writer:
         self._used = 0
 
     def text(self, nodes: tuple[Node, ...]) -> bytes:
-        """Return a copy of the object, with the nodes in their place."""
+        """Return a copy of the object, with the nodes inserted after the header."""
         text = memoryview(self._buffer)[: self._used]
         if not nodes:
             return bytes(text)
@@ -163,7 +167,7 @@ class _Writer:
         return b"".join((text[:middle], dst_nodes_text(nodes), text[middle:]))
 
     def fill(self, rest: list[Piece]) -> list[Piece]:
-        """Write as much of `rest` as fits, and take it from there; if nothing fits, no object."""
+        """Write as much of `rest` as fits, and remove it from `rest`; empty if nothing fits."""
         self._used = self._header_bytes
         if self._roster is not None:
             self._roster.begin()
@@ -183,7 +187,7 @@ class _Writer:
         return pieces
 
     def _append(self, source: _SectionView, start: int, stop: int) -> int:
-        """Write an array with as many entries as fit, or nothing; return where it stopped."""
+        """Write an array with as many entries as fit, or nothing; return the first entry left."""
         at = self._used + len(source.opening)
         done = start
         while done < stop:
@@ -205,7 +209,7 @@ class _Writer:
         return done
 
     def _encode(self, source: _SectionView, start: int, n: int, at: int) -> tuple[int, int]:
-        """Write at most n entries from byte `at` on; return how many fit, and their bytes."""
+        """Write at most `n` entries from byte `at` on; return how many fit, and their bytes."""
         named = self._roster
         named_bytes = named.n_bytes if named is not None else 0
         left = self._max_bytes - named_bytes - at - len(_CLOSING)

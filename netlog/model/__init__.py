@@ -1,1 +1,1 @@
-"""Values without I/O: connections, nodes, peers, routes, periods, and the rows they come in."""
+"""Values without I/O: connections, nodes, peers, routes, periods, and rows of counts."""

@@ -1,4 +1,4 @@
-"""IP addresses and ports as text, and endpoints made of them."""
+"""IP addresses, ports and endpoints as text."""
 
 import ipaddress
 import re
@@ -24,7 +24,7 @@ LOCALHOST = "localhost"
 _HOST_PORT = re.compile(r"(\[[^\]/]*\]|[^:/]*):([0-9]{1,5})")
 
 MAPPED = bytes(10) + b"\xff\xff"
-"""What precedes the four bytes of an IPv4 address in its IPv4-mapped form (RFC 4291, 2.5.5.2)."""
+"""The bytes before an IPv4 address in its IPv4-mapped IPv6 form (RFC 4291, 2.5.5.2)."""
 
 
 def mapped(address: IPAddress) -> bytes:
@@ -34,10 +34,10 @@ def mapped(address: IPAddress) -> bytes:
 
 
 def parse_address(host: str) -> IPAddress:
-    """Read an IP address; an IPv4-mapped one is IPv4. Names are not looked up.
+    """Read an IP address. An IPv4-mapped address becomes IPv4. Names are not resolved.
 
     Raises:
-        ValueError: it is none.
+        ValueError: `host` is not an IP address.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -52,7 +52,7 @@ def check_port(port: int) -> int:
     """Return `port` if it is 0 to 65535.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is outside this range.
     """
     if not 0 <= port <= MAX_PORT:
         raise ValueError(f"port {port}: expected 0 to {MAX_PORT}")
@@ -63,7 +63,7 @@ def split_endpoint(text: str, *, least_port: int = 1) -> tuple[IPAddress, int]:
     """Read "a.b.c.d:port" or "[v6]:port".
 
     Raises:
-        ValueError: it has another form, or the port is below `least_port`.
+        ValueError: the text has another form, or the port is below `least_port`.
     """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -82,11 +82,15 @@ def join_endpoint(host: str, port: int) -> str:
 
 
 def split_place(at: str) -> tuple[str, int] | None:
-    """Address and port; None: it is a path."""
+    """Read "host:port", where host is an IP address or `localhost`; None: the text is a path.
+
+    Raises:
+        ValueError: the text is empty, or its address or port is wrong.
+    """
     found = _HOST_PORT.fullmatch(at)
     if found is None:
         if not at:
-            raise ValueError("expected host:port, a socket or a status file")
+            raise ValueError("expected host:port, or the path of a socket or a status file")
         return None
     host = "127.0.0.1" if found[1] == LOCALHOST else found[1].strip("[]")
     if not 1 <= int(found[2]) <= MAX_PORT:

@@ -1,4 +1,4 @@
-"""Remote UDP endpoints as the rows that the core reads."""
+"""Remote UDP endpoints as rows in the core's form."""
 
 import ipaddress
 import socket
@@ -21,18 +21,18 @@ ENDPOINT_DTYPE = np.dtype(
 )
 """One remote endpoint: 24 bytes, `struct netlog_endpoint` of csrc/io/batch.h.
 
-`address` is 16 raw bytes in network order, IPv4 in mapped form with `version` 4; `port` is in host
-order; `scope_id` is the interface's number for a link-local address, else 0.
+`address` is 16 raw bytes in network order; IPv4 is in mapped form, with `version` 4. `port` is in
+host order. `scope_id` is the interface's number for a link-local address, otherwise 0.
 """
 
 _LAYOUT = struct.Struct("=16sHBBI")
 
 
 def pack_endpoint(address: IPAddress, port: int) -> bytes:
-    """Lay an endpoint out as a row of ENDPOINT_DTYPE.
+    """Pack an endpoint into a row of ENDPOINT_DTYPE.
 
     Raises:
-        ValueError: the address names an interface (fe80::1%eth0) that there is not.
+        ValueError: the address names an interface (fe80::1%eth0) that does not exist.
     """
     if isinstance(address, ipaddress.IPv4Address):
         return _LAYOUT.pack(mapped(address), port, 4, 0, 0)
@@ -40,7 +40,7 @@ def pack_endpoint(address: IPAddress, port: int) -> bytes:
 
 
 def unpack_endpoint(row: bytes) -> tuple[str, int]:
-    """Read a row of ENDPOINT_DTYPE back as (host, port)."""
+    """Unpack a row of ENDPOINT_DTYPE into (host, port)."""
     packed, port, version, _, scope_id = _LAYOUT.unpack(row)
     if version == 4:  # noqa: PLR2004 - the IP version
         return str(ipaddress.IPv4Address(packed[12:])), port
@@ -57,4 +57,4 @@ def _scope_number(address: ipaddress.IPv6Address) -> int:
     try:
         return socket.if_nametoindex(scope)
     except OSError:
-        raise ValueError(f"{address}: there is no interface {scope!r}") from None
+        raise ValueError(f"{address}: no such interface: {scope!r}") from None

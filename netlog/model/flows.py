@@ -1,4 +1,4 @@
-"""The rows that leave a meter: one connection each, with its counts in both directions."""
+"""Flow rows, as they leave a meter: each is a connection with its counts in both directions."""
 
 import socket
 import struct
@@ -31,9 +31,9 @@ FLOW_DTYPE = np.dtype(
 )
 """One connection: 72 bytes, `struct netlog_flow` of csrc/include/netlog_flow.h.
 
-`src` and `dst` are 16 raw bytes in network order, IPv4 in mapped form; ports are in host order.
-`version` is 4 or 6, and 0 when there are no addresses. `flags` is 0 for a plain connection; its
-bits say that an address is missing or of the other family (`NETLOG_NO_SRC` and its neighbours).
+`src` and `dst` are 16 raw bytes in network order; IPv4 is in mapped form. Ports are in host order.
+`version` is 4 or 6, or 0 if there are no addresses. `flags` is 0 for a plain connection. Its bits
+say that an address is absent or of the other family (`NETLOG_NO_SRC` and the bits beside it).
 """
 
 FlowArray: TypeAlias = npt.NDArray[np.void]
@@ -52,16 +52,16 @@ def flow_array(rows: Iterable[FlowRow]) -> FlowArray:
     """Make flow rows from text.
 
     Args:
-        rows: tuples `(proto, src, dst, tx_packets, tx_bytes, rx_packets, rx_bytes)`; `src` and
-            `dst` are `a.b.c.d:port` or `[v6]:port`, or "" for an address that is not there;
-            `proto` is 0..255, a counter 0..2^64-1.
+        rows: tuples `(proto, src, dst, tx_packets, tx_bytes, rx_packets, rx_bytes)`. `src` and
+            `dst` are `a.b.c.d:port` or `[v6]:port`, or "" for an absent address. `proto` is
+            0..255. Each counter is 0..2^64-1.
 
     Returns:
-        An array of FLOW_DTYPE, shape (n,), in the order given. The version of a row is that of
-        its destination, or of its source if there is no destination, or 0 if there is neither.
+        An array of FLOW_DTYPE, shape (n,), in the given order. The version of a row is that of its
+        destination; without a destination, that of its source; without both, 0.
 
     Raises:
-        ValueError: a row is not such a tuple; the text names the row by its number, from 0.
+        ValueError: a row is not such a tuple. The text has the number of the row, from 0.
 
     Thread safety: any thread.
     """
@@ -78,22 +78,22 @@ def as_flow_array(rows: object, name: str) -> FlowArray:
     """Check that an argument is an array of flow rows that the core can read.
 
     Args:
-        rows: FLOW_DTYPE, shape (n,); None stands for no rows.
-        name: what the caller calls it, for the error.
+        rows: FLOW_DTYPE, shape (n,); None: no rows.
+        name: the name of the argument in errors.
 
     Returns:
-        `rows`, or a copy if it has strides or does not begin at a multiple of 8 bytes.
+        `rows`; a copy if it is not contiguous, or does not begin at a multiple of 8 bytes.
 
     Raises:
-        TypeError: it is no array of FLOW_DTYPE.
-        ValueError: it has not one dimension.
+        TypeError: `rows` is not an array of FLOW_DTYPE.
+        ValueError: `rows` does not have exactly one dimension.
     """
     if rows is None:
         return np.empty(0, FLOW_DTYPE)
     if not isinstance(rows, np.ndarray) or rows.dtype != FLOW_DTYPE:
         raise TypeError(f"{name}: expected an array of FLOW_DTYPE or None")
     if rows.ndim != 1:
-        raise ValueError(f"{name}: expected one dimension, not {rows.ndim}")
+        raise ValueError(f"{name}: expected one dimension, got {rows.ndim}")
     whole = np.ascontiguousarray(rows)
     return whole if whole.ctypes.data % _ALIGNMENT == 0 else whole.copy()
 
@@ -120,9 +120,9 @@ def _pack_row(  # noqa: PLR0913, PLR0917 - the seven members of a row
 
 
 def _parse_endpoint(text: str) -> tuple[int, bytes, int]:
-    """Version, 16 bytes and port of `a.b.c.d:port`, `[v6]:port` or ""."""
+    """The version, 16 bytes and port of `a.b.c.d:port`, `[v6]:port` or ""."""
     if not isinstance(text, str):
-        raise TypeError(f"expected an address as text, not {text!r}")
+        raise TypeError(f"expected an address as text, got {text!r}")
     if not text:
         return _NO_ADDRESS
     host, colon, digits = text.rpartition(":")
@@ -130,7 +130,7 @@ def _parse_endpoint(text: str) -> tuple[int, bytes, int]:
         raise ValueError(f"{text!r}: expected address:port")
     port = int(digits)
     if port > _MAX_PORT:
-        raise ValueError(f"{text!r}: port out of range")
+        raise ValueError(f"{text!r}: expected a port from 0 to {_MAX_PORT}")
     try:
         if host.startswith("[") and host.endswith("]"):
             return 6, socket.inet_pton(socket.AF_INET6, host[1:-1]), port

@@ -1,4 +1,4 @@
-"""Loss, as it is told in the stream of messages itself."""
+"""Loss of messages, and how the stream of messages reports it."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,10 +12,10 @@ __all__ = ["Loss", "LossNotice"]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Messages that were given up, and what their entries add up to.
+    """The number of messages that were dropped, and the sums over their entries.
 
-    A stream of messages tells of it by an object without traffic, which readers of flow logs pass
-    over: `{"nodeId":"a","dropped":{"messages":3,"packets":120,"bytes":64000}}`.
+    A stream of messages reports a loss as an object without traffic, which readers of flow logs
+    ignore: `{"nodeId":"a","dropped":{"messages":3,"packets":120,"bytes":64000}}`.
     """
 
     messages: int = 0
@@ -33,10 +33,10 @@ class Loss:
         return self.messages > 0
 
     def to_json(self, node_id: str) -> bytes:
-        """The object that tells of the loss.
+        """The object that reports the loss.
 
         Args:
-            node_id: whose messages they were; lone surrogates become U+FFFD.
+            node_id: the node whose messages were lost; lone surrogates become U+FFFD.
 
         Returns:
             UTF-8 without insignificant white space.
@@ -47,11 +47,12 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class LossNotice:
-    """A loss in the place of a message, for a sink that stores messages and nothing else.
+    """A loss with the methods of a message, for a sink that can store only messages.
 
     Attributes:
-        node_id: whose messages were lost.
-        loss: what they add up to; if the notice is lost itself, that is lost with it.
+        node_id: the node whose messages were lost.
+        loss: the number of messages and their sums. If this notice is lost too, they count again as
+            a loss.
     """
 
     node_id: str
@@ -59,14 +60,14 @@ class LossNotice:
 
     @property
     def packets(self) -> int:
-        """As of a message."""
+        """The packets of the lost messages."""
         return self.loss.packets
 
     @property
     def n_bytes(self) -> int:
-        """As of a message."""
+        """The bytes of the lost messages."""
         return self.loss.n_bytes
 
     def to_json(self) -> bytes:
-        """As of a message."""
+        """The object that reports the loss."""
         return self.loss.to_json(self.node_id)

@@ -1,4 +1,4 @@
-"""The nodes of the overlay: who has which address, as the messages tell it."""
+"""The nodes of the overlay, by address, as messages name them."""
 
 import ipaddress
 import re
@@ -22,17 +22,17 @@ __all__ = [
 ]
 
 MAX_NODE_BYTES = 8192
-"""Of the JSON of a node: an entry, its two nodes and the node that reports are then together below
-26 KiB, a tenth of a message."""
+"""The greatest length of a node's JSON. An entry, its two nodes and the node that reports then take
+less than 26 KiB, a tenth of a message."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SHOWN_CHARACTERS = 64  # of an id, in the text of an error
+_SHOWN_CHARACTERS = 64  # how much of an id the text of an error shows
 
 
 def well_formed(text: str) -> str:
-    """Replace what UTF-8 can not say: each lone surrogate becomes U+FFFD.
+    """Replace each lone surrogate, which UTF-8 cannot encode, with U+FFFD.
 
-    Such text stands for bytes from outside that were no UTF-8 (PEP 383).
+    Lone surrogates stand for bytes from outside that were not UTF-8 (PEP 383).
     """
     return _SURROGATE.sub("\ufffd", str(text))
 
@@ -41,21 +41,22 @@ def well_formed(text: str) -> str:
 class Node:
     """A node of the overlay; compared by its values.
 
+    In every text, lone surrogates become U+FFFD.
+
     Args:
         node_id: its stable id; not empty.
-        name: its DNS name; a dot at its end is dropped.
-        addresses: its overlay addresses, text or `ipaddress` objects; kept as canonical text, each
-            once. One that is IPv4 written as IPv6 is IPv4. A message shows the first IPv4 and the
-            first IPv6 address.
+        name: its DNS name; a final dot is removed.
+        addresses: its overlay addresses, as text or `ipaddress` objects; kept as canonical text,
+            each once. An IPv4-mapped IPv6 address becomes IPv4. A message shows the first IPv4 and
+            the first IPv6 address.
         os: its operating system.
-        user: who it belongs to; dropped if there are tags.
-        tags: kept sorted, each once.
-            Lone surrogates in text become U+FFFD.
+        user: its user; dropped if there are tags.
+        tags: its tags; kept sorted, each once.
 
     Raises:
-        TypeError: text is not a str.
-        ValueError: the id is empty, an address is none, or the node is longer than
-            `MAX_NODE_BYTES` as JSON.
+        TypeError: a text is not a str.
+        ValueError: the id is empty, a value is not an address, or the node's JSON is longer than
+            `MAX_NODE_BYTES`.
 
     Thread safety: immutable.
     Source: types/netlogtype of Tailscale.
@@ -67,7 +68,7 @@ class Node:
     os: str
     user: str
     tags: tuple[str, ...]
-    # made once: a node is in many messages
+    # Made only once, because a node is in many messages.
     _json: bytes = field(init=False, repr=False, compare=False)
 
     def __init__(
@@ -98,23 +99,23 @@ class Node:
             object.__setattr__(self, key, value)
 
     def to_json(self) -> bytes:
-        """The node as a message shows it.
+        """The node as it appears in a message.
 
         Returns:
-            A JSON object, UTF-8; members that are empty are left out.
+            A JSON object, UTF-8. Empty members are left out.
         """
         return self._json
 
 
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{key}: expected text, not {value!r}")
+        raise TypeError(f"{key}: expected a str, got {value!r}")
     return well_formed(value)
 
 
-def _items(values: Any, key: str) -> Any:  # noqa: ANN401 - what a caller passed
+def _items(values: Any, key: str) -> Any:  # noqa: ANN401 - a caller may pass anything
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise TypeError(f"{key}: expected a list, not {values!r}")
+        raise TypeError(f"{key}: expected a list, got {values!r}")
     return values
 
 
@@ -146,41 +147,41 @@ def _encode(members: Mapping[str, Any], addresses: Iterable[IPAddress]) -> bytes
     if len(text) > MAX_NODE_BYTES:
         raise ValueError(
             f"node {members['node_id'][:_SHOWN_CHARACTERS]!r}: expected at most {MAX_NODE_BYTES} "
-            f"bytes as JSON, these are {len(text)}"
+            f"bytes as JSON, got {len(text)}"
         )
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class NodeMap:
-    """Who had which address at one moment; compared by its values.
+    """The nodes by address at one moment; compared by its values.
 
     Args:
         self_node: the node that reports; None: not known.
-        by_address: the node that has an address; copied. The addresses of `self_node` are added.
+        by_address: the node at each address; copied. The addresses of `self_node` are added.
 
     Raises:
-        TypeError: something is no node, or no `ipaddress` address.
+        TypeError: a value is not a Node, or a key is not an `ipaddress` address.
 
     Thread safety: immutable.
     """
 
     self_node: Node | None = None
     by_address: Mapping[IPAddress, Node] = field(default_factory=dict)
-    # What other modules computed from this map, by its type: a map is in force for many periods.
+    # Objects that other modules computed from this map, by type. A map serves many periods.
     derived: dict[type, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known: dict[IPAddress, Node] = {}
         for address, node in self.by_address.items():
             if not isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
-                raise TypeError(f"by_address: expected an ipaddress address, not {address!r}")
+                raise TypeError(f"by_address: expected an ipaddress address, got {address!r}")
             if not isinstance(node, Node):
-                raise TypeError(f"by_address: {address}: expected a Node, not {node!r}")
+                raise TypeError(f"by_address: {address}: expected a Node, got {node!r}")
             known[_address(address)] = node
         if self.self_node is not None:
             if not isinstance(self.self_node, Node):
-                raise TypeError(f"self_node: expected a Node, not {self.self_node!r}")
+                raise TypeError(f"self_node: expected a Node, got {self.self_node!r}")
             known |= _addresses_of(self.self_node)
         object.__setattr__(self, "by_address", MappingProxyType(known))
 
@@ -189,14 +190,14 @@ class NodeMap:
 
     @classmethod
     def merged(cls, maps: Iterable[Self]) -> "NodeMap":
-        """All that was known in a period.
+        """Everything that was known in a period.
 
         Args:
-            maps: those that were in force, oldest first.
+            maps: the maps that were in force, oldest first.
 
         Returns:
-            A map with every address of every map. A younger one says who has an address, and what
-            is known of a node; what once was the own node's is the own node's.
+            A map with every address of every map. Newer maps decide which node has an address, and
+            what is known of a node. An address that the own node once had stays the own node's.
         """
         every = tuple(maps)
         if len(every) == 1:
@@ -218,15 +219,15 @@ class NodeMap:
 
 @runtime_checkable
 class NodeSource(Protocol):
-    """Whoever knows the nodes of the overlay.
+    """An object that knows the nodes of the overlay.
 
     Thread safety: `snapshot` may be called from any thread.
     """
 
     def snapshot(self) -> NodeMap | None:
-        """Who has which address now; None: not known yet.
+        """The nodes by address now; None: not known yet.
 
-        The same object, as long as nothing has changed, is best.
+        A source should return the same object until something changes, which saves work.
         """
 
 
@@ -235,10 +236,10 @@ class StaticNodes:
 
     Args:
         self_node: the node that reports; None: not known.
-        peers: all others. One with the id of `self_node` is passed over.
+        peers: all other nodes. A node with the id of `self_node` is ignored.
 
     Raises:
-        TypeError: something is no node.
+        TypeError: a value is not a Node.
         ValueError: two different nodes have the same id or the same address.
 
     Thread safety: immutable.
@@ -252,7 +253,7 @@ class StaticNodes:
         own = NodeMap(self_node).by_address
         for peer in peers:
             if not isinstance(peer, Node):
-                raise TypeError(f"peers: expected a Node, not {peer!r}")
+                raise TypeError(f"peers: expected a Node, got {peer!r}")
             if self_node is not None and peer.node_id == self_node.node_id:
                 continue
             if by_id.setdefault(peer.node_id, peer) != peer:
@@ -266,7 +267,7 @@ class StaticNodes:
         self._map = NodeMap(self_node, owners)
 
     def snapshot(self) -> NodeMap:
-        """Who has which address: always the same."""
+        """The nodes by address: always the same object."""
         return self._map
 
 
@@ -275,9 +276,9 @@ def _addresses_of(node: Node) -> dict[IPAddress, Node]:
 
 
 class WireNode(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """A node as a message of any writer describes it: nothing is checked.
+    """A node in a message of any writer; its values are not checked.
 
-    Members that are absent or null are empty.
+    Absent members, and members that are null, are empty.
     """
 
     node_id: str = ""

@@ -1,4 +1,4 @@
-"""The peers of a relay: where each is, and which overlay addresses it has."""
+"""The peers of a relay: their endpoints and their overlay addresses."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -15,19 +15,21 @@ ANY_PORT = 0
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Somebody that a relay exchanges packets with.
+    """A gateway that a relay exchanges packets with.
 
     Attributes:
-        endpoint: "a.b.c.d:port" or "[v6]:port": where its datagrams go and must come from.
-        allowed_ips: prefixes, as in "100.64.0.2/32" or "100.64.0.2": overlay addresses that it has.
-            Packets to them go to this peer, packets from it must have one as their source. Where
-            peers' prefixes overlap the longest wins.
-        name: for messages to users.
-        any_port: the port is not known, and 0: physical traffic with all ports of the address where
-            no other peer is counts as this peer's. A relay does not take such a peer.
+        endpoint: "a.b.c.d:port" or "[v6]:port". Datagrams go there, and must come from there.
+        allowed_ips: prefixes of its overlay addresses, as in "100.64.0.2/32" or "100.64.0.2".
+            Packets to them go to this peer. Packets from this peer must have one as their source.
+            If prefixes of several peers overlap, the longest one applies.
+        name: its name in messages for users.
+        any_port: the port is unknown, and is 0 in `endpoint`. Physical traffic counts as this
+            peer's on all ports of its address that no other peer has. A relay does not accept such
+            a peer.
 
     Raises:
-        ValueError: the endpoint or a prefix is none, or a prefix has bits beyond its length.
+        ValueError: `endpoint` is not an endpoint, a value is not a prefix, or a prefix has host
+            bits.
     """
 
     endpoint: str
@@ -59,7 +61,7 @@ class Peer:
 
     @property
     def overlay_address(self) -> IPAddress | None:
-        """The first of `allowed_ips` that is a single address; it names the peer in messages."""
+        """The first of `allowed_ips` that is a single address: the peer's address in messages."""
         for network in self.networks:
             if network.prefixlen == network.max_prefixlen:
                 return network.network_address

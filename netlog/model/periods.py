@@ -1,4 +1,4 @@
-"""Poll periods that tile: each begins a nanosecond after the last one ended, whatever clocks do."""
+"""Poll periods that tile: each begins 1 ns after the last one ends, even if a clock is stepped."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ def _boot_ns() -> int:
 
 @dataclass(frozen=True, slots=True)
 class PeriodId:
-    """What names a period's counts for ever, also after a crash.
+    """Identifies the counts of a period, even after a crash.
 
     Attributes:
-        meter_id: 16 random bytes of the meter that counted.
-        epoch: number of the epoch. A later period of the same meter has a greater one.
+        meter_id: 16 random bytes that identify the meter.
+        epoch: the number of the epoch. A later period of the same meter has a greater number.
     """
 
     meter_id: bytes
@@ -30,8 +30,8 @@ class Period:
     """A poll period.
 
     Attributes:
-        start_ns: its first nanosecond, since the epoch of the wall clock.
-        end_ns: its last one.
+        start_ns: its first nanosecond, in nanoseconds of the wall clock since 1970.
+        end_ns: its last nanosecond, in the same unit.
         ended_ns: when it ended, in nanoseconds of CLOCK_BOOTTIME.
     """
 
@@ -41,7 +41,7 @@ class Period:
 
     @classmethod
     def beginning(cls, start_ns: int | None = None) -> Self:
-        """An empty period after which the next one begins now, or at `start_ns`."""
+        """An empty period, after which the next one begins at `start_ns`; None: now."""
         start_ns = time.time_ns() if start_ns is None else start_ns
         return cls(start_ns, start_ns - 1, _boot_ns())
 
@@ -49,15 +49,14 @@ class Period:
 class PeriodClock:
     """Turns the wall clock into consecutive periods without gap or overlap.
 
-    A wall clock that is stepped forward lengthens the period in which that happened. One that is
-    stepped back would make the next period end before it began; periods then advance at half the
-    pace of elapsed time until the wall clock has caught up, so they stay ordered and come back to
-    the true time.
+    If the wall clock is stepped forward, the current period becomes longer. If it is stepped back,
+    the next period would end before it began. Periods then advance at half the speed of elapsed
+    time until the wall clock has caught up. So they stay ordered, and return to the true time.
 
     Args:
-        wall_ns: nanoseconds since the epoch; may be stepped.
-        elapsed_ns: nanoseconds that never go back and count a suspend (CLOCK_BOOTTIME).
-        last: the period that the first one follows, perhaps another process's; None: there is none.
+        wall_ns: nanoseconds since 1970; the clock may be stepped.
+        elapsed_ns: nanoseconds that never go back, and include time in suspend (CLOCK_BOOTTIME).
+        last: the period before the first one, perhaps of another process; None: there is none.
 
     Thread safety: one thread.
     """
@@ -81,7 +80,7 @@ class PeriodClock:
             The period that ended.
         """
         now_ns = self._elapsed_ns()
-        # Below 0 after a reboot, if the last period was before it.
+        # Negative if the machine was rebooted after the last period.
         elapsed_ns = max(now_ns - self._began_ns, 0)
         start_ns = self.start_ns
         end_ns = max(self._wall_ns(), start_ns + elapsed_ns // 2)

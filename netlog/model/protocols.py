@@ -1,6 +1,6 @@
 """IP protocol numbers and their names.
 
-Source: IANA, Assigned Internet Protocol Numbers; 99 and 255 as flow logs use them.
+Source: IANA, Assigned Internet Protocol Numbers. Flow logs use 99 and 255 in their own way.
 """
 
 __all__ = ["protocol_name", "protocol_number"]
@@ -39,12 +39,12 @@ NUMBERS = {name: number for number, name in NAMES.items()} | {
 
 
 def protocol_name(number: int) -> str:
-    """The name of a protocol in lower case, or the number's digits if it has none here."""
+    """The name of a protocol in lower case; its number as digits, if NAMES has no name for it."""
     return NAMES.get(number) or str(number)
 
 
 def protocol_number(text: str) -> int | None:
-    """The number of a protocol's name, in any case, or of its digits; None: it is neither."""
+    """The number of a protocol, from its name in any case or from its digits; None: unknown."""
     if text.isascii() and text.isdigit():
         number = int(text[:4])
         return number if number <= MAX_PROTOCOL else None

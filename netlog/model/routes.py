@@ -1,4 +1,4 @@
-"""The router's configuration: which addresses and prefixes the node handles."""
+"""The router's configuration: the addresses and prefixes that the node handles."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -31,26 +31,27 @@ _MAPPED = 0xFFFF << 32
 
 @dataclass(frozen=True, slots=True, init=False)
 class RouterConfig:
-    """What the router of this node was told; compared by its values.
+    """The configuration of this node's router; compared by its values.
+
+    Each argument is an iterable of text (`10.0.0.0/8`, `fd00::1`), networks or interfaces. Host
+    bits are dropped. The attributes are tuples of networks in the given order.
 
     Args:
         local_addrs: the node's own addresses.
         routes: prefixes that are reached through the overlay.
         subnet_routes: prefixes that this node offers to the overlay.
-            Each an iterable of text (`10.0.0.0/8`, `fd00::1`), networks or interfaces; bits beyond
-            a prefix's length are dropped. Kept as tuples of networks in the order given.
 
     Raises:
-        ValueError: something is no prefix; the text names it and the argument.
+        ValueError: a value is not a prefix. The text names the value and the argument.
 
     Thread safety: immutable.
-    Source: router.Config of the system that this one follows.
+    Source: router.Config of Tailscale.
     """
 
     local_addrs: tuple[Network, ...]
     routes: tuple[Network, ...]
     subnet_routes: tuple[Network, ...]
-    # what the core reads of all three: made once, not in every period
+    # All three in the core's form. Made only once, not in every period.
     _prefixes: PrefixArray = field(init=False, repr=False, compare=False)
 
     def __init__(
@@ -71,21 +72,21 @@ class RouterConfig:
 
     @property
     def prefixes(self) -> PrefixArray:
-        """All prefixes of the three kinds, `clear` and `set` 0; read-only."""
+        """All prefixes of the three kinds, with `clear` and `set` 0; read-only."""
         return self._prefixes
 
 
 def prefix_array(networks: Iterable[NetworkLike]) -> PrefixArray:
-    """Networks as the core reads them.
+    """Networks in the core's form.
 
     Args:
         networks: text, networks or interfaces.
 
     Returns:
-        An array of PREFIX_DTYPE, shape (n,), `clear` and `set` 0.
+        An array of PREFIX_DTYPE, shape (n,), with `clear` and `set` 0.
 
     Raises:
-        ValueError: something is no prefix.
+        ValueError: a value is not a prefix.
     """
     parsed = _parse_networks(networks, "networks")
     prefixes = np.zeros(len(parsed), PREFIX_DTYPE)
@@ -101,7 +102,7 @@ def prefix_array(networks: Iterable[NetworkLike]) -> PrefixArray:
 
 def _parse_networks(values: Iterable[NetworkLike], name: str) -> tuple[Network, ...]:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise ValueError(f"{name}: expected a list of prefixes, not {values!r}")  # noqa: TRY004 - a value
+        raise ValueError(f"{name}: expected a list of prefixes, got {values!r}")  # noqa: TRY004 - a value
     return tuple(_parse_network(value, name) for value in values)
 
 
@@ -117,4 +118,4 @@ def _parse_network(value: NetworkLike, name: str) -> Network:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         case _:
-            raise ValueError(f"{name}: expected a prefix such as 10.0.0.0/8, not {value!r}")
+            raise ValueError(f"{name}: expected a prefix such as 10.0.0.0/8, got {value!r}")

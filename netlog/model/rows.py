@@ -1,4 +1,4 @@
-"""The rows of an observation point, some at a time: a poll's memory does not grow with them."""
+"""The rows of an observation point, in slices: the memory of a poll does not grow with the rows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ __all__ = ["COUNTS", "SLICE_ROWS", "RowSums", "Rows", "Slice"]
 
 COUNTS = ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes")
 SLICE_ROWS = 1 << 16
-"""Of a slice: 4.5 MiB, and as much text as 20 messages."""
+"""Rows in a slice: 4.5 MiB, which become the text of about 20 messages."""
 
 Slice: TypeAlias = tuple[FlowArray, bool]
-"""Some rows, FLOW_DTYPE, shape (n,), good until the next slice is asked for; whether they are the
-last, which may be none."""
+"""Some rows, and whether they are the last ones. The rows are FLOW_DTYPE, shape (n,), and valid
+until the next slice is requested. The last slice may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowSums:
-    """Of rows: how many, and tx_packets, tx_bytes, rx_packets, rx_bytes of all of them."""
+    """The number of rows, and the sums of tx_packets, tx_bytes, rx_packets and rx_bytes."""
 
     count: int
     sums: dict[str, int]
 
 
 class Rows:
-    """What was counted in a period at one observation point; may be gone through again.
+    """The rows of a period at one observation point. They can be iterated several times.
 
     Args:
-        begin: begins to go through them: slices, of which one is the last.
+        begin: starts an iteration over all slices; exactly the final one is marked as the last.
 
     Thread safety: one thread.
     """
@@ -41,19 +41,19 @@ class Rows:
         self._begin = begin
 
     def __iter__(self) -> Iterator[Slice]:
-        """Go through them from the first one on."""
+        """Iterate over all slices, from the first one."""
         count, sums = 0, dict.fromkeys(COUNTS, 0)
         for rows, last in self._begin():
             count += len(rows)
             for name in COUNTS:
                 sums[name] += int(rows[name].sum(dtype=np.uint64))
             if last:
-                # Here, as nobody asks for more than the last.
+                # Set before the yield: callers do not resume this iterator after the last slice.
                 self._totals = RowSums(count, sums)
             yield rows, last
 
     def counted(self) -> RowSums:
-        """How many there are, and their sums; they are gone through unless they were."""
+        """The number of rows and their sums. This iterates the rows, unless it was done before."""
         if self._totals is None:
             for _ in self:
                 pass
@@ -62,7 +62,7 @@ class Rows:
 
     @classmethod
     def of(cls, array: FlowArray) -> "Rows":
-        """Those of an array: FLOW_DTYPE, shape (n,)."""
+        """The rows of an array: FLOW_DTYPE, shape (n,)."""
 
         def begin() -> Iterator[Slice]:
             for start in range(0, len(array) or 1, SLICE_ROWS):
@@ -71,7 +71,7 @@ class Rows:
         return cls(begin)
 
     def with_row(self, row: FlowArray) -> "Rows":
-        """These, and a further one behind the last: FLOW_DTYPE, shape (1,), or (0,) for none."""
+        """These rows, and `row` after the last one. `row`: FLOW_DTYPE, shape (1,); (0,): no row."""
         if not len(row):
             return self
 

@@ -1,4 +1,4 @@
-"""Moments as nanoseconds since the epoch, and their RFC 3339 text."""
+"""Moments as nanoseconds since the epoch (1970), and as RFC 3339 text."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,33 +12,33 @@ _NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
-# RFC 3339 section 5.6, with at most 9 digits of a second's fraction
+# RFC 3339 section 5.6, with at most nine fractional digits of a second
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 
 
 def to_ns(moment: Moment, name: str) -> int:
-    """Nanoseconds since the epoch of a moment in any of its forms.
+    """Convert a moment in any of its forms to nanoseconds since the epoch.
 
     Args:
-        moment: nanoseconds since the epoch, RFC 3339 text, or a datetime that knows its zone.
-        name: what the caller calls it, for the error.
+        moment: nanoseconds since the epoch, RFC 3339 text, or a datetime with a time zone.
+        name: the name of the argument in errors.
 
     Returns:
         Nanoseconds since the epoch, exact.
 
     Raises:
-        TypeError: it is nothing of these.
-        ValueError: the text is no RFC 3339, the datetime has no zone, or it is not in the years
-            1 to 9999.
+        TypeError: `moment` has another type.
+        ValueError: the text is not RFC 3339, the datetime has no time zone, or the moment is not in
+            the years 1 to 9999.
 
     Thread safety: any thread.
     """
     match moment:
         case datetime():
             if moment.tzinfo is None:
-                raise ValueError(f"{name}: {moment} has no time zone")
+                raise ValueError(f"{name}: expected a datetime with a time zone, got {moment}")
             since = moment - _EPOCH
             return since // _SECOND * _NS + since.microseconds * 1000
         case str():
@@ -51,16 +51,16 @@ def to_ns(moment: Moment, name: str) -> int:
 
 
 def format_rfc3339(ns: int) -> str:
-    """RFC 3339 text in UTC, with as many of nine fractional digits as it needs.
+    """Write a moment as RFC 3339 text in UTC, with up to nine fractional digits, as needed.
 
     Args:
         ns: nanoseconds since the epoch.
 
     Returns:
-        Such as `2022-10-01T00:00:05.45Z`.
+        Text such as `2022-10-01T00:00:05.45Z`.
 
     Raises:
-        ValueError: it is not in the years 1 to 9999.
+        ValueError: the moment is not in the years 1 to 9999.
     """
     seconds, fraction = divmod(ns, _NS)
     try:
@@ -68,23 +68,24 @@ def format_rfc3339(ns: int) -> str:
     except OverflowError:
         raise ValueError(f"{ns} ns is not in the years 1 to 9999") from None
     digits = f"{fraction:09d}".rstrip("0")
-    # isoformat() writes all four digits of a year; strftime() does not everywhere
+    # isoformat() always writes a year with four digits; strftime() does not on every platform.
     return moment.replace(tzinfo=None).isoformat() + ("." + digits if digits else "") + "Z"
 
 
 def parse_rfc3339(text: str) -> int:
-    """Nanoseconds since the epoch of RFC 3339 text.
+    """Convert RFC 3339 text to nanoseconds since the epoch.
 
     Args:
-        text: with any offset from UTC and up to nine fractional digits.
+        text: RFC 3339 text with any offset from UTC, and up to nine fractional digits.
 
     Returns:
         Nanoseconds since the epoch, exact.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: the text has another form.
 
-    Source: RFC 3339. A leap second (:60) is refused; the clocks that stamp messages have none.
+    Source: RFC 3339. A leap second (:60) is refused, because the clocks that date messages never
+        show one.
     """
     match = _RFC3339.fullmatch(text)
     if not match:

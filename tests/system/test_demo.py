@@ -179,7 +179,7 @@ def test_nothing_is_left_when_it_is_stopped(number: signal.Signals, status: int)
         assert process.returncode == status
         assert "Traceback" not in said
         assert said == (
-            "" if status < 0 else "netlog: stopped before the verdict; nothing is left\n"
+            "" if status < 0 else "netlog: stopped before the verdict; everything was removed\n"
         )
         wait_for(partial(is_alone, process.pid), "no process is left")
         assert interfaces() == before
@@ -241,7 +241,9 @@ def test_it_runs_without_root() -> None:
             "sudo modprobe tun",
             id="no-device",
         ),
-        pytest.param((*USER, "--keep-caps", *FORBID), "user namespaces fail", id="no-user-ns"),
+        pytest.param(
+            (*USER, "--keep-caps", *FORBID), "user namespaces are not available", id="no-user-ns"
+        ),
     ],
 )
 def test_what_is_missing_comes_with_how_to_get_it(prefix: tuple[str, ...], said: str) -> None:

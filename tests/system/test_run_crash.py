@@ -103,7 +103,7 @@ def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool, k
                         time.sleep(rng.random() * 0.3)
             with started(left, tmp_path / "a", config) as a:
                 wait_for(lambda: relays(a), "the gateway is up")
-                assert "going on where the last process stopped" in a.said
+                assert "continuing where the last process stopped" in a.said
                 assert a.stop() == 0
             counted = kernel(left.counters("netlog0"))
     got = summed(in_file(flows), "virtual", "subnet", "exit")

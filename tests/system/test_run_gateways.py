@@ -152,7 +152,8 @@ def test_three_gateways_side_by_side(tmp_path: Path) -> None:
 def test_a_daemon_that_ends_leaves_the_others_alone(tmp_path: Path) -> None:
     """Its end is said and is status 1 in the end; what else there is goes on."""
     with underlay() as (left, _), started(left, tmp_path / "a", ENDS + EXEC) as a:
-        wait_for(lambda: "ends: ended by itself: sh: ended with status 3" in a.said, "it is said")
+        stopped = "ends: stopped unexpectedly: sh: exited with status 3"
+        wait_for(lambda: stopped in a.said, "it is said")
         wait_for(lambda: carries(left), "the other is up")
         send(left, 20)
         assert a.stop() == 1
@@ -181,7 +182,7 @@ def test_a_daemon_that_does_not_end_is_killed(tmp_path: Path) -> None:
     with underlay() as (left, _), started(left, tmp_path / "a", config) as a:
         wait_for(lambda: "ready\n" in a.said, "it runs")
         assert a.stop() == 0
-        assert "did not end within 10 s, killed" in a.said
+        assert "killed: it did not end within 10 s" in a.said
 
 
 def test_a_netlog_that_is_killed_is_succeeded(tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ def test_a_netlog_that_is_killed_is_succeeded(tmp_path: Path) -> None:
             send(left, 20)
         with started(left, tmp_path / "a", config) as a:
             wait_for(lambda: greeted(a, 1), "it runs")
-            assert "runs already, and is metered again" in a.said
+            assert "already running; metering continues" in a.said
             assert a.stop() == 0
         assert daemons(left) == []
         counted = summed(messages(a.folder, "exec.jsonl"), *VIRTUAL)

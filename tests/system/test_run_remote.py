@@ -167,7 +167,7 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
             send(a, 20)
             first = crossed(a)
             assert a.stop() == 0
-        assert " messages stay in the spool, for the next run" in a.said
+        assert " messages stay in the spool until the next run" in a.said
         assert "; spool: " in a.said
         assert a.said.count("failed, will try again") == 1
         assert a.said.splitlines()[-2].endswith("Connection refused")

@@ -207,7 +207,7 @@ def test_a_reader_that_hangs_to_the_end_is_named(tmp_path: Path) -> None:
                 burst(a)
             counted = kernel(a.counters())
             assert a.stop() == 1
-    assert "netlog: the sinks did not take the last messages: standard output: took" in a.said
+    assert "netlog: the sinks did not accept the last messages: standard output: took" in a.said
     assert summed(messages_of(reference(a)), *CLASSES[:3]) == counted
     counts = re.findall(r"netlog: .*: (\d+) messages written, (\d+) dropped", a.said)[-2:]
     assert sum(map(int, counts[0])) == sum(map(int, counts[1]))

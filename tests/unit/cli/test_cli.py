@@ -103,7 +103,7 @@ def test_check_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text(RIGHT)
     done = netlog("check", "gateway.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "netlog: gateway.toml: right\n"
+    assert done.stderr == "netlog: gateway.toml: valid\n"
     assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
 
 
@@ -112,7 +112,10 @@ def test_check_touches_nothing(tmp_path: Path) -> None:
     [
         ('type = "exec"\ncommand = ["no-such-daemon"]', "command: no-such-daemon: no such command"),
         ('type = "exec"\nnodes.file = "none.toml"', "none.toml: expected a readable file"),
-        ('[[gateways]]\ntype = "watch"', "gateways[0]: tun: expected a value, the key is missing"),
+        (
+            '[[gateways]]\ntype = "watch"',
+            "gateways[0]: tun: expected a value, but the key is missing",
+        ),
     ],
 )
 def test_check_sees_what_is_wrong_with_each_kind(tmp_path: Path, config: str, said: str) -> None:
@@ -147,8 +150,8 @@ def test_a_missing_secret_is_status_2(command: str, tmp_path: Path) -> None:
     done = netlog("check", "gateway.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines() == [
-        "netlog: gateway.toml: sinks[1].token_file: others can read the file: chmod o= token",
-        "netlog: gateway.toml: right",
+        "netlog: gateway.toml: sinks[1].token_file: readable by all users: run chmod o= token",
+        "netlog: gateway.toml: valid",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gateway.toml", "token"]
 
@@ -190,7 +193,7 @@ def test_a_closed_standard_descriptor_does_no_harm(descriptor: int, tmp_path: Pa
         )
         assert done.returncode == status
         assert "Traceback" not in done.stderr
-    assert ("standard output: it is closed" in done.stderr) == (descriptor == 1)
+    assert ("standard output: closed" in done.stderr) == (descriptor == 1)
 
 
 def test_main_returns_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,7 +290,7 @@ def test_a_second_signal_ends_at_once_without_a_traceback() -> None:
         timeout=60,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    assert (done.returncode, done.stderr) == (130, "netlog: stopped at once\n")
+    assert (done.returncode, done.stderr) == (130, "netlog: second signal: exiting immediately\n")
 
 
 def test_newid_makes_a_private_id() -> None:

@@ -280,20 +280,20 @@ def test_a_truncated_capture_gives_what_is_before() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (b"", "x.pcap: byte 0: truncated: expected 4 bytes, there are 0"),
+        (b"", "x.pcap: byte 0: truncated: expected 4 bytes, got 0"),
         (b"\x1f\x8b\x08\x00abcd", "x.pcap: byte 0: neither pcap nor pcapng"),
-        (pcap([], RAW)[:20], "x.pcap: byte 0: truncated: expected 24 bytes, there are 20"),
-        (pcap([], RAW) + struct.pack("<IIII", 0, 0, 1 << 31, 4), "byte 24: a packet of more than"),
+        (pcap([], RAW)[:20], "x.pcap: byte 0: truncated: expected 24 bytes, got 20"),
+        (pcap([], RAW) + struct.pack("<IIII", 0, 0, 1 << 31, 4), "byte 24: packet longer than"),
         (
             pcapng([], []) + b"\x06\0\0\0\x0d\0\0\0" + bytes(9),
-            "byte 28: a block with an impossible",
+            "byte 28: block with an impossible",
         ),
-        (pcapng([], []) + block(6, bytes(20)), "byte 28: a packet of an interface that was not"),
-        (pcapng([], [Interface(RAW)]) + block(6, bytes(4)), "a block whose content reaches beyond"),
+        (pcapng([], []) + block(6, bytes(20)), "byte 28: packet of an interface without"),
+        (pcapng([], [Interface(RAW)]) + block(6, bytes(4)), "content of a block is longer than"),
         (pcapng([], [Interface(RAW)] * 4097), "more than 4096 interfaces"),
         (
             pcapng([], [Interface(RAW, offset_s=-1)]) + block(6, bytes(20)),
-            "a packet with an impossible time",
+            "packet with an impossible time",
         ),
     ],
     ids=["empty", "gzip", "header", "length", "block", "interface", "short", "many", "time"],
@@ -502,7 +502,7 @@ def test_the_command_knows_nodes(tmp_path: Path) -> None:
     nodes.write_text("[self]")
     done = netlog("--nodes", str(nodes), str(capture))
     assert done.returncode == 2
-    assert b"nodes.toml: self.node_id: expected a value, the key is missing" in done.stderr
+    assert b"nodes.toml: self.node_id: expected a value, but the key is missing" in done.stderr
 
 
 def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:
@@ -597,7 +597,9 @@ def test_what_the_other_end_still_writes_is_read() -> None:
     first, last = pcap([V4[0], replace(V4[0], time_ns=BASE_NS + 10**10)], RAW), pcap([V4[1]], RAW)
     status, messages, errors = read_live(first, signal.SIGINT, last[24:])
     assert status == 0
-    assert errors == b"netlog: 1 packets are older than their period: counted in it\n"
+    assert errors == (
+        b"netlog: 1 packets older than the current period: counted in the current period\n"
+    )
     assert messages == [[{"txPkts": 1, "txBytes": 36}], [{"txPkts": 2, "txBytes": 164}]]
 
 

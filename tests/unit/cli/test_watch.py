@@ -87,7 +87,7 @@ def test_a_configuration_says_what_the_options_do_not() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param((), "tun: expected a value, the key is missing", id="nothing"),
+        pytest.param((), "tun: expected a value, but the key is missing", id="nothing"),
         pytest.param(("--tun", "a/b"), "tun.name: expected an interface name", id="tun"),
         pytest.param(("--sock", "0"), "socks[0].port: expected a whole number >= 1", id="port-0"),
         pytest.param(("--sock", "65536"), "socks[0].port: ", id="port-65536"),

@@ -37,8 +37,8 @@ def test_secrets_come_from_files_and_the_environment(
     ("content", "said"),
     [
         (None, "expected a readable file: No such file or directory"),
-        (b"", "expected a secret, there is nothing"),
-        (b"\n", "expected a secret, there is nothing"),
+        (b"", "expected a secret, got nothing"),
+        (b"\n", "expected a secret, got nothing"),
         (b"one\ntwo\n", "expected one line of printable ASCII"),
         ("gehe\xedm".encode(), "expected one line of printable ASCII"),
         (b"\xff\xfe", "expected a file with one line of text"),
@@ -83,7 +83,7 @@ def test_a_secret_that_others_can_read_is_a_warning(
         (tmp_path / "token").chmod(0o640)
         read_credentials(config, "gateway.toml")
     assert [record.message for record in caplog.records] == [
-        f"gateway.toml: sinks[0].token_file: others can read the file: chmod o= {tmp_path}/token"
+        f"gateway.toml: sinks[0].token_file: readable by all users: run chmod o= {tmp_path}/token"
     ]
 
 
@@ -106,5 +106,5 @@ def test_a_secret_in_the_clear_is_a_warning(
     sink = HEC.replace('token_file = "/etc/netlog/token"', 'token_env = "LOG_TOKEN"')
     with caplog.at_level(logging.WARNING, logger="netlog"):
         read_credentials(parsed(sink.replace("https://splunk.example.com:8088", url)), "a.toml")
-    said = "a.toml: sinks[0].url: http hides neither messages nor secrets, https does"
+    said = "a.toml: sinks[0].url: http encrypts neither messages nor secrets: use https"
     assert [record.message for record in caplog.records] == [said] * warned

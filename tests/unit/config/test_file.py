@@ -117,10 +117,10 @@ def changed(old: str, new: str) -> str:
     ("text", "said"),
     [
         pytest.param("x", "expected TOML: ", id="no-toml"),
-        pytest.param("", "node: expected a value, the key is missing", id="empty"),
+        pytest.param("", "node: expected a value, but the key is missing", id="empty"),
         pytest.param(
             changed('id = "gateway-a"', ""),
-            "node.id: expected a value, the key is missing",
+            "node.id: expected a value, but the key is missing",
             id="missing-key",
         ),
         pytest.param(
@@ -177,8 +177,8 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('"fd7a:115c:a1e0:0::1/64"', '"100.64.0.1/24"'),
-            "tun.addresses[1]: expected a value of its own, '100.64.0.1' is in "
-            "tun.addresses[0] too",
+            "tun.addresses[1]: expected a unique value, but '100.64.0.1' is also in "
+            "tun.addresses[0]",
             id="address-twice",
         ),
         pytest.param(
@@ -189,26 +189,26 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('"fd7a:115c:a1e0::2/128"', '"192.168.7.0/24"'),
-            "peers[1].allowed_ips[0]: expected a prefix of this peer alone, '192.168.7.0/24' is in "
-            "peers[0].allowed_ips too",
+            "peers[1].allowed_ips[0]: expected a unique prefix, but '192.168.7.0/24' is also in "
+            "peers[0].allowed_ips",
             id="prefix-of-two-peers",
         ),
         pytest.param(
             changed('"fd7a:115c:a1e0::2/128"', '"100.64.0.1"'),
-            "peers[1].allowed_ips[0]: expected a prefix of this peer alone, '100.64.0.1/32' is in "
-            "tun.addresses too",
+            "peers[1].allowed_ips[0]: expected a unique prefix, but '100.64.0.1/32' is also in "
+            "tun.addresses",
             id="prefix-of-our-own",
         ),
         pytest.param(
             changed("[2001:DB8::2]:41641", "198.51.100.2:41641"),
-            "peers[1].endpoint: expected a value of its own, '198.51.100.2:41641' is in "
-            "peers[0].endpoint too",
+            "peers[1].endpoint: expected a unique value, but '198.51.100.2:41641' is also in "
+            "peers[0].endpoint",
             id="endpoint-twice",
         ),
         pytest.param(
             changed('listen = "[::]:41641"', 'listen = "0.0.0.0:41641"'),
-            "peers[1].endpoint: expected an IPv4 endpoint, as sock.listen is '0.0.0.0:41641', got "
-            "'[2001:db8::2]:41641'",
+            "peers[1].endpoint: expected an IPv4 endpoint, because sock.listen is '0.0.0.0:41641', "
+            "got '[2001:db8::2]:41641'",
             id="endpoint-family",
         ),
         pytest.param(
@@ -224,7 +224,7 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('path = "flows.jsonl"', ""),
-            "sinks[1].path: expected a value, the key is missing",
+            "sinks[1].path: expected a value, but the key is missing",
             id="sink-path",
         ),
         pytest.param(
@@ -239,12 +239,12 @@ def changed(old: str, new: str) -> str:
         ),
         pytest.param(
             changed('type = "file"\npath = "flows.jsonl"', 'type = "stdout"'),
-            "sinks[1]: expected a value of its own, 'stdout' is in sinks[0] too",
+            "sinks[1]: expected a unique value, but 'stdout' is also in sinks[0]",
             id="stdout-twice",
         ),
         pytest.param(
             'meter = "run/netlog"\n' + WHOLE,
-            "meter: expected an absolute path of a file, got 'run/netlog'",
+            "meter: expected the absolute path of a file, got 'run/netlog'",
             id="meter-relative",
         ),
         pytest.param(
@@ -258,7 +258,9 @@ def changed(old: str, new: str) -> str:
             id="message-big",
         ),
         pytest.param(
-            "nodes = {}\n" + WHOLE, "nodes.file: expected a value, the key is missing", id="nodes"
+            "nodes = {}\n" + WHOLE,
+            "nodes.file: expected a value, but the key is missing",
+            id="nodes",
         ),
         pytest.param(
             "sinks = []\n" + SMALL,
@@ -353,5 +355,5 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.toml: expected a readable file: No such file"):
         load_gateways(tmp_path / "missing.toml")
     (tmp_path / "latin1.toml").write_bytes(b"x = '\xe9'")
-    with pytest.raises(ConfigError, match=r"latin1\.toml: expected UTF-8, byte 5 is not"):
+    with pytest.raises(ConfigError, match=r"latin1\.toml: expected UTF-8, but byte 5 is not"):
         load_gateways(tmp_path / "latin1.toml")

@@ -63,13 +63,13 @@ def test_several_gateways_keep_their_order_and_their_place() -> None:
         pytest.param("gateways = [1]", "gateways[0]: expected a table", id="no-table"),
         pytest.param(
             "max_flows = 1\n" + several(WATCH),
-            "max_flows: expected inside one of [[gateways]]",
+            "max_flows: expected inside a [[gateways]] table",
             id="beside",
         ),
         pytest.param(several(RELAY, WATCH + "x = 1\n"), "gateways[1]: x: no such key", id="key"),
         pytest.param(
             several(RELAY, RELAY.replace(":1", ":2")),
-            "gateways[1].tun.name: expected a value of its own, 'tun0' is in gateways[0].tun.name",
+            "gateways[1].tun.name: expected a unique value, but 'tun0' is also in gateways[0]",
             id="tun",
         ),
         pytest.param(
@@ -77,7 +77,7 @@ def test_several_gateways_keep_their_order_and_their_place() -> None:
         ),
         pytest.param(
             several(*[each + 'meter = "/run/m"\n' for each in (EXEC, WATCH)]),
-            "gateways[1].meter: expected a value of its own",
+            "gateways[1].meter: expected a unique value",
             id="meter",
         ),
         pytest.param(
@@ -85,7 +85,7 @@ def test_several_gateways_keep_their_order_and_their_place() -> None:
                 EXEC + 'sinks = [{ type = "stdout" }, { type = "file", path = "a/../b" }]\n',
                 WATCH + 'sinks = [{ type = "file", path = "b" }]\n',
             ),
-            "gateways[1].sinks[0].path: expected a place of its own, 'b' is in gateways[0] too",
+            "gateways[1].sinks[0].path: expected a unique path, but 'b' is also in gateways[0]",
             id="file",
         ),
         pytest.param(
@@ -93,7 +93,7 @@ def test_several_gateways_keep_their_order_and_their_place() -> None:
         ),
         pytest.param(
             WATCH + 'source = { type = "wireguard" }',
-            "source.interface: expected a value, the key is missing",
+            "source.interface: expected a value, but the key is missing",
             id="source-without-interface",
         ),
         pytest.param(

@@ -133,28 +133,28 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             '[[sinks]]\ntype = "file"\npath = "a"\nkeep = 1',
-            "sinks[0].keep: expected rotate_bytes or rotate_age_s with it",
+            "sinks[0].keep: expected only with rotate_bytes or rotate_age_s",
             id="keep-without-rotation",
         ),
         pytest.param(
             '[[sinks]]\ntype = "file"\npath = "a"\ncompression = "zstd"',
-            "sinks[0].compression: expected rotate_bytes or rotate_age_s with it",
+            "sinks[0].compression: expected only with rotate_bytes or rotate_age_s",
             id="compression-without-rotation",
         ),
         pytest.param(
             FILE + '[[sinks]]\ntype = "file"\npath = "/var/log/./netlog//flows.jsonl"',
-            "sinks[1]: expected a value of its own, '/var/log/netlog/flows.jsonl' is in sinks[0] "
-            "too",
+            "sinks[1]: expected a unique value, but '/var/log/netlog/flows.jsonl' is also in "
+            "sinks[0]",
             id="path-twice",
         ),
         pytest.param(
             changed(FILE, "/var/log/netlog/flows.jsonl", "/run/netlog//gateway"),
-            "sinks[0].path: expected a place of its own, this is the meter's",
+            "sinks[0].path: expected another path, this one belongs to the meter",
             id="path-of-the-meter",
         ),
         pytest.param(
             changed(HTTP, "/var/spool/netlog/http", "/run/netlog/gateway.spool/"),
-            "sinks[0].spool: expected a place of its own, this is the meter's",
+            "sinks[0].spool: expected another path, this one belongs to the meter",
             id="spool-of-the-meter",
         ),
         pytest.param(
@@ -174,7 +174,7 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             changed(HTTP, 'spool = "/var/spool/netlog/http"\n', ""),
-            "sinks[0].spool: expected a value, the key is missing",
+            "sinks[0].spool: expected a value, but the key is missing",
             id="no-spool",
         ),
         pytest.param(
@@ -184,8 +184,8 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             HTTP + changed(HEC, "/var/spool/netlog/hec", "/var/spool/netlog/http/"),
-            "sinks[1].spool: expected a value of its own, '/var/spool/netlog/http' is in "
-            "sinks[0].spool too",
+            "sinks[1].spool: expected a unique value, but '/var/spool/netlog/http' is also in "
+            "sinks[0].spool",
             id="spool-twice",
         ),
         pytest.param(
@@ -231,13 +231,12 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             changed(HTTP_JSON, "X-Tenant", "Content-Length"),
-            "sinks[0].headers.Content-Length: expected a header of your own, netlog sets this one",
+            "sinks[0].headers.Content-Length: expected another header, netlog sets this one itself",
             id="header-of-ours",
         ),
         pytest.param(
             changed(HTTP_JSON, "X-Tenant", "x-key"),
-            "sinks[0].header_env.X-Key: expected a value of its own, the header is in "
-            "headers.x-key too",
+            "sinks[0].header_env.X-Key: expected each header once, but it is also in headers.x-key",
             id="header-twice",
         ),
         pytest.param(

@@ -92,7 +92,7 @@ def test_endpoint_layout() -> None:
 
 def test_endpoint_of_no_interface() -> None:
     """A link-local endpoint on an interface that there is not is a ValueError."""
-    with pytest.raises(ValueError, match="no interface 'nowhere0'"):
+    with pytest.raises(ValueError, match="no such interface: 'nowhere0'"):
         pack_endpoint(*split_endpoint("[fe80::1%nowhere0]:9"))
 
 

@@ -117,9 +117,9 @@ def test_expression(expression: str, rows: list[int]) -> None:
         ("proto quic", "column 7: expected a protocol such as"),
         ("class private", "column 7: expected one of virtual, subnet, exit, physical"),
         ('node ""', "column 7: expected a node's id"),
-        ('tcp or  "beta', "column 9: a quote without its end"),
-        ("(" * (MAX_DEPTH + 1), "nested more than 100 deep"),
-        ("not " * 10000 + "tcp", "nested more than 100 deep"),
+        ('tcp or  "beta', "column 9: expected a closing quote"),
+        ("(" * (MAX_DEPTH + 1), "expected at most 100 nested"),
+        ("not " * 10000 + "tcp", "expected at most 100 nested"),
     ],
 )
 def test_wrong_expression(expression: str, message: str) -> None:

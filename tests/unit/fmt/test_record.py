@@ -134,12 +134,12 @@ def test_endpoints(text: str, host: str, port: int, address: str | None) -> None
     ("data", "message"),
     [
         (b'{} {"a":nul}', "byte 9: JSON is malformed"),
-        (b'{"a":1}\n{"a":[1}\n', "byte 15: a } that closes nothing"),
+        (b'{"a":1}\n{"a":[1}\n', "byte 15: unexpected }: it closes nothing"),
         (b"tope", "byte 4: JSON is malformed"),
-        (b'{} {"exitTraffic":[{"txBytes":-1}]}', "byte 3: a flow log that is not right: Expected"),
-        (b'{"exitTraffic":[],"start":"now"}', "byte 0: a flow log that is not right: 'now'"),
+        (b'{} {"exitTraffic":[{"txBytes":-1}]}', "byte 3: invalid flow log: Expected"),
+        (b'{"exitTraffic":[],"start":"now"}', "byte 0: invalid flow log: 'now'"),
         (b'{"a":"\xff"}', "byte 0: "),
-        (b'{"a":' + b"[" * 100000 + b"]" * 100000 + b"}", "byte 0: too deeply nested"),
+        (b'{"a":' + b"[" * 100000 + b"]" * 100000 + b"}", "byte 0: JSON is nested too deeply"),
     ],
     ids=lambda value: repr(value[:40]),
 )

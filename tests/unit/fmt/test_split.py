@@ -101,7 +101,7 @@ def test_a_huge_array_is_not_held() -> None:
         (b'{}{"a":1', "byte 8: the stream ends within a value that began at byte 2"),
         (b"[{},", "byte 4: the stream ends within an array"),
         (b' "abc', "byte 5: the stream ends within a string"),
-        (b"[" * (MAX_DEPTH + 1), f"byte {MAX_DEPTH}: more than {MAX_DEPTH} arrays"),
+        (b"[" * (MAX_DEPTH + 1), f"byte {MAX_DEPTH}: more than {MAX_DEPTH} nested arrays"),
     ],
     ids=repr,
 )
@@ -124,7 +124,7 @@ def test_what_came_before_an_error_is_given() -> None:
 def test_a_value_without_end_is_refused() -> None:
     """Memory has a bound."""
     splitter = Splitter(max_value_bytes=100)
-    with pytest.raises(ReadError, match="byte 2: a value of more than 100 bytes"):
+    with pytest.raises(ReadError, match="byte 2: value longer than 100 bytes"):
         list(splitter.feed(b'{}{"a":"' + b"x" * 100))
 
 
@@ -162,7 +162,7 @@ def test_a_long_value_is_skipped_and_the_next_line_read() -> None:
     """The limit holds for one value; what is behind it comes, and little is held meanwhile."""
     large = b'{"x": "' + b"y" * 3000
     splitter = Splitter(max_value_bytes=1000)
-    with pytest.raises(ReadError, match="more than 1000 bytes"):
+    with pytest.raises(ReadError, match="longer than 1000 bytes"):
         list(splitter.feed(large))
     assert splitter.resync() == 0
     assert list(splitter.feed(b"y" * 5000)) == []

@@ -240,10 +240,10 @@ OWN = '[self]\nnode_id = "n1"\naddresses = ["::1"]\n'
     ("text", "expected"),
     [
         (None, "expected a readable file: No such file"),
-        ("", "self: expected a value, the key is missing"),
+        ("", "self: expected a value, but the key is missing"),
         ("[self", "expected TOML: "),
-        (b"# \xff", "expected UTF-8, byte 2 is not"),
-        ("[self]\n", "self.node_id: expected a value, the key is missing"),
+        (b"# \xff", "expected UTF-8, but byte 2 is not"),
+        ("[self]\n", "self.node_id: expected a value, but the key is missing"),
         ("self = 5", "self: expected a table, got a whole number"),
         ('[self]\nnode_id = ""', "self.node_id: expected text that is not empty"),
         (OWN + "id = 5", "self.id: no such key; expected node_id, name, addresses, os, user, tags"),
@@ -261,11 +261,11 @@ OWN = '[self]\nnode_id = "n1"\naddresses = ["::1"]\n'
         ),
         (
             OWN + '[[peers]]\nnode_id = "n1"',
-            "peers[0].node_id: expected an id of its own, 'n1' is in self.node_id too",
+            "peers[0].node_id: expected a unique id, but 'n1' is also in self.node_id",
         ),
         (
             OWN + '[[peers]]\nnode_id = "a"\naddresses = ["0::1"]',
-            "peers[0].addresses[0]: expected an address of this node alone, '::1' is in self",
+            "peers[0].addresses[0]: expected a unique address, but '::1' is also in self",
         ),
         (
             OWN + f'[[peers]]\nnode_id = "a"\nname = "{"x" * 9000}"',

@@ -128,7 +128,7 @@ def test_a_config_has_the_sinks(tmp_path: Path) -> None:
     config.write_text('[node]\nid = "n"\n[[sinks]]\ntype = "stdout"\n')
     status, _, err = ended(popen(tmp_path, "--config", str(config), "--", "true"))
     assert status == 2
-    assert "standard output is the command's" in err
+    assert "standard output belongs to the command" in err
 
 
 def test_nothing_is_left(tmp_path: Path) -> None:
