@@ -74,8 +74,8 @@ class PacketBatch:
         """Copy a packet into a slot, and its remote (address, port) if it goes to a socket.
 
         Raises:
-            ValueError: the packet is longer than `packet_bytes`, or the address is not an IP
-            address. IndexError: there is no such slot.
+            ValueError: the packet is longer than `packet_bytes`, or the address is invalid.
+            IndexError: there is no such slot.
         """
         if len(packet) > self.packet_bytes:
             raise ValueError(f"a packet of {len(packet)} bytes does not fit in {self.packet_bytes}")
