@@ -1,4 +1,4 @@
-"""What is compiled for the benches: C, with the core in it, as setup.py compiles the core."""
+"""Compile the benches' C, with the core in it, as setup.py compiles the core."""
 
 import hashlib
 import platform
@@ -9,8 +9,8 @@ from pathlib import Path
 from bench import BENCH, RESULTS
 from netlog._build import CSRC, INCLUDES, ROOT, compile_flags, library_sources
 
-# Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
-# whose sources are compiled to programs of their own.
+# From the core: the meter, which is what counts and what the poller calls. From the benches:
+# everything except programs/, whose sources are compiled to programs of their own.
 SOURCES = [
     *sorted(BENCH.glob("*.c")),
     *(ROOT / path for path in library_sources()),
@@ -20,7 +20,7 @@ HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*/*.h"))]
 
 
 def compiler_name() -> str:
-    """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
+    """Return the compiler, its major version and the processor, such as `gcc 12 x86_64`."""
     asked = "__clang_major__ __GNUC__"
     shown = subprocess.run(
         [*_compiler(), "-E", "-P", "-"], input=asked, check=True, capture_output=True, text=True
@@ -35,7 +35,7 @@ def _compiler() -> list[str]:
 
 
 def digest(*more: Path) -> str:
-    """Names a build by all that goes into it, so that a stale one is never measured."""
+    """Return a name for a build from all its inputs, so that a stale build is never measured."""
     digest = hashlib.sha256(repr(compile_flags()).encode())
     for path in [*SOURCES, *HEADERS, *more]:
         digest.update(path.read_bytes())
@@ -43,11 +43,11 @@ def digest(*more: Path) -> str:
 
 
 def build_program(source: Path, *, with_core: bool) -> Path:
-    """Compile one C program, by itself or with the core and the benches' C in it.
+    """Compile one C program, alone or with the core and the benches' C.
 
     Args:
         source: its C file.
-        with_core: whether to compile and link everything that the module has, too.
+        with_core: whether to compile and link everything that the module contains, too.
 
     Returns:
         The path of the executable.
