@@ -249,7 +249,7 @@ def test_hot_ring(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("per_call", [64, 4096])
 def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa: ANN401
-    """`Meter.update_batch` on the same ring, so many packets a call."""
+    """`Meter.update_batch` on the same ring, with `per_call` packets a call."""
     connections = SIZES[size]
     calls = 2048 if per_call == 64 else 128
     with (

@@ -42,7 +42,7 @@ KINDS = {
     "read-other": "read of what is none of ours",
 }
 CALLS_A_BLOCK = 128
-"""As in calls.c."""
+"""The same as CALLS in calls.c."""
 BLOCKS = 2000
 ROUNDS = 5
 COUNTED_BLOCKS = 50

@@ -1,10 +1,9 @@
 """Counting takes at most half the time of other libraries' hash tables, on the same keys.
 
-The tables are DPDK's rte_hash, looked up in bulk, and absl::flat_hash_map: what somebody would
-choose today who writes a meter for a data plane. Both find the key of a packet that they know to be
-complete, and add to a record of four counters. The meter also checks the packet and takes either
-direction. The last row is absl with its prefetch called for the whole batch first. All rings are
-out of the caches.
+The tables are DPDK's rte_hash, looked up in bulk, and absl::flat_hash_map: likely choices today for
+a data plane's meter. Both find the key of a packet that they know to be complete, and add to a
+record of four counters. The meter also checks the packet and takes either direction. The last row
+is absl with its prefetch called for the whole batch first. No ring is in the caches.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Other projects' hash tables: a program each, which counts the rings that it is told to.
+"""Other projects' hash tables: a program each, which counts a ring on request.
 
 The protocol is that of tables/drive.h and goring/. A program makes the same packets as a Ring of
 the same seed; a checksum proves it.
@@ -139,7 +139,7 @@ class Driven:
                 process.kill()
 
 
-def compare(  # noqa: PLR0913 - a row has so many
+def compare(  # noqa: PLR0913 - a row's parameters
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
     program: Path,
     ring: Ring,
@@ -189,7 +189,7 @@ def compare(  # noqa: PLR0913 - a row has so many
         assert ring.checksum() == checksums[0]
 
 
-def compare_all_new(  # noqa: PLR0913 - a row has so many
+def compare_all_new(  # noqa: PLR0913 - a row's parameters
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
     program: Path,
     ring: Ring,

@@ -310,7 +310,7 @@ def _bind(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
-    # getaddrinfo knows the form that an address with an interface takes.
+    # getaddrinfo() turns an address that names an interface ("fe80::1%eth0") into a socket name.
     ((*_, name),) = socket.getaddrinfo(
         str(address), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
     )

@@ -19,7 +19,7 @@ MAX_LANES = 16
 """How many threads of the command may move packets. In a meter for 65536 connections each of them
 takes 14 MB."""
 PRESENCE_BYTE = 512
-"""As in csrc/preload/process.c."""
+"""The same as in csrc/preload/process.c."""
 FLOCK = struct.Struct("hhqqi4x")
 """struct flock of the C library: type, whence, start, length, pid."""
 

@@ -242,7 +242,7 @@ class DurableDelivery:
             MessageFault: `messages` raised it; nothing is stored.
         """
         written = 0
-        # A period without messages leaves no trace anywhere.
+        # A period without messages is not stored at all.
         message = next(messages, None)
         if message is None:
             return True

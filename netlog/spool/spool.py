@@ -92,7 +92,7 @@ class Spool:
 
     @property
     def path(self) -> str:
-        """The directory."""
+        """The spool's directory."""
         return self._directory.path
 
     @property
@@ -192,7 +192,7 @@ class Spool:
 
     @property
     def position(self) -> Position:
-        """Where the cursor is."""
+        """The position of the cursor."""
         return self._ledger.cursor
 
     @property
