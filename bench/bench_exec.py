@@ -1,11 +1,11 @@
 """A call that `netlog exec` hooks costs at most 15 ns more than the bare one; OpenVPN keeps 0.98.
 
-Of calls: bench/programs/calls.c under the preload library, which makes each call by way of the
-library and past it, in turns, on a TUN and on UDP sockets in a namespace that this bench makes.
-Nobody sends but the program itself. What is measured is the median of the differences between
-neighbours; the ratio is that of the two calls.
+For calls: bench/programs/calls.c runs under the preload library. It makes each call through the
+library and around it, in turns, on a TUN and on UDP sockets in a network namespace that this bench
+makes. Only the program itself sends. The measured value is the median of the differences between
+neighbouring calls; the ratio is that of the two calls.
 
-Of OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or
+For OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or
 neither, in turns, and one TCP connection of iperf3 through it.
 """
 
@@ -46,7 +46,7 @@ KINDS = {
     "read-other": "read of what is none of ours",
 }
 CALLS_A_BLOCK = 128
-"""As in calls.c."""
+"""The same as CALLS in calls.c."""
 BLOCKS = 2000
 ROUNDS = 5
 COUNTED_BLOCKS = 50
@@ -56,12 +56,12 @@ OPENVPN_RUNS = 7
 SECONDS = 4
 LIMIT_S = 20.0
 NO_PACKET = 3
-"""Status of calls.c where nothing came: an interface drops packets for a while when it is new."""
+"""Exit status of calls.c if no packet came: a new interface drops packets for a while."""
 TRIES = 20
 
 
 class Calls:
-    """The program, where it has an interface and a meter."""
+    """The program, with its interface and its meter."""
 
     def __init__(self, namespace: Namespace, meter: Path) -> None:
         self._namespace = namespace
@@ -69,13 +69,13 @@ class Calls:
         self._environment = preload_environment(os.environ, library_path(), str(meter))
 
     def ns(self, kind: str) -> tuple[float, float, float]:
-        """Hooked, bare, and the difference."""
+        """Return ns for a hooked call, for a bare one, and the difference."""
         said = self._run(self._program, kind, str(BLOCKS), "both").stdout
         hooked, bare, more = map(float, said.split())
         return hooked, bare, more
 
     def instructions(self, valgrind: str, kind: str, way: str) -> float:
-        """Instructions a call in user space, with those of the loop around it."""
+        """Return user-space instructions a call, including those of the loop around it."""
         tool = ("--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=measure")
         command = (valgrind, *tool, self._program, kind, str(COUNTED_BLOCKS), way)
         found = re.search(r"Collected : (\d+)", self._run(*command).stderr)
@@ -124,7 +124,7 @@ def test_call(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa: ANN401
 
 @pytest.mark.parametrize("kind", ["read-tun", "write-tun", "recvfrom", "sendto"])
 def test_instructions(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa: ANN401
-    """What the hook adds, counted by callgrind: the one figure that no neighbour disturbs."""
+    """What the hook adds, counted by callgrind: other users of the machine do not affect it."""
     valgrind = tool_or_skip("valgrind")
     added: list[float] = []
 
@@ -176,13 +176,13 @@ def _megabits(ends: tuple[Namespace, Namespace], iperf: str) -> float:
     for _ in range(TRIES):
         server = ends[1].popen(iperf, "-s", "-1", stdout=subprocess.DEVNULL)
         try:
-            time.sleep(0.2)  # until it listens; a client that comes before is another try
+            time.sleep(0.2)  # until it listens; if the client comes too early, try again
             with ends[0].entered():
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
         finally:
             server.kill()
             server.wait()
-        # It says so in its status, or not, when the other end hung up before the sums.
+        # If the other end hangs up before the sums, the exit status may or may not say so.
         sums = json.loads(done.stdout or "{}").get("end", {}).get("sum_received")
         if done.returncode == 0 and sums:
             return float(sums["bits_per_second"]) / 1e6
@@ -190,7 +190,7 @@ def _megabits(ends: tuple[Namespace, Namespace], iperf: str) -> float:
 
 
 def test_openvpn(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    """OpenVPN with both ends metered, beside OpenVPN."""
+    """OpenVPN with both ends metered, beside OpenVPN without netlog."""
     iperf = tool_or_skip("iperf3")
     tool_or_skip("openvpn")
     rights_or_skip()

@@ -1,9 +1,9 @@
 """TCP through two gateways: offloads make it 3x, and metering costs at most 2 % of it.
 
-Two gateways in network namespaces that this bench makes, as in bench_relay.py: each with a TUN of
-MTU 1420, a UDP socket and a relay, and between them a link of MTU 1500. iperf3 sends one stream
-from behind one to behind the other; what counts is what its receiver got. The other tunnels are
-daemons that do not encrypt either, where they are installed, between two namespaces of the kind.
+Two gateways in network namespaces that this bench makes, as in bench_relay.py: each has a TUN of
+MTU 1420, a UDP socket and a relay, and a link of MTU 1500 joins them. iperf3 sends one stream from
+behind one gateway to behind the other; the rate is what its receiver got. The other tunnels are
+daemons that do not encrypt either, if they are installed, between two namespaces of the same kind.
 """
 
 import json
@@ -55,18 +55,18 @@ class Path:
         return ("iperf3", "-c", self.right.overlay4, "-p", PORT, "-t", str(seconds), *options)
 
     def gigabits(self) -> float:
-        """Send one stream; Gbit/s that arrived."""
+        """Send one stream; return the Gbit/s that arrived."""
         said = json.loads(self.left.namespace.run(*self.client(STREAM_S, "-J")))
         return float(said["end"]["sum_received"]["bits_per_second"]) / 1e9
 
     def meter(self, *, enabled: bool) -> None:
-        """Switch metering of all four devices."""
+        """Switch metering of all four devices on or off."""
         for gateway in (self.left, self.right):
             gateway.tun.set_statistics_enabled(enabled)
             gateway.sock.set_statistics_enabled(enabled)
 
     def window(self) -> tuple[float, float]:
-        """Gbit/s that the second relay wrote to its TUN, and CPU ns of this process a packet."""
+        """Return Gbit/s written to the second TUN, and this process's CPU ns a packet."""
         before, wall = self.relays[1].counters().rx, time.perf_counter()
         cpu_ns = time.process_time_ns()
         time.sleep(WINDOW_S)
@@ -122,7 +122,7 @@ def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
     with ExitStack() as stack:
         sides = stack.enter_context(underlay())
         for side, command in zip(sides, commands, strict=True):
-            if "net" in command:  # vtun's client, which ends where it finds nobody
+            if "net" in command:  # vtun's client, which ends if nobody listens
                 await_listener(sides[0], VTUN_PORT)
             said = stack.enter_context((folder / "said").open("ab"))
             quiet = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
@@ -133,14 +133,14 @@ def tunnel(name: str, folder: FilePath) -> Iterator[Callable[[], float]]:
                 env={**os.environ, "PATH": daemon_configs.PATH},
             )
             stack.callback(process.wait)
-            # Its session: some have left children behind.
+            # Kill the whole session, because some daemons leave children behind.
             stack.callback(os.killpg, process.pid, signal.SIGKILL)
         left, right = sides
         deadline_s = time.monotonic() + STARTED_S
         while left.popen(*PING, stdout=subprocess.DEVNULL).wait():
             if time.monotonic() > deadline_s:
                 last = (folder / "said").read_text(errors="replace").strip().splitlines()[-1:]
-                pytest.fail(f"{name} passes no packets; it says: {last}")
+                pytest.fail(f"{name} passes no packets; its last output: {last}")
         serve(stack, right)
 
         def gigabits() -> float:
@@ -189,7 +189,7 @@ def test_peers(benchmark: Any, tmp_path: FilePath, name: str, program: str) -> N
 def windows() -> tuple[Windows, Windows]:
     """The same stream, metering on and off in turns."""
     with path(offload=True) as fast, ExitStack() as stack:
-        # Longer than the windows take, by what a busy machine adds; it is ended when they are over.
+        # Longer than the windows take even on a busy machine; the client is killed after them.
         seconds = rounds_of(WINDOWS) * 4 * (WINDOW_S + SETTLE_S) + 10
         client = fast.left.namespace.popen(*fast.client(seconds), stdout=subprocess.DEVNULL)
         stack.callback(client.wait)
@@ -200,14 +200,14 @@ def windows() -> tuple[Windows, Windows]:
 
 
 def test_metering(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
-    """What arrives."""
+    """The rate that arrives."""
     metered, plain = windows
     name = "relay with offloads, one TCP stream"
     save(benchmark, name, "Gbit/s", metered.rates, plain.rates, Budget(">=", 0.98))
 
 
 def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
-    """CPU time of both relays a packet, which other users of the machine disturb less."""
+    """CPU time of both relays a packet, which other users of the machine affect less."""
     metered, plain = windows
     name = "relay with offloads, CPU time a packet, both ends"
     save(benchmark, name, "ns", metered.costs_ns, plain.costs_ns)

@@ -1,8 +1,8 @@
 """A relay with metering on moves at least 0.98 of the packets that it moves with metering off.
 
-Two gateways in network namespaces that this bench makes, each with a TUN, a UDP socket and a relay;
-a sender behind one blasts at the other, with more than gets through. Packets a second are those
-that the second gateway wrote to its TUN. The topology is that of the system tests.
+Two gateways in network namespaces that this bench makes, each with a TUN, a UDP socket and a relay.
+A sender behind one sends to the other more than gets through. Packets a second are those that the
+second gateway wrote to its TUN. The topology is that of the system tests.
 """
 
 import time
@@ -21,7 +21,7 @@ from bench.windows import Windows, alternate, save
 from netlog import Relay
 from tests.support.gateways import Gateway, pair
 
-# Many short windows: what else happens on the machine lasts longer than one and so hits both kinds.
+# Many short windows: most disturbances last longer than one, and so hit both kinds alike.
 ROUNDS = 201
 WINDOW_S = 0.07
 SETTLE_S = 0.01
@@ -33,19 +33,19 @@ BOUND_S = 60
 
 @dataclass
 class Path:
-    """Sender, both gateways, and what they have moved."""
+    """The sender and both gateways, and what they have moved."""
 
     gateways: tuple[Gateway, Gateway]
     relays: tuple[Relay, ...]
 
     def meter(self, *, enabled: bool) -> None:
-        """Switch metering of all four devices."""
+        """Switch metering of all four devices on or off."""
         for gateway in self.gateways:
             gateway.tun.set_statistics_enabled(enabled)
             gateway.sock.set_statistics_enabled(enabled)
 
     def window(self) -> tuple[float, float]:
-        """Packets a second that arrived, and CPU ns of this process a packet, over one window."""
+        """Return packets a second that arrived, and CPU ns a packet of this process."""
         packets = self.relays[1].counters().rx.packets
         wall, cpu = time.perf_counter(), time.process_time_ns()
         time.sleep(WINDOW_S)
@@ -78,7 +78,7 @@ def windows() -> tuple[Windows, Windows]:
     """Metering on and off in turns, on the same running relays."""
     with blasted() as path:
         metered, plain = alternate(path, ROUNDS, SETTLE_S)
-        # Both ends did meter while they were told to.
+        # Check that both ends did meter while it was on.
         for gateway in path.gateways:
             snapshot = gateway.meter.snapshot()
             assert len(snapshot.tun) == FLOWS
@@ -94,7 +94,7 @@ def test_throughput(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  
 
 
 def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
-    """CPU time of both relays a packet, which other users of the machine disturb less."""
+    """CPU time of both relays a packet, which other users of the machine affect less."""
     metered, plain = windows
     name = "relay, CPU time a packet, both ends"
     save(benchmark, name, "ns", metered.costs_ns, plain.costs_ns)

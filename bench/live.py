@@ -1,4 +1,4 @@
-"""A TUN in a network namespace of its own, whose packets end in a UDP socket that nobody reads."""
+"""A TUN in a network namespace of its own; its packets end in a UDP socket that nobody reads."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ NAME = "tun0"
 
 
 def datagrams(ring: Ring) -> None:
-    """Make each slot a UDP datagram from a port of its own, to the socket; checksums are right."""
+    """Make each slot a UDP datagram to the socket, from a port of its own, with right checksums."""
     head = struct.pack("!BBHHHBBH", 0x45, 0, lib.BENCH_SLOT_BYTES, 0, 0x4000, 64, 17, 0)
     head += socket.inet_aton(PEER) + socket.inet_aton(ADDRESS)
     folded = sum(struct.unpack("!10H", head))
@@ -36,7 +36,7 @@ def datagrams(ring: Ring) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The interface: its namespace, its descriptor, bare and counted, and its number."""
+    """The interface: its namespace, its bare descriptor, its counted device, and its number."""
 
     namespace: Namespace
     fd: int
@@ -44,7 +44,7 @@ class Live:
     index: int
 
     def write(self, ring: Ring) -> float:
-        """CPU ns of a bare write, with all that the kernel does before it returns."""
+        """Return CPU ns of a bare write, with everything that the kernel does before it returns."""
         spent = lib.bench_write_each(self.fd, ring.data, ring.slots)
         assert spent > 0, os.strerror(-spent)
         return float(spent / ring.slots)
@@ -65,7 +65,7 @@ def live_tun() -> Iterator[Live]:
             namespace.quiet(NAME)
             namespace.up(NAME, f"{ADDRESS}/24")
             with namespace.entered():
-                # Full after a few packets: the rest is dropped where it would be queued.
+                # The buffer is full after a few packets; the rest is dropped instead of queued.
                 sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
                 sink.bind((ADDRESS, PORT))
                 index = socket.if_nametoindex(NAME)

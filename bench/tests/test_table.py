@@ -113,11 +113,11 @@ def test_what_has_no_row_is_said() -> None:
     without = [{"file": "f", "bench": str(n), "what": "skipped", "why": why} for n in range(2)]
     busy = [{"file": "bench_a", "other_cores": 0.7}, {"file": "bench_b", "other_cores": 0.1}]
     shown = markdown(
-        document(without=without, files=busy, ended="it was interrupted", not_run=["bench_z"])
+        document(without=without, files=busy, ended="the run was interrupted", not_run=["bench_z"])
     )
     assert f"2 benches skipped: {why}" in shown
     assert "Others were busy while these ran: bench_a (0.7 cores)." in shown
-    assert "Not all of it: it was interrupted; without bench_z." in shown
+    assert "Incomplete: the run was interrupted; not run: bench_z." in shown
     assert "Nothing was measured." in shown
 
 

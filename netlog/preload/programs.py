@@ -13,24 +13,25 @@ from netlog.preload.library import ADVICE
 __all__ = ["find_program"]
 
 MAX_INTERPRETERS = 5
-"""Scripts whose interpreter is a script, and so on: more than the kernel follows."""
+"""How long a chain of scripts may be, each the interpreter of the one before. The kernel follows
+fewer."""
 MAX_LINE_BYTES = 256
-"""Of a script's first line: BINPRM_BUF_SIZE of the kernel."""
+"""How much of a script's first line is read: the kernel's BINPRM_BUF_SIZE."""
 
 
 def find_program(name: str) -> str:
-    """Find a command as a shell would, and see whether the library can be loaded into it.
+    """Find a command as a shell would, and check that the library can be loaded into it.
 
     Args:
-        name: a path, or what is looked for in PATH.
+        name: a path, or a name to look for in PATH.
 
     Returns:
         Its path.
 
     Raises:
         FileNotFoundError: there is no such program, or it may not be executed.
-        NotMeterableError: it is static, of another architecture, made by Go, or more privileged
-            than this process; the text gives advice.
+        NotMeterableError: the program is static, of another architecture, made by Go, or more
+            privileged than this process; the text says what to do instead.
 
     Thread safety: any thread.
     """
@@ -50,7 +51,7 @@ def find_program(name: str) -> str:
 
 
 def _interpreter(path: str) -> str | None:
-    """Who executes a script; None: it is none."""
+    """Return a script's interpreter; None: the file is not a script."""
     try:
         with Path(path).open("rb") as file:
             line = file.read(MAX_LINE_BYTES).partition(b"\n")[0]
@@ -61,14 +62,14 @@ def _interpreter(path: str) -> str | None:
 
 
 def _obstacle(path: str) -> str:
-    """Why the library can not be loaded into a program; nothing if it can."""
+    """Return why the library cannot be loaded into a program; "" if it can."""
     status = Path(path).stat()
     if os.geteuid() != 0 and (privilege := _privilege(path, status)):
-        return f"the dynamic linker loads no library of the user's into a program with {privilege}"
+        return f"the dynamic linker ignores LD_PRELOAD for a program with {privilege}"
     try:
         program = ElfFile.read(path)
     except PermissionError:
-        return ""  # whoever may execute it without reading it: it is tried
+        return ""  # the user may execute it but not read it: try to load the library
     if program is None:
         return "neither an ELF program nor a script"
     return _mismatch(program)
@@ -77,13 +78,13 @@ def _obstacle(path: str) -> str:
 def _mismatch(program: ElfFile) -> str:
     own = ElfFile.read(sys.executable)
     if program.is_go:
-        return "a Go program calls the kernel past the C library"
+        return "a Go program calls the kernel without the C library"
     if not program.interpreter:
-        return "a program that is linked statically loads no library"
+        return "a statically linked program loads no libraries"
     if own is not None and (program.bits, program.machine) != (own.bits, own.machine):
-        return "a program of another architecture than netlog's own"
+        return "the program is for another architecture than netlog"
     if "musl" in program.interpreter:
-        return "a program of another C library than netlog's own"
+        return "the program uses another C library than netlog"
     return ""
 
 

@@ -267,7 +267,7 @@ def test_a_kernel_without_queues(
         pass
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert "1 of the 4 queues" in said[0]
+    assert "1 of the 4 requested queues" in said[0]
     assert "no SO_REUSEPORT" in said[1]
 
 
@@ -285,4 +285,4 @@ def test_an_interface_made_for_one_queue(
     for each in (tun, *several):
         each.close()
     (record,) = caplog.records
-    assert record.getMessage() == "one: has 1 of the 2 queues that were asked for"
+    assert record.getMessage() == "one: opened 1 of the 2 requested queues"

@@ -242,7 +242,7 @@ def test_name_in_use(namespace: Namespace, tun: TunDevice) -> None:
     with namespace.entered():
         with pytest.raises(DeviceError, match=r"another process.*tun0") as busy:
             TunDevice.open(tun.name)
-        with pytest.raises(DeviceError, match=r"no TUN.*lo") as wrong:
+        with pytest.raises(DeviceError, match=r"not a TUN.*lo") as wrong:
             TunDevice.open("lo")
     assert busy.value.errno == errno.EBUSY
     assert wrong.value.errno == errno.EINVAL
@@ -308,7 +308,7 @@ def test_from_fd_of_another_kind(namespace: Namespace, flags: int, text: str) ->
 def test_from_fd_without_an_interface() -> None:
     """A descriptor of /dev/net/tun that was not attached yet is refused."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-    with pytest.raises(ValueError, match=f"fd {fd} is no TUN, or one without an interface"):
+    with pytest.raises(ValueError, match=f"fd {fd} is not a TUN, or has no interface"):
         TunDevice.from_fd(fd)
     os.close(fd)
 

@@ -93,5 +93,5 @@ def test_a_source_that_is_down_is_said_and_kept(tmp_path: Path) -> None:
     with Namespace() as namespace, watching(namespace, tmp_path, *options) as running:
         wait_for(lambda: "a message every" in running.said, "it runs")
         assert running.stop() == 0
-    assert running.said.count("wireguard none-such: can not be had") == 1
+    assert running.said.count("wireguard none-such: not available") == 1
     assert "times without an answer" in running.said

@@ -1,4 +1,4 @@
-"""The peers of a WireGuard interface, whoever told of them, and the overlay that they make."""
+"""The peers of a WireGuard interface, from either way to ask, and the overlay that they form."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -20,12 +20,12 @@ KEY_BYTES = 32
 
 @dataclass(slots=True)
 class Told:
-    """What was told of a peer.
+    """What the answer says of a peer.
 
     Attributes:
-        key: its public key, raw.
+        key: its public key, 32 raw bytes.
         endpoint: "a.b.c.d:port" or "[v6]:port"; "": none yet.
-        allowed: its allowed IPs, in the order told.
+        allowed: its allowed IPs, in the order of the answer.
     """
 
     key: bytes
@@ -34,15 +34,15 @@ class Told:
 
 
 def overlay_of(told: Iterable[Told], names: Mapping[str, str]) -> Overlay:
-    """The overlay of an interface.
+    """Return the overlay of an interface.
 
     Args:
         told: its peers.
-        names: of peers, by public key in base64.
+        names: names of peers, by public key in base64.
 
     Returns:
-        A peer for each that has an endpoint, the allowed IPs of all as routes, and as nodes all
-        that have an address of their own (/32, /128).
+        A peer for each that has an endpoint; the allowed IPs of all as routes; and a node for each
+        that has an address of its own (/32, /128).
 
     Thread safety: any thread.
     """

@@ -508,11 +508,11 @@ def test_tun_mtu_refused(mtu: int) -> None:
 def test_fd_that_is_no_tun() -> None:
     """A descriptor of something else is refused by its number, and left open."""
     for fd in (os.open("/dev/null", os.O_RDWR), os.eventfd(0)):
-        with pytest.raises(ValueError, match=f"fd {fd} is no TUN"):
+        with pytest.raises(ValueError, match=f"fd {fd} is not a TUN"):
             TunDevice.from_fd(fd)
         os.close(fd)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:  # noqa: SIM117 - one thing each
-        with pytest.raises(ValueError, match="is no TUN"):
+        with pytest.raises(ValueError, match="is not a TUN"):
             TunDevice.from_fd(other.fileno())
     with pytest.raises(DeviceError, match="fd 99999") as error:
         TunDevice.from_fd(99999)

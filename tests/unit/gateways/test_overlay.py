@@ -125,7 +125,7 @@ def test_while_a_source_is_down_its_last_answer_holds(caplog: pytest.LogCaptureF
     for expected in ((), (A,), (A,)):
         seen.look()
         assert seen.peers == expected
-    assert caplog.text.count("can not be had, going by its last answer") == 2
+    assert caplog.text.count("; using its last answer") == 2
 
 
 def test_a_logger_is_told_of_what_has_changed_only() -> None:

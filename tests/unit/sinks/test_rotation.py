@@ -257,7 +257,7 @@ def test_a_file_that_can_not_be_put_aside_goes_on(
     written(path, Rotation(max_bytes=10), 5)
     assert kept(path) == [line(number) for number in range(5)]
     assert [record.message for record in caplog.records] == [
-        f"{path}: can not be rotated: File name too long"
+        f"{path}: cannot rotate: File name too long"
     ]
 
 

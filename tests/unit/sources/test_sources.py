@@ -199,10 +199,10 @@ def test_a_source_that_is_down_keeps_its_last_answer(caplog: pytest.LogCaptureFi
     failing.down = True
     assert kept.snapshot() == kept.snapshot() == failing.overlay
     assert kept.errors == 3
-    assert [record.message.split(",")[0] for record in caplog.records] == [
-        "wg0: can not be had",
-        "wg0: can be had again",
-        "wg0: can not be had",
+    assert [record.message.split(" (")[0] for record in caplog.records] == [
+        "wg0: not available",
+        "wg0: available again",
+        "wg0: not available",
     ]
 
 

@@ -413,7 +413,7 @@ def test_a_spool_is_private_and_has_one_owner(tmp_path: Path) -> None:
         store(spool, 1, b"a")
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         assert {stat.S_IMODE(found.stat().st_mode) for found in path.iterdir()} == {0o600}
-        with pytest.raises(OSError, match="another process has the spool") as caught:
+        with pytest.raises(OSError, match="another process has the spool open") as caught:
             Spool(path, max_bytes=MAX_BYTES)
         assert caught.value.errno == errno.EBUSY
     (tmp_path / "open").mkdir(mode=0o755)

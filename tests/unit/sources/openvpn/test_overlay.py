@@ -227,7 +227,7 @@ def test_a_half_of_it_is_an_error(status: bytes) -> None:
     for end in range(len(status)):
         with pytest.raises(ValueError, match=r"."):
             parse_status(status[:end])
-    with pytest.raises(ValueError, match="whole"):
+    with pytest.raises(ValueError, match="incomplete"):
         parse_status(status + b"x,1\nEND\n")
     lines = status.splitlines(keepends=True)
     for number in range(3, len(lines) - 5):
@@ -247,12 +247,12 @@ def test_a_half_of_it_is_an_error(status: bytes) -> None:
         pytest.param(b"10.9.2.0/24", b"10.9.2.0/33", "Virtual Address", id="prefix"),
         pytest.param(b"10.9.2.0/24", b"10.9.2.0/x", "Virtual Address", id="no-prefix"),
         pytest.param(b",Real Address,Virtual", b",Real,Virtual", "no column", id="column"),
-        pytest.param(b"HEADER,CLIENT", b"HEADED,CLIENT", "expected a line", id="kind"),
+        pytest.param(b"HEADER,CLIENT", b"HEADED,CLIENT", "unknown kind of line", id="kind"),
         pytest.param(b"alice", b"a" * 20000, "expected 12 columns", id="long"),
-        pytest.param(VERSION_2, OF_A_CLIENT, "status of a client", id="client"),
+        pytest.param(VERSION_2, OF_A_CLIENT, "status of an OpenVPN client", id="client"),
         pytest.param(VERSION_2, b"END\n", "title", id="end"),
         pytest.param(VERSION_2, b"nonsense\nEND\n", "title", id="nonsense"),
-        pytest.param(VERSION_2, b"", "whole", id="nothing"),
+        pytest.param(VERSION_2, b"", "incomplete", id="nothing"),
     ],
 )
 def test_what_is_wrong_is_said(old: bytes, new: bytes, said: str) -> None:

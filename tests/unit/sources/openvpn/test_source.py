@@ -168,7 +168,7 @@ def test_a_password_that_is_none(tmp_path: Path, text: str | None) -> None:
     [
         ("hangs", TimeoutError, "one client at a time"),
         ("busy", TimeoutError, "one client at a time"),
-        ("cut", ValueError, "ends in the middle"),
+        ("cut", ValueError, "incomplete"),
         ("drips", TimeoutError, "one client at a time"),
         ("line", ValueError, "too long"),
     ],

@@ -296,14 +296,14 @@ def test_a_status_that_is_none_is_an_error_without_secrets(
 @pytest.mark.parametrize(
     ("mode", "text"),
     [
-        ("cut", "not as expected"),
-        ("cut_chunked", "half of one"),
+        ("cut", "unexpected content"),
+        ("cut_chunked", "incomplete"),
         ("endless", "too long"),
-        ("garbage", "no answer in HTTP"),
-        ("silent", "no answer in HTTP"),
+        ("garbage", "or not HTTP"),
+        ("silent", "or not HTTP"),
         ("denied", "HTTP status 403"),
         ("moved", "HTTP status 302"),
-        ("many_headers", "no answer in HTTP"),
+        ("many_headers", "or not HTTP"),
     ],
 )
 def test_what_is_no_answer_is_an_error(

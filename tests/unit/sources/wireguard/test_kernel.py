@@ -169,7 +169,7 @@ def test_asking_where_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFix
     for interface in ("lo", "none"):
         with pytest.raises(FileNotFoundError) as caught:
             WireGuardSource(interface, folder=tmp_path).snapshot()
-        assert f"{tmp_path}/{interface}.sock is not there, and the kernel has no" in str(
+        assert f"{tmp_path}/{interface}.sock does not exist, and the kernel has no" in str(
             caught.value
         )
     assert not caplog.records
