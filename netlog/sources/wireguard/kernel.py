@@ -32,10 +32,14 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300
 CTRL_ATTR_FAMILY_ID = 1
 WGDEVICE_A_PEERS = 8
-WGPEER_A_PUBLIC_KEY, WGPEER_A_ENDPOINT, WGPEER_A_ALLOWEDIPS = 1, 4, 9
+WGPEER_A_PUBLIC_KEY, WGPEER_A_ENDPOINT, WGPEER_A_LAST_HANDSHAKE_TIME = 1, 4, 6
+WGPEER_A_ALLOWEDIPS = 9
 WGALLOWEDIP_A_IPADDR, WGALLOWEDIP_A_CIDR_MASK = 2, 3
 KIND = 0x3FFF
 """Of an attribute's type; the rest is flags."""
+MAX_ERRNO = 4095
+"""MAX_ERRNO of the kernel: what is beyond is not an error of its."""
+NS_PER_S = 1_000_000_000
 GENERIC_BYTES = 4
 """genlmsghdr, ahead of the attributes."""
 
@@ -43,6 +47,7 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, po
 _ERROR = struct.Struct("=i")  # nlmsgerr, and the end of a dump
 _ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 _SOCKADDR = struct.Struct("=H2s4s")  # sockaddr_in: family, port, address
+_TIMESPEC = struct.Struct("=qq")  # __kernel_timespec: seconds, nanoseconds
 _SOCKADDR_6 = struct.Struct("=H2s4x16s")  # sockaddr_in6, without its scope
 
 
@@ -150,6 +155,8 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         body = data[_HEADER.size : length]
         if kind in (NLMSG_ERROR, NLMSG_DONE) and len(body) >= _ERROR.size:
             (number,) = _ERROR.unpack_from(body)
+            if number < -MAX_ERRNO:
+                raise ValueError("the kernel's answer has an error number that does not exist")
             if number < 0:
                 raise OSError(-number, os.strerror(-number))
         yield kind, flags, body
@@ -176,6 +183,10 @@ def _take(told: dict[bytes, Told], peer: bytes) -> None:
     known = told.setdefault(key, Told(key))
     if WGPEER_A_ENDPOINT in found:
         known.endpoint = _endpoint(found[WGPEER_A_ENDPOINT])
+    moment = found.get(WGPEER_A_LAST_HANDSHAKE_TIME, b"")
+    if len(moment) == _TIMESPEC.size:
+        seconds, nanoseconds = _TIMESPEC.unpack(moment)
+        known.handshake_ns = seconds * NS_PER_S + nanoseconds
     for _, allowed in _attributes(found.get(WGPEER_A_ALLOWEDIPS, b"")):
         known.allowed[_network(dict(_attributes(allowed)))] = None
 

@@ -25,6 +25,7 @@ MAX_ANSWER_BYTES = 16 << 20
 """Enough for 40 000 peers with a few prefixes each."""
 MAX_LINE_BYTES = 4096
 PIECE_BYTES = 1 << 16
+NS_PER_S = 1_000_000_000
 
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -70,8 +71,11 @@ class WireGuardSource:
         """
         told = parse_peers(self._ask()) if self._path.exists() else self._over_netlink()
         if told != self._told:
-            self._last = overlay_of(told, self._names)
             self._told = told
+            overlay = overlay_of(told, self._names)
+            # A handshake alone, every two minutes, changes nothing that is asked for.
+            if overlay != self._last:
+                self._last = overlay
         return self._last
 
     def _over_netlink(self) -> list[Told]:
@@ -146,6 +150,10 @@ def _take(told: list[Told], key: str, value: str) -> None:
         told.append(Told(_key(value)))
     elif key == "endpoint":
         told[-1].endpoint = _endpoint(value)
+    elif key == "last_handshake_time_sec":
+        told[-1].handshake_ns += int(value) * NS_PER_S
+    elif key == "last_handshake_time_nsec":
+        told[-1].handshake_ns += int(value)
     elif key == "allowed_ip":
         told[-1].allowed[ipaddress.ip_network(value, strict=False)] = None
 

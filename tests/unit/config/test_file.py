@@ -117,6 +117,31 @@ def changed(old: str, new: str) -> str:
     ("text", "said"),
     [
         pytest.param("x", "expected TOML: ", id="no-toml"),
+        pytest.param(
+            "[node]\nid = " + "9" * 5000,
+            "line 2: expected a number with at most 4300 digits",
+            id="digits",
+        ),
+        pytest.param(
+            "[node]\nid = 0x" + "f" * 5000,
+            "node.id: expected a whole number of at most 64 bits",
+            id="hexadecimal-digits",
+        ),
+        pytest.param(
+            "type = 0x" + "f" * 5000,
+            "type: expected a whole number of at most 64 bits",
+            id="a-type-of-many-digits",
+        ),
+        pytest.param(
+            "[node]\n\nid = " + "[" * 1000,
+            "line 3: tables or lists are nested too deeply",
+            id="nested",
+        ),
+        pytest.param(
+            "x = " + "{a = " * 5000,
+            "line 1: tables or lists are nested too deeply",
+            id="nested-tables",
+        ),
         pytest.param("", "node: expected a value, but the key is missing", id="empty"),
         pytest.param(
             changed('id = "gateway-a"', ""),

@@ -118,6 +118,18 @@ def test_every_peer_is_a_node() -> None:
     }
 
 
+def test_an_endpoint_of_two_peers_goes_to_the_newest_handshake() -> None:
+    """The order in which they are told says nothing: a stale key of the same host may be last."""
+    lines = [
+        *(f"public_key={KEYS[0]}", "endpoint=198.51.100.2:5", "last_handshake_time_sec=17"),
+        *("last_handshake_time_nsec=1", "allowed_ip=10.0.0.2/32"),
+        *(f"public_key={KEYS[1]}", "endpoint=198.51.100.2:5", "last_handshake_time_sec=17"),
+        *("last_handshake_time_nsec=0", "allowed_ip=10.0.0.3/32", "errno=0", "", ""),
+    ]
+    overlay = overlay_of(parse_peers("\n".join(lines).encode()), {})
+    assert [peer.allowed_ips for peer in overlay.peers] == [("10.0.0.2/32",)]
+
+
 def test_what_has_not_changed_is_the_same_object(tmp_path: Path) -> None:
     """So the logger need not look whether it is."""
     with answering(tmp_path, "whole") as source:

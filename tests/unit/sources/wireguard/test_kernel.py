@@ -36,12 +36,14 @@ def allowed(prefix: str) -> dict[str, Any]:
     }
 
 
-def peer(key: bytes, *prefixes: str, endpoint: tuple[str, int] | None = None) -> dict[str, Any]:
+def peer(
+    key: bytes, *prefixes: str, endpoint: tuple[str, int] | None = None, handshake_s: int = 1
+) -> dict[str, Any]:
     """A peer as the kernel tells of it the first time, with all that is none of ours."""
     attributes: list[list[Any]] = [
         ["WGPEER_A_PUBLIC_KEY", base64.b64encode(key)],
         ["WGPEER_A_PRESHARED_KEY", base64.b64encode(os.urandom(32))],
-        ["WGPEER_A_LAST_HANDSHAKE_TIME", {"tv_sec": 1, "tv_nsec": 2}],
+        ["WGPEER_A_LAST_HANDSHAKE_TIME", {"tv_sec": handshake_s, "tv_nsec": 2}],
         ["WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", 25],
         ["WGPEER_A_TX_BYTES", 1],
         ["WGPEER_A_RX_BYTES", 2],
@@ -160,6 +162,34 @@ def test_a_refusal_is_an_os_error(kind: int) -> None:
     with pytest.raises(OSError, match="No such device") as caught:
         parse_dump(iter((FIRST, refusal)))
     assert caught.value.errno == errno.ENODEV
+
+
+def test_an_error_number_that_does_not_exist_is_no_answer() -> None:
+    """Its text cannot be looked up, and its negation need not fit into an int."""
+    for number in (-(2**31), -4096):
+        refusal = struct.pack("=IHHIIi", 20, 2, 0, 1, 1, number)
+        with pytest.raises(ValueError, match="an error number that does not exist"):
+            parse_dump(iter((refusal,)))
+
+
+@pytest.mark.parametrize(
+    ("handshakes_s", "owner"),
+    [((1700000000, 1600000000), 0), ((1600000000, 1700000000), 1), ((5, 5), None), ((0, 0), None)],
+)
+def test_an_endpoint_of_two_peers_is_the_newest_ones(
+    handshakes_s: tuple[int, int], owner: int | None
+) -> None:
+    """A stale key of the same host does not take its traffic; if neither is newest, nobody does."""
+    place = ("198.51.100.2", 5)
+    peers = [
+        peer(key, f"10.0.0.{number}/32", endpoint=place, handshake_s=moment)
+        for number, (key, moment) in enumerate(zip(KEYS, handshakes_s, strict=False))
+    ]
+    told = parse_dump(iter((message(*peers), DONE)))
+    assert told is not None
+    found = [one.allowed_ips for one in overlay_of(told, {}).peers]
+    assert found == ([] if owner is None else [(f"10.0.0.{owner}/32",)])
+    assert len(overlay_of(told, {}).routes) == 2
 
 
 def test_asking_where_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
