@@ -107,6 +107,7 @@ void netlog_table_clear(struct netlog_table *table)
 {
 	struct netlog_table_header *header = table->header;
 	uint64_t buckets = (uint64_t)table->index.bucket_mask + 1;
+	/* relaxed: the bank is quiesced. In a file the count may be anything, so it is checked. */
 	uint64_t count = load_relaxed(&header->count);
 
 	/* With few records only their buckets are cleared, so that a table with little traffic
