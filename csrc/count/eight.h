@@ -128,7 +128,7 @@ NETLOG_INLINE void append6(const struct netlog_table *table, const struct block 
 	append_block(table, block, block_hash6(block, products, table->secret), pending);
 }
 
-/* What became of eight packets. */
+/* The result of the first pass over eight packets. */
 enum block_outcome { BLOCK_DECODED, BLOCK_NOT_PLAIN, BLOCK_MIXED };
 
 /* Whether some of the packets are IPv4 and some are not. */

@@ -65,7 +65,8 @@ struct netlog_meter;
 /* The part of a meter that one thread writes. */
 struct netlog_lane;
 
-/* An index slot has 32 bits: at most 27 for a position plus one, so at least 5 for a tag. */
+/* The most connections of one table. An index slot has 32 bits: at most 27 for a position plus one,
+ * so at least 5 for a tag. */
 #define NETLOG_MAX_FLOWS (1u << 26)
 #define NETLOG_MAX_LANES 256u
 
@@ -149,12 +150,12 @@ NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
  *
  * create, attach and adopt use locks on the file (fcntl(2), open file description locks) to tell
  * who is alive. Locks that come through the same opening do not exclude each other. So create and
- * attach open the file anew through /proc/self/fd, and `fd` stays the caller's. Where that fails
+ * attach open the file again through /proc/self/fd, and `fd` stays the caller's. Where that fails
  * they duplicate `fd`, and then nobody else who counts or polls may share that opening.
  *
- * Trust: a writer trusts the file. A poller does not: it returns -EIO if the file is shorter than
- * the meter, and -EBADMSG if the file holds something that no meter writes. No process may shorten
- * the file while it is in use.
+ * Trust: a writer trusts the file. A poller does not: its calls return -EIO if the file no longer
+ * has the size of the meter, and -EBADMSG if it contains anything that no meter writes. No process
+ * may shorten the file while it is in use.
  *
  * After fork(2) the child may not use the meter of its parent: it attaches, or it adopts. */
 
@@ -164,7 +165,7 @@ NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
  * is always shared. *meter: the new meter, which the caller closes; unchanged after an error.
  *
  * Returns 0; -EINVAL: an option is out of range; -ENOMEM; -ENOSPC: the file system is full;
- * -EBUSY: somebody polls this file; or the errno of another system call. */
+ * -EBUSY: another process polls this file; or the errno of another system call. */
 NETLOG_API int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 				   struct netlog_meter **meter);
 
@@ -226,24 +227,24 @@ NETLOG_API int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netl
  * is allowed. */
 NETLOG_API void netlog_lane_release(struct netlog_lane *lane);
 
-/* Begin and end a batch; only the lane's owner may. Everything that is counted in between, at both
- * observation points, falls into one epoch. Do not nest. If a table of the lane is three quarters
- * full, leave wakes the poller, once in an epoch. */
+/* Begin and end a batch. Only the lane's owner calls them. Everything that is counted in between,
+ * at both observation points, falls into one epoch. Do not nest them. If a table of the lane is
+ * three quarters full, leave wakes the poller, once in an epoch. */
 NETLOG_API void netlog_lane_enter(struct netlog_lane *lane);
 NETLOG_API void netlog_lane_leave(struct netlog_lane *lane);
 
-/* Counts n IP packets that crossed the TUN; 0 is allowed. Only the lane's owner may, between enter
- * and leave. The packets are only read. One that is malformed, is not IP or finds no room counts as
- * unattributed. */
+/* Counts n IP packets that crossed the TUN; 0 is allowed. Only the lane's owner calls it, between
+ * enter and leave. The packets are only read. A packet that is malformed, is not IP, or finds no
+ * room counts as unattributed. */
 NETLOG_API void netlog_lane_count_packets(struct netlog_lane *lane,
 					  const struct netlog_packet *packets, size_t n);
 
-/* Counts n datagrams that crossed the UDP socket; 0 is allowed. Only the lane's owner may, between
- * enter and leave. One that finds no room counts as unattributed. */
+/* Counts n datagrams that crossed the UDP socket; 0 is allowed. Only the lane's owner calls it,
+ * between enter and leave. A datagram that finds no room counts as unattributed. */
 NETLOG_API void netlog_lane_count_datagrams(struct netlog_lane *lane,
 					    const struct netlog_datagram *datagrams, size_t n);
 
-/* All calls that follow, except wake, are for the one poller. */
+/* All calls that follow, except wake, are for the one poller. Only swap checks that. */
 
 /* Ends the epoch. One store retires the live bank of every lane at both observation points. Then
  * waits up to timeout_ns until all writers that were inside a batch have left it.
@@ -268,7 +269,7 @@ NETLOG_API uint64_t netlog_meter_epoch(const struct netlog_meter *meter);
 NETLOG_API size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point);
 
 /* Copies the retired bank of one observation point, merged over all lanes: one row for each
- * connection, in no particular order. Until clear it may be called again, with the same result.
+ * connection, in no particular order. Until clear it may be called again, with the same rows.
  *
  * flows: room for `capacity` rows. unattributed: overwritten with what was counted without a
  * connection.
@@ -282,15 +283,15 @@ NETLOG_API ssize_t netlog_meter_drain(struct netlog_meter *meter, int point,
 
 /* Begins to drain one observation point some rows at a time, so that the caller needs no room for
  * all rows at once. Beside the caller's rows it takes one bit for each record. May be called again
- * before clear, to begin anew with the first row.
+ * before clear, to begin again with the first row.
  *
  * unattributed: overwritten, as by netlog_meter_drain().
  *
  * Returns 0; -ENOMEM; -ENOTSUP: use netlog_meter_drain() instead, because
- *  - more than 16 lanes have counted at this observation point,
- *  - or a lane may have more than one record of a connection: a 32-bit packet counter ran out, or
- *    the lane's owner died,
- *  - or the meter is in a file and more than one lane has counted there.
+ *  - more than 16 lanes have rows at this observation point,
+ *  - or a lane may have several records of a connection, because a 32-bit packet counter
+ *    overflowed or the lane's owner died,
+ *  - or the meter is in a file and more than one lane has rows.
  * Of a meter in a file also -EIO, -EBADMSG, or the errno of fstat(2). */
 NETLOG_API int netlog_meter_drain_begin(struct netlog_meter *meter, int point,
 					struct netlog_unattributed *unattributed);
@@ -318,11 +319,13 @@ NETLOG_API void netlog_meter_date(struct netlog_meter *meter, const struct netlo
  * the period of a bank that is retired now. */
 NETLOG_API bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period);
 
-/* Sleeps until a table is three quarters full, until netlog_meter_wake(), or for timeout_ns. A wake
- * that came since the last call counts. Returns 1 if woken, 0 after the timeout. */
+/* Sleeps until a table is three quarters full, until netlog_meter_wake() is called, or for
+ * timeout_ns. If the meter was woken since the last call, returns at once. One thread at a time.
+ * Returns 1 if woken, 0 after the timeout. */
 NETLOG_API int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns);
 
-/* Wakes the thread in netlog_meter_wait(). Any thread of any process that has the meter. */
+/* Wakes the thread in netlog_meter_wait(). Any thread of any process that has the meter may call
+ * it. */
 NETLOG_API void netlog_meter_wake(struct netlog_meter *meter);
 
 #ifdef __cplusplus

@@ -129,7 +129,8 @@ static void swap_bytes(struct virtio_net_hdr *header)
 	header->csum_offset = __builtin_bswap16(header->csum_offset);
 }
 
-/* Converts the header to this machine's byte order, and to the offloads that segment.h knows. */
+/* Converts the header to this machine's byte order, and to the offloads that gso/segment.h knows.
+ */
 static void normalize(const struct netlog_tun *tun, struct virtio_net_hdr *header)
 {
 	uint8_t type = header->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;

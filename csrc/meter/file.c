@@ -17,7 +17,7 @@
 #include "base/barrier.h"
 #include "meter/meter.h"
 
-/* Opens the file anew, and returns a descriptor. Locks of the caller's own opening would not
+/* Opens the file again, and returns a descriptor. Locks of the caller's own opening would not
  * exclude others who use that same opening, and a poller would believe that a living writer is
  * dead. If /proc is not available, the caller's opening is used, and then no one else may use it.
  */

@@ -17,7 +17,7 @@
 
 #define POLLER_BYTE   0
 #define LANE_BYTE     1
-#define BYTES_A_BLOCK 512 /* of st_blocks, whatever the file system's own are */
+#define BYTES_A_BLOCK 512 /* of st_blocks, on every file system */
 
 static struct flock byte_lock(short type, off_t byte)
 {
@@ -134,8 +134,8 @@ int netlog_file_check(const struct netlog_meter *meter)
 			}
 		}
 	}
-	/* Records that were written have pages in the file. If there are fewer, a count lies, and
-	 * reading the holes would take up memory. */
+	/* Records that were written have pages in the file. If there are fewer, a count is wrong,
+	 * and reading the holes would take up memory. */
 	if (records * sizeof(struct netlog_record) > (uint64_t)file.st_blocks * BYTES_A_BLOCK)
 		return -EBADMSG;
 	return 0;

@@ -49,7 +49,8 @@ NETLOG_INLINE uint32_t load_32(const void *bytes)
 	return word;
 }
 
-/* ports: the source port above the destination port. */
+/* Returns the tail of a key. ports: the source port in the upper half, the destination port in the
+ * lower half. */
 NETLOG_INLINE uint64_t key_tail(uint32_t ports, uint8_t version, uint8_t proto, uint8_t flags)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

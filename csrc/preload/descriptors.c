@@ -149,6 +149,8 @@ void descriptor_connected(int fd)
 {
 	uint32_t word = descriptor_word(fd);
 
+	/* Not if another thread has closed the descriptor meanwhile: its word is newer. acq_rel, in
+	 * compare_exchange_32(); only the word itself matters. */
 	if ((word & WORD_KIND) == WORD_SOCK && !process_is_vforked())
 		(void)compare_exchange_32(&descriptors.words[fd], word, word & SOCK_MADE);
 }
@@ -310,6 +312,7 @@ void descriptor_inherit(int fd)
 void descriptors_received(const struct msghdr *message)
 {
 	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR takes no const pointer */
+	/* relaxed: descriptors that this thread adds below are in the second load. */
 	uint32_t tuns = load_relaxed_32(&descriptors.tuns);
 
 	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;

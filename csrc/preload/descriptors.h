@@ -54,7 +54,11 @@ struct socket {
 /* Both in one struct, because a call on a descriptor needs both: with a low number they are close
  * in memory. */
 struct descriptors {
-	uint32_t tuns; /* the number of TUN descriptors of this process */
+	/* The number of TUN descriptors of this process. writer: any / reader: any / relaxed: see
+	 * descriptors_have_tun() */
+	uint32_t tuns;
+	/* By descriptor. writer: any, by an exchange / reader: any / relaxed: see descriptor_word()
+	 */
 	uint32_t words[DESCRIPTORS];
 } __attribute__((aligned(64)));
 

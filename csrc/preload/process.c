@@ -194,7 +194,7 @@ void process_count_laneless(int point, const struct netlog_increment *increment)
 
 	if (!meter)
 		return;
-	/* relaxed, here and below: counters that are only added to; see region.h. */
+	/* relaxed, here and below: counters that are only added to; see meter/region.h. */
 	add_relaxed(&meter->region->laneless.packets[point][direction], increment->packets);
 	add_relaxed(&meter->region->laneless.bytes[point][direction], increment->bytes);
 }

@@ -31,11 +31,13 @@ struct sum {
 
 /* Lies in shared memory, and outlives its writers. */
 struct store {
-	uint64_t epochs; /* writer: the poller. The number of epochs stored; sums[epochs % 2] is
-			    valid */
+	/* The number of epochs stored; sums[epochs % 2] is valid. writer: the poller / reader: the
+	 * next poller / release and acquire: who sees the number sees the sum */
+	uint64_t epochs;
 	struct sum sums[2];
-	uint64_t counted; /* writer: a victim that counts. The packets of the brackets that it has
-			     left */
+	/* The packets of the brackets that a victim has left. writer: the victim / reader: this
+	 * program, after the victim is dead / release, for the order that the compiler keeps */
+	uint64_t counted;
 };
 
 static struct store *store;

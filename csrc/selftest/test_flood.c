@@ -124,6 +124,7 @@ static void run(struct netlog_meter *meter, struct netlog_flow *flows, uint32_t 
 	}
 	for (int i = 0; i < WRITERS; i++)
 		CHECK(pthread_create(&threads[i], NULL, write_flood, &floods[i]) == 0);
+	/* acquire: pairs with the subtraction in write_flood(), which says why. */
 	while (poll && load_acquire(&running)) {
 		netlog_meter_wait(meter, POLL_NS);
 		poll_once(meter, flows, sums);

@@ -145,11 +145,13 @@ static void wait_for_progress(const struct writer *writers)
 static void check_stopped(pid_t child, const struct netlog_meter *meter,
 			  const struct writer *writers, bool in_swap, unsigned int seconds)
 {
+	/* release: pairs with load_acquire() in sleep_in_swap(), which says why. */
 	if (in_swap)
 		store_release(&shared->stop_in_swap, 1);
 	else
 		CHECK(kill(child, SIGSTOP) == 0);
 	CHECK(is_stopped(child));
+	/* acquire, here and below: only the number matters, the child is stopped. */
 	uint64_t epoch = load_acquire(&meter->region->epoch);
 
 	wait_for_progress(writers);
@@ -203,6 +205,7 @@ int main(int argc, char **argv)
 	}
 	for (int round = 0; round < ROUNDS; round++)
 		check_stopped(child, meter, writers, round % 2 == 0, round ? 0 : seconds);
+	/* relaxed: pairs with load_relaxed() in write_all(); a writer may count one more batch. */
 	store_relaxed(&done, 1);
 	for (int i = 0; i < WRITERS; i++)
 		CHECK(pthread_join(writers[i].thread, NULL) == 0);

@@ -7,7 +7,8 @@
 #include "table/lookup.h"
 #include "table/row.h"
 
-/* Records that go through the passes together, so that their cache misses overlap; see count.h. */
+/* Records that go through the passes together, so that their cache misses overlap; see
+ * count/count.h. */
 #define PASS_RECORDS 32
 
 /* An index slot has 32 bits: at most 29 for a position plus one, so at least 3 for a tag. */

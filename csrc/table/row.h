@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* row: a table's record -> a row that leaves the meter; see netlog_flow.h. */
+/* row: a table's record -> a row that leaves the meter; see include/netlog_flow.h. */
 #ifndef NETLOG_ROW_H
 #define NETLOG_ROW_H
 

@@ -122,8 +122,8 @@ void netlog_table_clear(struct netlog_table *table)
 	} else {
 		memset(table->index.slots, 0, buckets * NETLOG_BUCKET_SLOTS * sizeof(uint32_t));
 	}
-	/* The header is cleared last, after the index. A poller that is killed before has cleared
-	 * nothing, as far as its successor sees, which clears again. */
+	/* Compiler order: the header is cleared last, after the index. A poller that is killed
+	 * before has cleared nothing, as far as its successor sees, which clears again. */
 	atomic_compiler_barrier();
 	memset(header, 0, sizeof(*header));
 }
