@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* compiler: the compiler's extensions that the core uses, each under a plain name. */
+/* compiler: the compiler extensions that the core uses, each under a plain name. */
 #ifndef NETLOG_COMPILER_H
 #define NETLOG_COMPILER_H
 
@@ -7,21 +7,22 @@
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 #define NETLOG_NOINLINE __attribute__((noinline))
-/* Kept apart from what runs always, so that this takes few lines of the cache. */
+/* The compiler puts rare code apart from code that runs often, so that the latter fills fewer cache
+ * lines. */
 #define NETLOG_RARE   __attribute__((noinline, cold))
 #define NETLOG_OFTEN  __attribute__((noinline, hot))
 #define NETLOG_INLINE static inline __attribute__((always_inline))
 
 #define prefetch(address) __builtin_prefetch((address), 0, 3)
-/* Also takes the line away from other processors, so that a store need not wait for that. gcc makes
- * a plain prefetch of it where it is not told that the machine knows the instruction; all that have
- * 64 bits do, or take it for a no-op. */
+/* Also takes the line away from other processors, so that a store need not wait for that. gcc emits
+ * a plain prefetch unless it is told that the machine has the instruction; hence the assembly.
+ * Every 64-bit x86 processor has it, or executes it as a no-op. */
 #ifdef __x86_64__
 #define prefetch_write(address) __asm__("prefetchw %0" : : "m"(*(const char *)(address)))
 #else
 #define prefetch_write(address) __builtin_prefetch((address), 1, 3)
 #endif
-/* Into the second-level cache: for lines that come from far away, and are many. */
+/* Into the second-level cache: for many lines that come from far away. */
 #define prefetch_far(address) __builtin_prefetch((address), 0, 2)
 
 /* Functions between TARGET_BEGIN and TARGET_END are compiled for processors with the named

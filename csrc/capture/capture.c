@@ -6,7 +6,7 @@
 
 #include "packet/packet.h"
 
-/* Packets that are handed to the lane at once. */
+/* Packets that are counted in one call. */
 #define BATCH_PACKETS 256
 
 struct netlog_capture {
@@ -14,7 +14,7 @@ struct netlog_capture {
 	struct netlog_records records;
 };
 
-/* Of a plain packet: what is captured of it has at least the ports of IPv4 without options. */
+/* The captured bytes of a plain packet: at least up to the ports of IPv4 without options. */
 #define PLAIN_LEAST (PACKET_IP4_HEADER + PACKET_PORTS)
 #define PLAIN_MOST  (NETLOG_MAX_CAPTURED_BYTES - 2 * PLAIN_LEAST)
 
@@ -36,7 +36,7 @@ static bool is_local6(const struct netlog_prefixes *locals, const uint8_t *addre
 	return netlog_prefixes_find(locals, address, 6) != 0;
 }
 
-/* Of a packet whose addresses were captured. */
+/* The direction of a packet whose addresses were captured. */
 static uint8_t direction_by(const struct netlog_prefixes *locals, const uint8_t *data)
 {
 	bool rx = data[0] >> 4 == 4 ? !is_local4(locals, data + 12) && is_local4(locals, data + 16)
@@ -60,7 +60,7 @@ static uint8_t direction_of(const struct netlog_prefixes *locals, const struct n
 
 static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 {
-	/* Without options, the ports end here. */
+	/* The ports of IPv4 without options end here. */
 	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
@@ -72,7 +72,7 @@ static void flush(struct batch *batch, struct netlog_lane *lane)
 	batch->n = 0;
 }
 
-/* Where the packet lies in a record of a capture whose plain packets can be taken, or 0. */
+/* Returns the offset of the packet in a record, or 0 if take_plain() cannot read this capture. */
 static uint32_t plain_offset(const struct netlog_records *records)
 {
 	if (records->format != NETLOG_FORMAT_PCAP || records->swapped)
@@ -82,8 +82,8 @@ static uint32_t plain_offset(const struct netlog_records *records)
 	return records->link == NETLOG_LINK_RAW ? RECORDS_PCAP_HEADER : 0;
 }
 
-/* Whether a packet, of which PACKET_IP4_HEADER + PACKET_PORTS bytes are there, is all of its frame,
- * with its ports among what was captured. */
+/* Whether a packet fills its frame exactly, and its ports were captured. At least PACKET_IP4_HEADER
+ * + PACKET_PORTS bytes were captured. */
 NETLOG_INLINE bool is_plain(const uint8_t *data, uint32_t captured, uint32_t length)
 {
 	if (likely(data[0] == 0x45))
@@ -100,13 +100,15 @@ NETLOG_INLINE bool is_plain_type(const uint8_t *data, uint32_t offset)
 		       (data[0] >> 4 == 4 ? FRAME_ETHERTYPE_IP4 : FRAME_ETHERTYPE_IP6);
 }
 
-/* Takes what most captures consist of, up to the first record that is anything else: plain packets
- * of the period, as many as the batch has room for. All that take() decides is decided for them.
- * Returns how many. */
+/* Puts records into the batch as long as they are what most captures consist of: plain packets of
+ * the period. Stops at the first other record, or when the batch is full. For these packets
+ * everything that take() checks is known. Returns their number. */
 static uint32_t take_plain(const struct netlog_capture *capture, struct batch *batch,
 			   struct netlog_capture_step *step)
 {
-	/* Copies: the compiler can not know that what is stored to is none of these. */
+	/* Copies, because the compiler cannot know that the stores below do not change the
+	 * originals.
+	 */
 	const struct netlog_prefixes *locals = capture->locals;
 	const uint32_t offset = plain_offset(&capture->records);
 	const uint64_t scale = capture->records.nanoseconds ? 1 : 1000;
@@ -142,7 +144,7 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 	return (uint32_t)(packet - first);
 }
 
-/* Puts the packet of a frame into the batch, or counts why there is none. */
+/* Puts the packet of a frame into the batch, or counts the reason why there is no packet. */
 static void take(const struct netlog_capture *capture, struct netlog_record_read *record,
 		 struct batch *batch, struct netlog_capture_step *step)
 {

@@ -30,7 +30,8 @@ enum {
 	RESOLUTION_DEFAULT = 6, /* microseconds */
 };
 
-/* The readers return what netlog_records_read() does, or 1 where the caller knows the bytes. */
+/* The functions of this file return what netlog_records_read() returns, or 1 if the caller knows
+ * the bytes of the record. */
 #define FAULT(name) (-(int64_t)(name))
 
 /* -- pcap ------------------------------------------------------------------------------------- */
@@ -43,7 +44,7 @@ static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *d
 		return 0;
 	if (records_get_16(records, data + 4) != PCAP_MAJOR)
 		return FAULT(NETLOG_FAULT_FORMAT);
-	/* The upper half tells the length of a frame checksum, if there is one. */
+	/* The upper half has the length of a frame checksum, if there is one. */
 	records->link = (uint16_t)records_get_32(records, data + 20);
 	records->format = NETLOG_FORMAT_PCAP;
 	return PCAP_HEADER;
@@ -51,7 +52,7 @@ static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *d
 
 /* -- pcapng ----------------------------------------------------------------------------------- */
 
-/* The body of a block: what is between its header and the copy of its length. */
+/* The body of a block: the bytes between its header and the copy of its length. */
 struct body {
 	const uint8_t *data;
 	uint32_t bytes;
@@ -115,7 +116,7 @@ static int64_t add_interface(struct netlog_records *records, struct body body)
 	return 1;
 }
 
-/* False if ticks of the interface's clock are no time that a message can have. */
+/* Converts ticks of the interface's clock. Returns false if a message cannot have such a time. */
 static bool to_ns(const struct netlog_interface *interface, uint64_t ticks, uint64_t *time_ns)
 {
 	uint32_t digits = interface->resolution & ~(uint32_t)RESOLUTION_BINARY;
@@ -157,7 +158,7 @@ static int64_t read_packet(const struct netlog_records *records, struct body bod
 	return 1;
 }
 
-/* A simple packet is of the first interface, and as long as that one's limit lets it be. */
+/* A simple packet belongs to the first interface, whose snap length may have cut it. */
 static int64_t read_simple_packet(const struct netlog_records *records, struct body body,
 				  struct netlog_record_read *record)
 {
@@ -209,7 +210,7 @@ static int64_t read_block(struct netlog_records *records, const uint8_t *data, s
 	uint32_t type = records_get_32(records, data);
 
 	if (type == BLOCK_SECTION) {
-		/* Its byte order is its own, and needed to read its length. */
+		/* A section has its own byte order, which is needed to read the block's length. */
 		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
 			records->swapped = !records->swapped;
 		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)

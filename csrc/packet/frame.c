@@ -14,7 +14,7 @@ enum {
 	SLL_OUTGOING = 4, /* PACKET_OUTGOING of packet(7) */
 };
 
-/* The header of a link that names what it carries. */
+/* A link header that names the protocol above it: its length, and the offset of that name. */
 struct link_header {
 	uint32_t bytes;
 	uint32_t type_at;
@@ -33,8 +33,8 @@ static void advance(struct netlog_frame *frame, uint32_t bytes)
 	frame->length -= bytes;
 }
 
-/* The length that the packet gives itself, where it says so in good faith; else all there is. A
- * super-packet beyond 64 KiB and a jumbogram say 0. */
+/* Returns the length that the packet's own header gives, if that can be right; else the frame's. A
+ * super-packet of more than 64 KiB and a jumbogram give 0. */
 static uint32_t own_length(const struct netlog_frame *frame)
 {
 	const uint8_t *data = frame->data;

@@ -42,12 +42,12 @@ static uint32_t extension_bytes(const uint8_t *extension, uint8_t proto)
 	if (proto == EXT_FRAGMENT)
 		return FRAGMENT_HEADER;
 	if (proto == EXT_AUTHENTICATION)
-		return (extension[1] + 2u) * 4; /* RFC 4302 §2.2: in words, minus two */
+		return (extension[1] + 2u) * 4; /* RFC 4302 §2.2: in 32-bit words, minus 2 */
 	return (extension[1] + 1u) * 8;
 }
 
-/* Moves upper past IPv6 extension headers. False for a chain that leaves the packet, or is longer
- * than NETLOG_MAX_EXTENSION_HEADERS. */
+/* Moves upper past the IPv6 extension headers. Returns false for a chain that leaves the packet or
+ * has more than NETLOG_MAX_EXTENSION_HEADERS headers. */
 static bool walk_extensions(const uint8_t *data, struct netlog_upper *upper)
 {
 	for (int headers = 0; is_extension(upper->proto); headers++) {
@@ -66,7 +66,7 @@ static bool walk_extensions(const uint8_t *data, struct netlog_upper *upper)
 		upper->proto = extension[0];
 		upper->offset += bytes;
 		if (upper->later)
-			return true; /* what follows is the middle of something */
+			return true; /* the middle of the payload follows, not a header */
 	}
 	return true;
 }
@@ -88,19 +88,19 @@ uint32_t netlog_packet_transport(const uint8_t *data, const struct netlog_upper 
 	return bytes <= left ? bytes : 0;
 }
 
-/* Makes increment what a super-packet is on the wire: its payload in segments, each with all
- * headers. False if the header that announces the payload is not there. */
+/* Makes increment the packets that a super-packet is on the wire: its payload in segments, each
+ * with all headers. Returns false if the packet is too short for its TCP or UDP header. */
 static bool count_segments(const struct netlog_packet *packet, const struct netlog_upper *upper,
 			   struct netlog_increment *increment)
 {
 	if (upper->proto != PROTO_TCP && upper->proto != PROTO_UDP)
-		return true; /* the kernel segments nothing else: gso_size is noise */
+		return true; /* the kernel segments nothing else: gso_size has no meaning */
 	uint32_t transport = netlog_packet_transport(packet->data, upper);
 
 	if (!transport)
 		return false;
 	uint32_t headers = upper->offset + transport;
-	uint32_t payload = upper->limit - headers; /* what lies beyond is no payload */
+	uint32_t payload = upper->limit - headers; /* without bytes beyond the packet's end */
 
 	if (payload > packet->gso_size) {
 		increment->packets = (payload - 1) / packet->gso_size + 1;
@@ -206,12 +206,12 @@ bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t capt
 	if (captured >= length)
 		return true;
 	if (captured < PACKET_IP4_HEADER)
-		return false; /* the plain decoders look at so much before they know the version */
+		return false; /* the plain decoders read this much before they know the version */
 	uint8_t version = data[0] >> 4;
 	uint32_t least = version == 4 ? PACKET_IP4_HEADER : PACKET_IP6_HEADER;
 
 	if ((version != 4 && version != 6) || length < least)
-		return true; /* no more is looked at */
+		return true; /* the decoders stop here */
 	if (captured < least)
 		return false;
 	if (version == 4) {

@@ -3,7 +3,8 @@
 
 #include <errno.h>
 
-/* Packets described at once: their descriptors stay in the first-level cache. */
+/* Packets that are counted in one call: so few that their descriptors stay in the first-level
+ * cache. */
 #define CHUNK_PACKETS 64
 
 static bool lies_within(const struct netlog_span *span)
@@ -48,7 +49,8 @@ void netlog_lane_count_bracket(struct netlog_lane *lane, const struct netlog_pac
 			       size_t n_datagrams)
 {
 	netlog_lane_enter(lane);
-	/* Mostly one packet of one kind, for which a call that does nothing is dear. */
+	/* Mostly there is one packet of one kind, and an empty call would cost much in proportion.
+	 */
 	if (n_packets)
 		netlog_lane_count_packets(lane, packets, n_packets);
 	if (n_datagrams)

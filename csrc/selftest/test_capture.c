@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of capture: files that lie, packets that were cut, in memory that ends where they end.
+/* Selftest of capture: corrupt files and cut packets, in memory that ends where they end.
  *
- * What a right file gives is tested from Python against a slow twin; here is that no file makes the
- * reader look beyond its bytes (AddressSanitizer sees it), stand still, or count more than is
- * there.
+ * Python tests compare the results of correct files with a slow twin. This program checks that no
+ * file makes the reader read beyond the file (AddressSanitizer sees it), loop forever, or count
+ * more than the file has.
  */
 #include <errno.h>
 
@@ -14,7 +14,7 @@
 #define ROUNDS     (200000 / SLOWER)
 #define LAST_BYTES 100u
 
-/* An IPv4 or IPv6 packet, the latter with extension headers as the random number has it. */
+/* Makes an IPv4 or IPv6 packet, the latter with random extension headers. */
 static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 {
 	static const uint8_t extensions[] = {0, 43, 44, 51, 60, 135, 17, 6, 59};
@@ -45,7 +45,8 @@ static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 	return at;
 }
 
-/* Whoever says that the headers are there decodes what is there, to the same result. */
+/* If netlog_packet_has_headers() says that a cut packet has its headers, all decoders return the
+ * same result as for the whole packet. */
 static void check_snapped(uint64_t seed)
 {
 	uint64_t random = seed;
@@ -92,7 +93,7 @@ static void put_frame(struct file *file, uint32_t link, uint32_t *captured, uint
 	*length = header + bytes;
 	*captured = next_random(file->random) % 2 ? *length
 						  : (uint32_t)(next_random(file->random) % *length);
-	*captured &= ~3u; /* pcapng pads to words */
+	*captured &= ~3u; /* pcapng pads to 32-bit words */
 	put(file, frame, *captured);
 }
 
@@ -152,7 +153,8 @@ static void make_pcapng(struct file *file)
 	}
 }
 
-/* Reads a file to its end or its fault, `piece` bytes at a time; returns the frames seen. */
+/* Reads a file up to its end or its fault, `piece` bytes at a time. Returns the number of frames.
+ */
 static uint64_t read_all(const struct file *file, struct netlog_lane *lane, size_t piece,
 			 uint64_t seed, int *result)
 {
@@ -201,7 +203,7 @@ static void check_file(struct netlog_lane *lane, uint64_t seed)
 		uint64_t choice = next_random(&random);
 		size_t at = choice % file.n;
 
-		/* The last record is the one beyond which nothing is. */
+		/* The last record is often damaged, because it lies at the end of the memory. */
 		if (choice & 1ull << 41 && file.n > LAST_BYTES)
 			at = file.n - 1 - choice % LAST_BYTES;
 		file.bytes[at] = choice & 1ull << 40 ? values[(choice >> 48) % sizeof(values)]
@@ -211,7 +213,7 @@ static void check_file(struct netlog_lane *lane, uint64_t seed)
 		file.n = next_random(&random) % file.n;
 	uint64_t frames = read_all(&file, lane, MOST_BYTES, seed, &whole);
 
-	/* How it is handed over makes no difference. */
+	/* The size of the pieces makes no difference. */
 	CHECK_ROW(seed,
 		  read_all(&file, lane, 1 + next_random(&random) % 200, seed, &pieces) == frames);
 	CHECK_ROW(seed, pieces == whole);

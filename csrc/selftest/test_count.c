@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of count: every level of the instruction set counts what counting one by one counts.
+/* Selftest of count: every level of the instruction set counts the same as counting one by one.
  *
- * Packets lie in memory of their exact size, so that AddressSanitizer sees a read beyond one. Most
- * are plain, as else no block of eight ever is.
+ * Each packet lies in memory of its exact size, so that AddressSanitizer sees a read beyond it.
+ * Most packets are plain, as otherwise a block of eight would never be.
  */
 #include "count/count.h"
 #include "table/merge.h"
 #include "check.h"
 
 #define MOST_PACKETS 200u
-/* No table gets full: which connection is the one too many depends on the order. */
+/* So large that no table gets full: which connection finds no room would depend on the order. */
 #define CAPACITY (1u << 17)
-/* More than a table that is counted in fewer passes has. */
+/* So many that the table and its index do not fit into the first-level cache. */
 #define MANY_FLOWS 20000u
 
 static const struct netlog_secret secret = {.words = {0x9c1fd1b6aef0a3d5u, 0x27c5b8a0e7f34d19u,
@@ -45,14 +45,14 @@ static void close_table(struct counted *counted)
 	free(counted->table.records);
 }
 
-/* What a batch is made of. */
+/* The composition of a batch. */
 struct mix {
-	uint32_t flows;   /* so many connections */
+	uint32_t flows;   /* connections */
 	int version;      /* 4, 6, or 0: either */
-	uint32_t damaged; /* one packet in so many is not as it should be; 0: none is */
+	uint32_t damaged; /* one packet in this many is damaged; 0: none is */
 };
 
-/* A packet of some connection, on its way out or back. */
+/* Makes a packet of a random connection, in a random direction. */
 static uint32_t make(uint8_t bytes[UDP6_BYTES], const struct mix *mix, uint64_t random, bool back)
 {
 	uint32_t flow = (uint32_t)random % mix->flows;
@@ -69,8 +69,8 @@ static uint32_t make(uint8_t bytes[UDP6_BYTES], const struct mix *mix, uint64_t 
 	return six ? UDP6_BYTES : UDP4_BYTES;
 }
 
-/* Damage of one kind: a byte, a length that is too short or too long, a super-packet, a protocol.
- */
+/* Damages a packet in one way: a byte, a length that is too short or too long, a segment size, or a
+ * protocol. */
 static void damage(uint8_t *bytes, struct netlog_packet *packet, uint64_t random)
 {
 	switch (random % 5) {
@@ -99,7 +99,7 @@ static uint8_t *exactly(const uint8_t *bytes, uint32_t length)
 	return memcpy(copy, bytes, length);
 }
 
-/* Some packets have bytes behind what their own length says. */
+/* Makes a packet. Some packets have bytes after the end that their own length gives. */
 static struct netlog_packet make_packet(const struct mix *mix, uint64_t *state)
 {
 	uint8_t bytes[UDP6_BYTES + 8] = {0};
@@ -146,7 +146,7 @@ static void compare(const struct counted *one, const struct counted *other, uint
 	free(b);
 }
 
-/* Lets all packet counters of one direction run out soon; when, the connection says. */
+/* Sets all packet counters of one direction close to overflow, each at another distance. */
 static void age(struct counted *counted, uint64_t direction)
 {
 	for (uint64_t i = 0; i < counted->header.count; i++) {

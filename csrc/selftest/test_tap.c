@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of tap/block: blocks as the kernel lays them out, and blocks as it never would.
+/* Selftest of tap/block: blocks as the kernel writes them, and blocks as it never would.
  *
- * A block lies in memory of its own size, so that AddressSanitizer sees each read beyond it.
+ * A block lies in memory of its exact size, so that AddressSanitizer sees each read beyond it.
  */
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
@@ -15,13 +15,13 @@
 #define PORT         41641
 #define RANDOM_TURNS (200000 / SLOWER)
 
-/* Behind the header of a frame, as the kernel has it with a virtio header. */
+/* The offset of a frame's bytes, as the kernel chooses it with a virtio header. */
 #define MAC_AT 96u
 
 struct sent {
 	uint16_t hardware;
 	uint8_t type;
-	uint32_t length; /* on the wire, link header included */
+	uint32_t length; /* on the wire, with the link header */
 	uint8_t gso_type;
 	uint16_t gso_size;
 };
@@ -75,7 +75,7 @@ struct sums {
 	uint64_t rows, tx_packets, tx_bytes, rx_packets, rx_bytes, unattributed;
 };
 
-/* Counts a block on a meter of its own; its counts come back in reader. */
+/* Counts a block on a meter of its own. The tap's counters are in reader afterwards. */
 static struct sums count_block(struct netlog_tap_reader *reader, const uint8_t *bytes, size_t n)
 {
 	struct netlog_meter_options options = {
@@ -109,7 +109,7 @@ static struct sums count_block(struct netlog_tap_reader *reader, const uint8_t *
 	return sums;
 }
 
-/* IPv4 and UDP headers for `payload` bytes, from port 1000 + n to PORT or back. */
+/* Puts IPv4 and UDP headers for `payload` bytes, between PORT and another port. */
 static uint32_t put_udp4(uint8_t *data, bool tx, uint32_t payload)
 {
 	memset(data, 0, 28);
@@ -138,11 +138,11 @@ static void test_tun(void)
 	put_udp4(data, false, 1001);
 	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP_SEGMENTS, 100},
 		  data, headers);
-	/* UFO: fragments of one datagram, so one packet. */
+	/* UFO: the kernel makes fragments of one datagram, so it is one packet. */
 	put_frame(&block,
 		  &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, VIRTIO_NET_HDR_GSO_UDP, 100}, data,
 		  headers);
-	/* Captured too short to know. */
+	/* Too few bytes were captured. */
 	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, 0, 0}, data, 22);
 	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP_SEGMENTS, 100},
 		  data, 14);
@@ -157,13 +157,13 @@ static void test_tun(void)
 	free(block.bytes);
 }
 
-/* What the frame of a row becomes at a socket. */
+/* A frame at a socket, and the expected result. */
 struct sock_row {
 	const char *what;
 	uint8_t type;
 	bool tx;
 	uint32_t payload;
-	int at; /* of a byte that is changed; -1: none */
+	int at; /* the offset of a byte that is changed; -1: none */
 	uint8_t value;
 	uint16_t gso_size;
 	enum netlog_tap_count fate;
@@ -218,7 +218,7 @@ static void test_sock(void)
 	}
 }
 
-/* The first fragment stands for all of its datagram, whose length it says. */
+/* The first fragment counts for the whole datagram, whose length is in its UDP header. */
 static void test_fragments(void)
 {
 	struct netlog_tap_reader reader = {.point = NETLOG_SOCK, .port = PORT};
@@ -233,12 +233,12 @@ static void test_fragments(void)
 	put_16(data + 4, 8 + 8 + 1000);
 	data[6] = 44;
 	data[40] = PROTO_UDP;
-	data[43] = 1; /* offset 0, more to come */
+	data[43] = 1; /* offset 0, more fragments */
 	put_16(data + 48, 1000);
 	put_16(data + 50, PORT);
 	put_16(data + 52, 8 + 20000);
 	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0}, data, 56);
-	data[43] = 9; /* a later one */
+	data[43] = 9; /* a later fragment */
 	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0}, data, 56);
 	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
@@ -247,8 +247,8 @@ static void test_fragments(void)
 	free(block.bytes);
 }
 
-/* Whatever a block holds: nothing beyond it is read, and every frame that it announces is either
- * found or unreadable. */
+/* Whatever a block contains, nothing beyond it is read, and every frame that it announces is either
+ * read or counted as unreadable. */
 static void test_damage(void)
 {
 	uint64_t seed = 4;
@@ -283,7 +283,7 @@ static void test_damage(void)
 			uint64_t random = next_random(&seed);
 			size_t at = random % bytes;
 
-			/* The headers of block and frames are what is worth damaging. */
+			/* Mostly damages the headers of the block and its frames. */
 			if (random >> 60 < 8)
 				at = sizeof(struct tpacket_block_desc) +
 				     (random >> 32) % sizeof(struct tpacket3_hdr);

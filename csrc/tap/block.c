@@ -7,20 +7,21 @@
 
 #include "packet/frame.h"
 
-/* Handed to the lane at once. */
+/* Packets or datagrams that are counted in one call. */
 #define PART 256
 
 #define LINE         64
 #define AHEAD_FRAMES 8
 
 enum {
-	GSO_UDP_SEGMENTS = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4, which headers before Linux 6.2 lack */
+	GSO_UDP_SEGMENTS = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4; headers before Linux 6.2 lack it */
 	UDP_HEADER = 8,
 	IP6_FRAGMENT = 44,
 	IP6_FRAGMENT_HEADER = 8,
-	/* netlog_packet_decode() reads so much more of a super-packet: where TCP's header ends. */
+	/* netlog_packet_decode() reads this many bytes more of a super-packet: the rest of TCP's
+	 * header after the ports. */
 	GSO_HEADER = 16,
-	/* Where the kernel puts the address of a frame, and the least where its bytes begin. */
+	/* The offset of a frame's address, and the least offset of its bytes. */
 	ADDRESS_AT = TPACKET_ALIGN((int)sizeof(struct tpacket3_hdr)),
 	DATA_AT = ADDRESS_AT + sizeof(struct sockaddr_ll) + sizeof(struct virtio_net_hdr),
 };
@@ -28,7 +29,7 @@ enum {
 /* One frame of a block, its lengths checked. */
 struct tapped {
 	struct netlog_frame frame;
-	uint16_t gso_size; /* 0: no super-packet of TCP or UDP segments */
+	uint16_t gso_size; /* 0: not a super-packet of TCP or UDP segments */
 	uint8_t gso_type;
 	uint8_t type; /* PACKET_HOST and the like, of packet(7) */
 	uint16_t link;
@@ -42,8 +43,8 @@ struct part {
 	size_t n;
 };
 
-/* What stands for a packet whose headers are not all there: version 4 with no header length, so
- * that it is unattributed, in as many bytes as the plain decoders may look at. */
+/* Stands for a packet whose headers were not captured whole: version 4 with a header length of 0,
+ * so that it is unattributed. It has as many bytes as the plain decoders may read. */
 static const uint8_t snapped_packet[64] = {0x40};
 
 static void flush(const struct netlog_tap_reader *reader, struct part *part)
@@ -61,7 +62,8 @@ static uint16_t link_of(uint16_t hardware)
 								       : NETLOG_LINK_RAW;
 }
 
-/* Reads the frame at `at`, of which `room` bytes lie in the block. False: it does not fit. */
+/* Reads the frame at `at`, of which `room` bytes lie in the block. Returns false if it does not
+ * fit. */
 static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
 {
 	struct tpacket3_hdr header;
@@ -87,7 +89,7 @@ static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
 	if (tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ||
 	    tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV6 || tapped->gso_type == GSO_UDP_SEGMENTS)
 		tapped->gso_size = gso.gso_size;
-	/* A link of another kind may have a header too, whose length the kernel knows. */
+	/* Another kind of link may have a header, too; the kernel says how long it is. */
 	uint32_t link_bytes = (uint32_t)header.tp_net - header.tp_mac;
 
 	if (tapped->link != NETLOG_LINK_RAW)
@@ -107,7 +109,7 @@ static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 			return false;
 		captured -= GSO_HEADER;
 	}
-	/* Without options, the ports end here. */
+	/* The ports of IPv4 without options end here. */
 	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
@@ -132,7 +134,7 @@ static void take_packet(struct netlog_tap_reader *reader, const struct tapped *t
 	}
 }
 
-/* Where the UDP header of an IP packet is, and how much of the packet may follow from there. */
+/* The offset of the UDP header in an IP packet, and the bytes of the packet from there on. */
 struct udp_at {
 	uint32_t offset;
 	uint32_t left;
@@ -160,7 +162,7 @@ static bool find_udp6(const struct netlog_frame *packet, struct udp_at *udp)
 	const uint8_t *data = packet->data;
 
 	if (packet->captured < PACKET_IP6_HEADER + IP6_FRAGMENT_HEADER)
-		return false; /* as long as a UDP header, so one of them must be there */
+		return false; /* a UDP header and a fragment header are equally long */
 	uint32_t payload = load_be16(data + 4);
 
 	if (PACKET_IP6_HEADER + payload > packet->length)
@@ -179,7 +181,8 @@ static bool find_udp6(const struct netlog_frame *packet, struct udp_at *udp)
 	return true;
 }
 
-/* The bytes of the datagram whose UDP header is there; -1: there is none. */
+/* Returns the payload bytes of the datagram; -1: it is malformed, or its header was not captured.
+ */
 static int64_t payload_bytes(const struct netlog_frame *packet, const struct udp_at *udp)
 {
 	if (udp->left < UDP_HEADER || packet->captured < udp->offset + UDP_HEADER)
@@ -229,7 +232,7 @@ static void take_datagram(struct netlog_tap_reader *reader, const struct tapped 
 		.port = load_be16(ports + (tx ? 2 : 0)),
 		.direction = tx ? NETLOG_TX : NETLOG_RX,
 		.length = (uint32_t)payload,
-		/* What the kernel cuts into fragments stays one datagram. */
+		/* A datagram that the kernel cuts into fragments remains one datagram. */
 		.gso_size = tapped->gso_type == GSO_UDP_SEGMENTS ? tapped->gso_size : 0,
 	};
 	put_remote(datagram, packet->data, tx);
@@ -240,8 +243,8 @@ malformed:
 	reader->counts[NETLOG_TAP_MALFORMED]++;
 }
 
-/* Whether the frame is from or to this host; a TUN has no others, but a TAP's frames are all its
- * own. */
+/* Whether the frame is from or to this host. A TUN has no others; and all frames of a TAP count,
+ * whatever their address. */
 static bool is_ours(const struct netlog_tap_reader *reader, uint8_t type)
 {
 	if (type == PACKET_OTHERHOST)
@@ -268,8 +271,8 @@ static void take(struct netlog_tap_reader *reader, struct tapped *tapped, struct
 		flush(reader, part);
 }
 
-/* Another CPU has written the frames: their lines are brought here ahead of their use. Frames lie
- * one behind the other and are mostly of one size, so where a later one begins can be guessed. */
+/* Prefetches a later frame, because another processor has written it. Frames follow each other and
+ * are mostly of one size, so the offset of a later one can be guessed. */
 static void prefetch_ahead(const uint8_t *block, size_t bytes, size_t at, uint32_t next)
 {
 	size_t guess = at + (size_t)AHEAD_FRAMES * next;
@@ -307,7 +310,8 @@ void netlog_tap_count_block(struct netlog_tap_reader *reader, const uint8_t *blo
 		prefetch_ahead(block, bytes, at, next);
 		take(reader, &tapped, &part);
 		if (next < DATA_AT) {
-			/* 0 behind the last one; never backwards, so this ends. */
+			/* 0 after the last frame. The offset never goes backwards, so the loop
+			 * ends. */
 			reader->counts[NETLOG_TAP_UNREADABLE] += frames - i - 1;
 			break;
 		}

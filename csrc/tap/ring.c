@@ -14,12 +14,14 @@
 
 #include "netlog_flow.h"
 
-/* The kernel asks for one, and it divides the block; V3 packs frames closer than this. */
+/* The kernel demands a frame size that divides the block. TPACKET_V3 packs frames closer than this.
+ */
 #define FRAME_BYTES 2048u
 
 #define LENGTH(array) ((unsigned short)(sizeof(array) / sizeof((array)[0])))
 
-/* Where the classic filter finds the network header, whatever the link (bpf_load_pointer()). */
+/* The offset at which a classic filter finds the network header on every link; see the kernel's
+ * bpf_load_pointer(). */
 #define NET(offset) ((uint32_t)SKF_NET_OFF + (offset))
 
 static int attach(int fd, const struct sock_filter *code, unsigned short n)
@@ -43,7 +45,7 @@ static int pass_all(int fd)
 	return attach(fd, code, LENGTH(code));
 }
 
-/* UDP datagrams, whole or their first fragments, that leave from the port or come to it. */
+/* Passes UDP datagrams, whole or their first fragments, that leave from the port or come to it. */
 static int pass_port(int fd, uint16_t port)
 {
 	enum { IP6 = 11, IP6_PLAIN = 20, UDP = 21, COMING = 26, CHECK = 27, DROP = 29 };
@@ -55,7 +57,7 @@ static int pass_port(int fd, uint16_t port)
 		/*  0 */ LOAD(BPF_H, (uint32_t)(SKF_AD_OFF + SKF_AD_PROTOCOL)),
 		/*  1 */ JUMP(BPF_JEQ, ETH_P_IPV6, TO(IP6, 1), 0),
 		/*  2 */ JUMP(BPF_JEQ, ETH_P_IP, 0, TO(DROP, 2)),
-		/* IPv4: UDP, and no later fragment. */
+		/* IPv4: UDP, but not a fragment after the first. */
 		/*  3 */ LOAD(BPF_B, NET(9)),
 		/*  4 */ JUMP(BPF_JEQ, IPPROTO_UDP, 0, TO(DROP, 4)),
 		/*  5 */ LOAD(BPF_H, NET(6)),
@@ -64,7 +66,7 @@ static int pass_port(int fd, uint16_t port)
 		/*  8 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 15),
 		/*  9 */ BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 2),
 		/* 10 */ BPF_STMT(BPF_JMP | BPF_JA, TO(UDP, 10)),
-		/* IPv6: UDP at once, or in a first fragment. */
+		/* IPv6: UDP after the IPv6 header, or in a first fragment. */
 		/* 11 */ LOAD(BPF_B, NET(6)),
 		/* 12 */ JUMP(BPF_JEQ, IPPROTO_UDP, TO(IP6_PLAIN, 12), 0),
 		/* 13 */ JUMP(BPF_JEQ, IPPROTO_FRAGMENT, 0, TO(DROP, 13)),
@@ -75,7 +77,7 @@ static int pass_port(int fd, uint16_t port)
 		/* 18 */ BPF_STMT(BPF_LD | BPF_IMM, 48),
 		/* 19 */ BPF_STMT(BPF_JMP | BPF_JA, TO(UDP, 19)),
 		/* 20 */ BPF_STMT(BPF_LD | BPF_IMM, 40),
-		/* UDP, whose header begins so many bytes behind IP's. */
+		/* UDP: the accumulator has the offset of its header from the IP header. */
 		/* 21 */ BPF_STMT(BPF_MISC | BPF_TAX, 0),
 		/* 22 */ LOAD(BPF_B, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
 		/* 23 */ JUMP(BPF_JEQ, PACKET_OUTGOING, 0, TO(COMING, 23)),
@@ -98,7 +100,7 @@ int netlog_tap_ring_listen(struct netlog_tap_ring *ring, const struct netlog_tap
 
 void netlog_tap_ring_mute(struct netlog_tap_ring *ring)
 {
-	/* It can only fail for lack of memory, and then more is counted. */
+	/* It fails only if memory runs out. Then later frames are counted, too. */
 	(void)drop_all(ring->fd);
 }
 
@@ -145,7 +147,7 @@ static int join_fanout(int fd, int32_t fanout)
 		return 0;
 	int rc = set_option(fd, PACKET_FANOUT, &value, sizeof(value));
 
-	/* So says a kernel before 6.13 of an interface that is down. */
+	/* Kernels before 6.13 return -EINVAL if the interface is down. */
 	return rc == -EINVAL ? -ENETDOWN : rc;
 }
 
@@ -162,7 +164,7 @@ int netlog_tap_ring_open(const struct netlog_tap_options *options, struct netlog
 {
 	if (!valid_options(options))
 		return -EINVAL;
-	/* Protocol 0: nothing comes before it is bound. */
+	/* Protocol 0: no frame arrives before the socket is bound. */
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	size_t bytes = (size_t)options->blocks * NETLOG_TAP_BLOCK_BYTES;
 	int rc;
@@ -233,7 +235,7 @@ bool netlog_tap_ring_is_gone(const struct netlog_tap_ring *ring)
 	struct sockaddr_ll address = {0};
 	socklen_t bytes = sizeof(address);
 
-	/* The kernel makes it -1 when the interface is unregistered. */
+	/* The kernel sets the index to -1 when the interface is unregistered. */
 	return !ring->any_interface &&
 	       !getsockname(ring->fd, (struct sockaddr *)&address, &bytes) &&
 	       address.sll_ifindex < 0;
