@@ -5,7 +5,7 @@ import importlib
 import re
 from collections.abc import Iterator
 
-from netlog.cli.main import COMMANDS
+from netlog.cli.commands import COMMANDS
 
 __all__ = ["page"]
 

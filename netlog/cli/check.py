@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import describe, say
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig
@@ -30,13 +31,7 @@ example: netlog check /etc/netlog/gateway.toml
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "check",
-        help="check a configuration without changing anything",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "check", DESCRIPTION, EPILOG)
     parser.add_argument("config", metavar="CONFIG", help="TOML file with the configuration")
     parser.set_defaults(execute=check)
 

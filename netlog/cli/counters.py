@@ -1,6 +1,6 @@
 """The counters of a gateway and its sinks, in lines for a person."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from netlog.devices.tap import TapCounters
 from netlog.display.units import binary_size
@@ -8,21 +8,22 @@ from netlog.gateways.exec_metering import ExecCounters
 from netlog.gateways.relay import GatewayCounters
 from netlog.gateways.watch import WatchCounters
 from netlog.logger.logger import LoggerCounters
+from netlog.messages.sections import LeftOut
 from netlog.preload.meter import Aside
 from netlog.relay.relay import RelayCounters
 from netlog.sinks import SinkCounters
 
-__all__ = ["aside_lines", "counter_lines", "sink_line"]
+__all__ = ["aside_lines", "counter_lines", "sink_line", "words"]
 
 
 def counter_lines(
     counters: GatewayCounters | ExecCounters | WatchCounters, sinks: Mapping[str, SinkCounters]
 ) -> Iterator[str]:
-    """What a gateway has done so far.
+    """What a gateway has done so far; every counter that is not 0 is in it.
 
     Args:
-        counters: of what moves or taps its packets, and of the logger.
-        sinks: those of the sinks, by name.
+        counters: the gateway's.
+        sinks: those of its sinks, by name.
 
     Returns:
         The lines, without line breaks.
@@ -35,6 +36,7 @@ def counter_lines(
         case WatchCounters():
             yield from _tap_lines(counters.taps)
         case ExecCounters():
+            yield f"metered: {counters.aside.processes} processes, {counters.aside.tuns} TUNs"
             yield from aside_lines(counters.aside)
     yield from _logger_lines(counters.logger)
     if not isinstance(counters, GatewayCounters) and counters.source_errors:
@@ -71,7 +73,11 @@ def _relay_lines(relay: RelayCounters) -> Iterator[str]:
         ("sent to peers", relay.tx, relay.tx_dropped),
         ("received from peers", relay.rx, relay.rx_dropped),
     ):
-        dropped = _by_reason({reason: drop.packets for reason, drop in drops.items()})
+        dropped = _listed(
+            f"{drop.packets} {words(reason)} ({binary_size(drop.bytes)})"
+            for reason, drop in drops.items()
+            if drop.packets
+        )
         yield f"{way}: {count.packets} packets, {binary_size(count.bytes)}; dropped: {dropped}"
 
 
@@ -83,9 +89,11 @@ def _tap_lines(taps: Mapping[str, TapCounters]) -> Iterator[str]:
             "malformed": tap.malformed,
             "unreadable": tap.unreadable,
         }
+        snapped = f", {tap.snapped} counted without a connection" if tap.snapped else ""
         yield (
             f"{name}: {tap.counted} frames counted, {tap.kernel_drops} dropped by the kernel "
-            f"(the ring ran full {tap.kernel_freezes} times); left out: {_by_reason(left_out)}"
+            f"(the ring ran full {tap.kernel_freezes} times); left out: {_by_reason(left_out)}; "
+            f"frames in all: {tap.frames}{snapped}"
         )
 
 
@@ -96,23 +104,49 @@ def _logger_lines(logger: LoggerCounters) -> Iterator[str]:
             for way in ("tx", "rx")
         )
         yield f"seen at the {point}: {'; '.join(ways)}"
-    unattributed = {
-        reason: count + logger.sock_unattributed[reason]
-        for reason, count in logger.unattributed.items()
-    }
-    yield f"unattributed: {_by_reason(unattributed)}"
+    at_sock = _by_reason(logger.sock_unattributed)
+    also = f"; at the sock: {at_sock}" if any(logger.sock_unattributed.values()) else ""
+    yield f"unattributed: {_by_reason(logger.unattributed)}{also}"
+    yield f"left out of messages: {_left_out(logger.left_out)}"
     yield f"connections: {logger.connections}, endpoints: {logger.endpoints}"
     split = f", {logger.split} of them split off" if logger.split else ""
     yield f"messages: {logger.messages} of {logger.polls} periods{split}"
-    troubles = {
-        "late": logger.late_polls,
-        "with a late lane": logger.late_lanes,
-        "that could not read the counts": logger.failed_polls,
-        "that no sink could store": logger.held_polls,
-        "whose messages could not be made": logger.failed_periods,
-    }
-    said = [f"{count} {what}" for what, count in troubles.items() if count]
-    yield f"polls: {', '.join(said) or 'all in time'}"
+    yield f"polls: {_listed(_troubles(logger), none='all in time')}"
+    if logger.node_errors:
+        yield f"nodes: {logger.node_errors} times without an answer"
+    if logger.lost_packets:
+        size = binary_size(logger.lost_bytes)
+        yield f"lost: {logger.lost_packets} packets, {size}: no sink had stored them at the end"
+    own = SinkCounters(
+        logger.written, logger.pending, errors=logger.sink_errors, dropped=logger.dropped
+    )
+    if own != SinkCounters():
+        yield f"sink: {sink_line(own)}"
+
+
+def _troubles(logger: LoggerCounters) -> Iterator[str]:
+    for count, what in (
+        (logger.late_polls, "late"),
+        (logger.late_lanes, "with a late lane"),
+        (logger.device_errors, "at which a device failed"),
+        (logger.failed_polls, "that could not read the counts"),
+        (logger.held_polls, "that no sink could store"),
+        (logger.failed_periods, "whose messages could not be made"),
+    ):
+        if count:
+            yield f"{count} {what}"
+
+
+def _left_out(left_out: LeftOut) -> str:
+    """The traffic that no message shows because the configuration says so."""
+    return _listed(
+        f"{packets} packets, {binary_size(n_bytes)}, {what}"
+        for packets, n_bytes, what in (
+            (left_out.service_packets, left_out.service_bytes, "to the overlay's own services"),
+            (left_out.dropped_packets, left_out.dropped_bytes, "of exit traffic"),
+        )
+        if packets
+    )
 
 
 def sink_line(counters: SinkCounters) -> str:
@@ -139,6 +173,14 @@ def sink_line(counters: SinkCounters) -> str:
     return line
 
 
+def words(name: str) -> str:
+    """A counter's name as a person reads it."""
+    return name.replace("_", " ")
+
+
 def _by_reason(counts: Mapping[str, int]) -> str:
-    found = [f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count]
-    return ", ".join(found) or "none"
+    return _listed(f"{count} {words(reason)}" for reason, count in counts.items() if count)
+
+
+def _listed(parts: Iterable[str], none: str = "none") -> str:
+    return ", ".join(parts) or none

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import TUN_DEVICE, Lines, advice_on, describe, say
 from netlog.cli.waiting import StopRequest
 from netlog.demo.namespace import Namespace
@@ -55,13 +56,7 @@ example: netlog demo --seconds 10 --json
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "demo",
-        help="run two gateways in namespaces, and compare with the kernel's counters",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "demo", DESCRIPTION, EPILOG)
     parser.add_argument(
         "--seconds",
         type=_seconds,

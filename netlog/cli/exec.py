@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from netlog.cli.commands import add_command
 from netlog.cli.counters import aside_lines
 from netlog.cli.diagnostics import say
 from netlog.cli.external_options import add_external_options, external_changes
@@ -49,13 +50,7 @@ example: sudo netlog exec --output flows.jsonl --route 10.8.0.0/24 -- \\
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "exec",
-        help="run an unmodified VPN daemon, and log its traffic",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "exec", DESCRIPTION, EPILOG)
     add = parser.add_argument
     add("--output", metavar="FILE", help="append the messages to this file, as JSON lines")
     add("--config", metavar="FILE", help="TOML file with sinks and settings; options override it")

@@ -1,26 +1,19 @@
 """`netlog fmt [FILE...]`: shows flow logs from any JSON stream as tables, CSV or JSON lines."""
 
 import argparse
-import errno
-import io
-import sys
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from netlog.cli.diagnostics import describe, say
-from netlog.display.terminal import Style, takes_color
-from netlog.fmt.damage import Damage, read_values
-from netlog.fmt.expression import FilterError, Predicate, parse_filter
-from netlog.fmt.lines import CsvLines, JsonLines
-from netlog.fmt.names import Names
-from netlog.fmt.record import CLASSES, FlowLog, read_records
-from netlog.fmt.select import Selection, parse_moment
-from netlog.fmt.source import STDIN, SourceError, read_chunks, unpack
-from netlog.fmt.split import ReadError
-from netlog.fmt.table import TextTable
-from netlog.fmt.total import Total
+from netlog.cli.commands import add_command
+from netlog.cli.importing import importing
+from netlog.model.classes import CLASSES
 
-__all__ = ["add_parser"]
+if TYPE_CHECKING:
+    from netlog.fmt.select import Predicate
+
+__all__ = ["RESOLVABLE", "add_parser"]
+
+RESOLVABLE = ("id", "name", "user")
+"""What can stand for a node; `netlog.fmt.names.Names` without the address."""
 
 DESCRIPTION = """\
 Read flow log messages and show them as tables, CSV or JSON lines.
@@ -53,28 +46,9 @@ example: netlog fmt --since 2h --filter 'tcp and dst port 443 and not node db' \
 """
 
 
-class Output(Protocol):
-    """The form in which messages are shown; no text ends with a newline."""
-
-    def begin(self) -> Iterable[str]:
-        """The text before the first message."""
-
-    def record(self, record: FlowLog) -> Iterable[str]:
-        """The text of one message."""
-
-    def end(self) -> Iterable[str]:
-        """The text after the last message."""
-
-
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "fmt",
-        help="show flow logs as tables, CSV or JSON lines",
-        description=DESCRIPTION,
-        epilog=GRAMMAR,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "fmt", DESCRIPTION, GRAMMAR)
     parser.add_argument(
         "files", metavar="FILE", nargs="*", help="file to read; - is standard input (default: -)"
     )
@@ -90,8 +64,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument(
         "--resolve",
-        choices=[names.value for names in Names if names is not Names.ADDRESS],
-        default=Names.ADDRESS.value,
+        choices=RESOLVABLE,
+        default="address",
         help="show nodes by their id, name or user, as the message gives it",
     )
     parser.add_argument(
@@ -125,92 +99,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def fmt(options: argparse.Namespace) -> int:
-    """Show the files, one after the other; the exit status says whether all were read."""
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "closed", "standard output")
-    selection = Selection(options.classes, options.since, options.until, options.filter)
-    output = _output(options)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    total = Total() if options.total else None
-    status = 0
-    _show(output.begin())
-    for path in options.files or (STDIN,):
-        records = _Records(path, keep_tree=options.json and total is None)
-        for record in records:
-            wanted = selection.apply(record)
-            if wanted is None:
-                continue
-            if total is None:
-                _show(output.record(wanted))
-            else:
-                total.add(wanted)
-        if records.damaged:
-            status = 1
-        elif not records.n_records:
-            say(f"{records.name}: no flow log messages")
-    for record in total.records() if total is not None else ():
-        _show(output.record(record))
-    _show(output.end())
-    return status
+    """Show the files; the exit status says whether all of them were read."""
+    with importing():
+        from netlog.cli.fmt_files import show_files  # noqa: PLC0415 - not needed for --help
 
-
-class _Records:
-    """The messages of a file. Damage is skipped, and reported on standard error."""
-
-    def __init__(self, path: str, *, keep_tree: bool) -> None:
-        self.name = "standard input" if path == STDIN else path
-        self.n_records = 0
-        self.damaged = False
-        self._path = path
-        self._keep_tree = keep_tree
-
-    def __iter__(self) -> Iterator[FlowLog]:
-        reading = self._read()
-        while True:
-            # Only the input can fail here. A failure of the output must not be reported as one.
-            try:
-                record = next(reading, None)
-            except SourceError as error:
-                self._say(f"{self.name}: {error}")
-                return
-            except OSError as error:
-                error.filename = self.name
-                self._say(describe(error))
-                return
-            if record is None:
-                return
-            self.n_records += 1
-            yield record
-
-    def _read(self) -> Iterator[FlowLog]:
-        for value in read_values(unpack(read_chunks(self._path)), self._skip):
-            try:
-                yield from read_records(value, keep_tree=self._keep_tree)
-            except ReadError as error:
-                self._skip(Damage(error, value.offset, value.offset + len(value.data)))
-
-    def _skip(self, damage: Damage) -> None:
-        self._say(f"{self.name}: {damage}")
-
-    def _say(self, line: str) -> None:
-        say(line)
-        self.damaged = True
-
-
-def _output(options: argparse.Namespace) -> Output:
-    names = Names(options.resolve)
-    if options.json:
-        return JsonLines()
-    if options.csv:
-        return CsvLines(names)
-    return TextTable(Style(color=takes_color(sys.stdout)), names)
-
-
-def _show(texts: Iterable[str]) -> None:
-    if text := "".join(f"{text}\n" for text in texts):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    return show_files(options)
 
 
 def _classes(text: str) -> tuple[str, ...]:
@@ -222,14 +115,18 @@ def _classes(text: str) -> tuple[str, ...]:
 
 
 def _moment(text: str) -> int:
+    from netlog.fmt.select import parse_moment  # noqa: PLC0415 - few commands have a time
+
     try:
         return parse_moment(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _filter(text: str) -> Predicate:
+def _filter(text: str) -> "Predicate":
+    from netlog.fmt.expression import parse_filter  # noqa: PLC0415 - few commands have a filter
+
     try:
         return parse_filter(text)
-    except FilterError as error:
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,17 +1,16 @@
 """The command line's frame: arguments, diagnostics on standard error, exit status."""
 
 import argparse
-import contextlib
-import gc
 import importlib
-import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from netlog._version import __version__
+from netlog.cli.commands import COMMANDS, add_command
 from netlog.cli.diagnostics import advice_on, describe, say
+from netlog.cli.importing import importing
 from netlog.errors import ConfigError, NetlogError
 
 __all__ = ["main"]
@@ -21,13 +20,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
 
-COMMANDS = ("run", "exec", "watch", "read", "check", "demo", "fmt", "newid")
-"""Modules of this package, one per command. Only the requested one is imported: importing the
-modules of a gateway takes longer than reading a capture of a million packets."""
-
-BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-"""How many threads numpy starts for matrix products. netlog has none, and the default of one thread
-per CPU costs more CPU time than the rest of numpy's import."""
+SILENT = ("fmt", "newid")
+"""Commands that log nothing: they start sooner without `logging`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _guard_standard_descriptors()
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser(arguments[0] if arguments else None)
+    parser = _parser(next((each for each in arguments if not each.startswith("-")), None))
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="netlog: %(message)s")
+    if options.command not in SILENT:
+        _show_log()
     try:
         return int(options.execute(options))
     except ConfigError as error:
@@ -76,32 +71,20 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"netlog {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    with _importing():
-        for name in (command,) if command in COMMANDS else COMMANDS:
-            importlib.import_module(f"netlog.cli.{name}").add_parser(commands)
+    with importing():
+        if command in COMMANDS:
+            importlib.import_module(f"netlog.cli.{command}").add_parser(commands)
+        else:
+            for name in COMMANDS:
+                add_command(commands, name)
     return parser
 
 
-@contextlib.contextmanager
-def _importing() -> Iterator[None]:
-    """Keep imports cheap: numpy starts no threads, and the garbage collector does not run.
+def _show_log() -> None:
+    """Write what netlog logs to standard error, in the form of its other lines there."""
+    import logging  # noqa: PLC0415 - see SILENT
 
-    Imports create no garbage. The environment is restored at the end, so a command's child
-    processes get the environment that the user gave.
-    """
-    unset = BLAS_THREADS not in os.environ
-    if unset:
-        os.environ[BLAS_THREADS] = "1"
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()  # imported objects live as long as the process: never search them again
-        if collected:
-            gc.enable()
-        if unset:
-            del os.environ[BLAS_THREADS]
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="netlog: %(message)s")
 
 
 def _guard_standard_descriptors() -> None:

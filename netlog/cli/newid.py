@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import say
 from netlog.sinks.remote.log_ids import new_private_id, public_id
 
@@ -25,13 +26,7 @@ example: netlog newid --output /etc/netlog/private-id
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "newid",
-        help="create a private id for an http sink",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "newid", DESCRIPTION, EPILOG)
     parser.add_argument(
         "--output", metavar="FILE", help="new file for the id; an existing file is never changed"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlog.capture import CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.capture_input import STDIN, open_source
+from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import say
 from netlog.cli.waiting import StopRequest
 from netlog.errors import ConfigError
@@ -58,13 +59,7 @@ example: netlog read --local 100.64.0.1 --route 100.64.0.0/10 tun0.pcap | netlog
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "read",
-        help="turn packet captures into messages",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "read", DESCRIPTION, EPILOG)
     add = parser.add_argument
     add("captures", metavar="CAPTURE", nargs="+", help="pcap or pcapng file; - is standard input")
     add(

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from netlog.cli.commands import add_command
 from netlog.cli.gateways import run_gateways
 from netlog.config.external import ExecConfig
 from netlog.config.file import load_gateways
@@ -31,13 +32,7 @@ example: sudo netlog run /etc/netlog/gateway.toml
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "run",
-        help="run the gateways of a configuration, and log their traffic",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "run", DESCRIPTION, EPILOG)
     parser.add_argument("config", metavar="CONFIG", help="TOML file with the configuration")
     parser.set_defaults(execute=run)
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from netlog.cli.commands import add_command
 from netlog.cli.external_options import add_external_options, external_changes
 from netlog.cli.gateways import run_gateways
 from netlog.config.external import WatchConfig
@@ -27,13 +28,7 @@ example: sudo netlog watch --tun wg0 --sock 51820 --source wireguard:wg0
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser(
-        "watch",
-        help="tap the interfaces of a VPN, and log its traffic",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "watch", DESCRIPTION, EPILOG)
     add_options(parser)
     parser.set_defaults(execute=watch, parser=parser)
 

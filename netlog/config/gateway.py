@@ -15,6 +15,7 @@ from netlog.config.sinks import (
     sink_contradictions,
 )
 from netlog.config.values import AbsolutePath, Prefix, SocketAddress, Text
+from netlog.messages.header import MAX_BYTES, MOST_NODE_BYTES, least_bytes
 
 __all__ = [
     "MAX_PERIOD_S",
@@ -33,8 +34,6 @@ MIN_PERIOD_S = 0.1
 MAX_PERIOD_S = 3600.0
 """With a longer period, a crash would lose more than an hour of counts."""
 
-MAX_MESSAGE_BYTES = 262144
-"""Source: maxLogSize of Tailscale's wgengine/netlog."""
 MAX_LIMIT_BYTES = 1 << 20
 """The smallest spool holds one message of this size, and 64 may wait in memory for each sink."""
 
@@ -69,7 +68,7 @@ class GatewayConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_onl
     poll_period_s: Annotated[float, msgspec.Meta(ge=MIN_PERIOD_S, le=MAX_PERIOD_S)] = 5.0
     exit_traffic: ExitTraffic | None = None
     max_flows: Annotated[int, msgspec.Meta(ge=1, le=MAX_FLOWS)] = 65536
-    max_message_bytes: Annotated[int, msgspec.Meta(le=MAX_LIMIT_BYTES)] = MAX_MESSAGE_BYTES
+    max_message_bytes: Annotated[int, msgspec.Meta(le=MAX_LIMIT_BYTES)] = MAX_BYTES
     meter: AbsolutePath | None = None
     nodes: NodesConfig | None = None
     peers: tuple[PeerConfig, ...] = ()
@@ -85,8 +84,7 @@ def contradictions(config: GatewayConfig) -> Iterator[str]:
     yield from doubles("peers", [peer.endpoint for peer in config.peers], ".endpoint")
     yield from sink_contradictions(config.sinks)
     yield from _places_of_the_meter(config)
-    if config.max_message_bytes != MAX_MESSAGE_BYTES:
-        yield from _too_small(config)
+    yield from _too_small(config)
 
 
 def _places_of_the_meter(config: GatewayConfig) -> Iterator[str]:
@@ -102,17 +100,7 @@ def _places_of_the_meter(config: GatewayConfig) -> Iterator[str]:
 
 
 def _too_small(config: GatewayConfig) -> Iterator[str]:
-    # Imported only here, because it imports numpy and few configurations have this key.
-    from netlog.messages.build import smallest_max_bytes  # noqa: PLC0415
-
-    told = config.nodes is not None or getattr(config, "source", None) is not None
-    least = smallest_max_bytes(config.node_id, _AnyNodes() if told else None)
+    named = config.nodes is not None or getattr(config, "source", None) is not None
+    least = least_bytes(config.node_id) + (MOST_NODE_BYTES if named else 0)
     if config.max_message_bytes < least:
         yield f"max_message_bytes: expected a whole number >= {least}"
-
-
-class _AnyNodes:
-    """Stands for a source that was not asked yet: each node may have the greatest length."""
-
-    def snapshot(self) -> None:
-        """The nodes are not known yet."""

@@ -2,13 +2,13 @@
 
 import itertools
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
 from netlog.config.values import EnvironmentName, Size, Text, Url
+from netlog.sinks.remote.headers import is_header_name, is_header_value
 
 __all__ = [
     "ConfigTable",
@@ -29,8 +29,6 @@ SPOOL_BYTES = 256 << 20
 """A day of messages of 15 KiB, one every five seconds."""
 MIN_SPOOL_BYTES = 1 << 20
 """Four messages of the greatest default size."""
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110 section 5.6.2: a token."""
 OUR_HEADERS = ("content-encoding", "content-length", "host", "transfer-encoding")
 
 WebCompression = Literal["zstd", "gzip", "none"]
@@ -185,14 +183,14 @@ def _wrong_headers(sink: HttpJsonSinkConfig) -> Iterator[str]:
         zip(itertools.repeat(table), names) for table, names in tables.items()
     ):
         first = owners.setdefault(name.lower(), f"{table}.{name}")
-        if not HEADER_NAME.fullmatch(name):
+        if not is_header_name(name):
             yield f"{table}: expected the name of an HTTP header, got {name!r}"
         elif name.lower() in OUR_HEADERS:
             yield f"{table}.{name}: expected another header, netlog sets this one itself"
         elif first != f"{table}.{name}":
             yield f"{table}.{name}: expected each header once, but it is also in {first}"
     for name, value in sink.headers.items():
-        if not (value.isascii() and value.isprintable()):
+        if not is_header_value(value):
             yield f"headers.{name}: expected printable ASCII"
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CLASSES", "COUNTS", "Comparison", "Counts", "Verdict", "add_message", "reconcile"]
+from netlog.model.classes import CLASSES
 
-CLASSES = ("virtual", "subnet", "exit", "physical")
+__all__ = ["COUNTS", "Comparison", "Counts", "Verdict", "add_message", "reconcile"]
+
 TUNNEL_CLASSES = ("virtual", "subnet", "exit")
 
 COUNTS = {

@@ -4,9 +4,10 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from netlog.demo.reconcile import CLASSES, Verdict
+from netlog.demo.reconcile import Verdict
 from netlog.display.terminal import CLASS_COLORS, Style
 from netlog.display.units import binary_size
+from netlog.model.classes import CLASSES
 from netlog.model.protocols import protocol_name
 
 __all__ = ["header", "message_lines", "verdict_lines"]

@@ -2,15 +2,15 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from netlog.fmt.split import ReadError, Splitter, Value
 
 __all__ = ["Damage", "read_values"]
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """A part of a stream that was skipped.
 
     Args:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from netlog.fmt.record import CLASSES, Endpoint, Entry, FlowLog, Node, endpoint
+from netlog.fmt.record import Endpoint, FlowLog, Node, endpoint
+from netlog.fmt.select import Predicate
+from netlog.model.classes import CLASSES
 from netlog.model.protocols import protocol_number
 
-__all__ = ["Connection", "FilterError", "Predicate", "parse_filter"]
+__all__ = ["FilterError", "parse_filter"]
 
 MAX_DEPTH = 100
 """The greatest depth of parentheses and negations. It limits the parser's recursion."""
@@ -27,21 +29,6 @@ END_KINDS = ("addr", "net", "port", "node")
 KEYWORDS = frozenset(("and", "or", "not", "src", "dst", "proto", "class", *END_KINDS))
 
 
-class Connection(NamedTuple):
-    """A row of a message, with everything that a condition may test."""
-
-    record: FlowLog
-    kind: str
-    entry: Entry
-
-    def ends(self, side: str) -> tuple[Endpoint, ...]:
-        """The endpoints on a side: `src`, `dst`, or "" for both. Absent ones are left out."""
-        sides = {"src": (self.entry.src,), "dst": (self.entry.dst,)}
-        texts = sides.get(side, (self.entry.src, self.entry.dst))
-        return tuple(endpoint(text) for text in texts if text)
-
-
-Predicate: TypeAlias = Callable[[Connection], bool]
 EndTest: TypeAlias = Callable[[Endpoint, FlowLog], bool]
 _T = TypeVar("_T")
 

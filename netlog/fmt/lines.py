@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from netlog.fmt.names import Names
-from netlog.fmt.record import CLASSES, Entry, FlowLog, endpoint
+from netlog.fmt.record import Entry, FlowLog, endpoint
+from netlog.model.classes import CLASSES
 from netlog.model.times import format_rfc3339
 
 __all__ = ["COLUMNS", "CsvLines", "JsonLines"]

@@ -3,22 +3,20 @@
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from netlog.fmt.split import ReadError, Value
+from netlog.model.classes import MEMBERS
 from netlog.model.loss import Loss
-from netlog.model.nodes import WireNode as Node
 from netlog.model.protocols import protocol_name, protocol_number
 from netlog.model.times import parse_rfc3339
+from netlog.model.wire import WireNode as Node
 
-__all__ = ["CLASSES", "Address", "Endpoint", "Entry", "FlowLog", "Node", "endpoint", "read_records"]
+__all__ = ["Address", "Endpoint", "Entry", "FlowLog", "Node", "endpoint", "read_records"]
 
-CLASSES = ("virtual", "subnet", "exit", "physical")
-MEMBERS = {kind: f"{kind}Traffic" for kind in CLASSES}
 PERIOD = ("nodeId", "start", "end")
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time: the start of the empty messages that some Tailscale clients send."""
@@ -88,8 +86,7 @@ class Endpoint(NamedTuple):
     address: Address | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FlowLog:
+class FlowLog(msgspec.Struct, frozen=True, eq=False):
     """A flow log message.
 
     Args:
@@ -107,8 +104,8 @@ class FlowLog:
     start_ns: int | None
     end_ns: int | None
     traffic: dict[str, list[Entry]]
-    own: Node = field(default_factory=Node)
-    nodes: dict[Address, Node] = field(default_factory=dict)
+    own: Node = Node()
+    nodes: dict[Address, Node] = {}
     tree: dict[str, Any] | None = None
     dropped: Loss | None = None
 
@@ -134,7 +131,7 @@ class FlowLog:
             for kind, indices in kept.items():
                 member = MEMBERS[kind]
                 tree[member] = [self.tree[member][index] for index in indices]
-        return replace(self, traffic=traffic, tree=tree)
+        return msgspec.structs.replace(self, traffic=traffic, tree=tree)
 
 
 _KINDS = {member: kind for kind, member in MEMBERS.items()}

@@ -3,20 +3,38 @@
 import re
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
-from netlog.fmt.expression import Connection, Predicate
-from netlog.fmt.record import CLASSES, FlowLog
+import msgspec
+
+from netlog.fmt.record import Endpoint, Entry, FlowLog, endpoint
+from netlog.model.classes import CLASSES
 from netlog.model.times import parse_rfc3339
 
-__all__ = ["Selection", "parse_moment"]
+__all__ = ["Connection", "Predicate", "Selection", "parse_moment"]
 
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Connection(NamedTuple):
+    """A row of a message, with everything that a condition may test."""
+
+    record: FlowLog
+    kind: str
+    entry: Entry
+
+    def ends(self, side: str) -> tuple[Endpoint, ...]:
+        """The endpoints on a side: `src`, `dst`, or "" for both. Absent ones are left out."""
+        sides = {"src": (self.entry.src,), "dst": (self.entry.dst,)}
+        texts = sides.get(side, (self.entry.src, self.entry.dst))
+        return tuple(endpoint(text) for text in texts if text)
+
+
+Predicate: TypeAlias = Callable[[Connection], bool]
+
+
+class Selection(msgspec.Struct, frozen=True):
     """The conditions that messages and connections must meet.
 
     Messages without a period are not selected if `since_ns` or `until_ns` is given.

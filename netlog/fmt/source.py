@@ -1,13 +1,12 @@
 """Reads a file or standard input as bytes arrive, and unpacks gzip and zstd."""
 
-import importlib
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import FileIO
-from typing import Any
 
-from netlog.errors import NetlogError
+from netlog._zstd import load_zstd
+from netlog.errors import MissingExtraError, NetlogError
 
 __all__ = ["STDIN", "SourceError", "read_chunks", "unpack"]
 
@@ -22,7 +21,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 """RFC 1952 section 2.3.1."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 """RFC 8878 section 3.1.1."""
-ZSTD_MODULES = ("compression.zstd", "backports.zstd")
 
 
 class SourceError(NetlogError):
@@ -69,7 +67,7 @@ def unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
     if head.startswith(GZIP_MAGIC):
         yield from _gunzip(whole)
     elif head.startswith(ZSTD_MAGIC):
-        yield from _unzstd(whole, *_zstd())
+        yield from _unzstd(whole)
     else:
         yield from whole
 
@@ -93,33 +91,22 @@ def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise SourceError("the file ends within its gzip data")
 
 
-def _unzstd(
-    chunks: Iterable[bytes], decompressor: Callable[[], Any], failure: type[Exception]
-) -> Iterator[bytes]:
+def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        zstd = load_zstd("reading zstd")
+    except MissingExtraError as error:
+        raise SourceError(str(error)) from None
     frame = None
     try:
         for chunk in chunks:
             data = chunk
             while data or (frame is not None and not frame.needs_input):
-                frame = frame or decompressor()
+                frame = frame or zstd.ZstdDecompressor()
                 yield frame.decompress(data, PIECE_BYTES)
                 data = frame.unused_data if frame.eof else b""
                 if frame.eof:
                     frame = None
-    except failure as error:
+    except zstd.ZstdError as error:
         raise SourceError(f"damaged zstd: {error}") from None
     if frame is not None:
         raise SourceError("the file ends within its zstd data")
-
-
-def _zstd() -> tuple[Callable[[], Any], type[Exception]]:
-    for name in ZSTD_MODULES:
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        return module.ZstdDecompressor, module.ZstdError
-    raise SourceError(
-        "this is zstd, which needs Python 3.14 or the package backports.zstd: "
-        "pip install backports.zstd (or netlog[zstd])"
-    )

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from netlog.display.terminal import CLASS_COLORS, Style, printable
 from netlog.display.units import binary_rate, binary_size, decimal_rate
 from netlog.fmt.names import Names
-from netlog.fmt.record import CLASSES, Entry, FlowLog
+from netlog.fmt.record import Entry, FlowLog
+from netlog.model.classes import CLASSES
 from netlog.model.loss import Loss
 from netlog.model.times import format_rfc3339
 

@@ -1,7 +1,8 @@
 """Sums over messages: for each node, one message with the sum of all its messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from netlog.fmt.record import Address, Entry, FlowLog, Node
 from netlog.model.loss import Loss
@@ -9,14 +10,13 @@ from netlog.model.loss import Loss
 __all__ = ["Total"]
 
 
-@dataclass(slots=True)
-class _NodeTotal:
+class _NodeTotal(msgspec.Struct):
     own: Node
     start_ns: int | None = None
     end_ns: int | None = None
-    nodes: dict[Address, Node] = field(default_factory=dict)
-    dropped: Loss = field(default_factory=Loss)
-    traffic: dict[str, dict[tuple[object, ...], Entry]] = field(default_factory=dict)
+    nodes: dict[Address, Node] = {}
+    dropped: Loss = Loss()
+    traffic: dict[str, dict[tuple[object, ...], Entry]] = {}
 
 
 class Total:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from netlog._zstd import load_zstd
 from netlog.config.credentials import Credentials
 from netlog.config.gateway import GatewayConfig
 from netlog.config.sinks import (
@@ -20,7 +21,7 @@ from netlog.config.sinks import (
     sink_names,
 )
 from netlog.errors import ConfigError
-from netlog.sinks.archive import load_zstd
+from netlog.sinks.archive import PACKING
 from netlog.sinks.base import Sink
 from netlog.sinks.file import FileSink
 from netlog.sinks.file_shipper import FileShipper
@@ -94,7 +95,7 @@ def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origi
         if isinstance(sink, RemoteSinkConfig):
             _make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]").close()
         elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
-            load_zstd()
+            load_zstd(PACKING)
 
 
 def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:

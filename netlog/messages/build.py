@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from netlog._native import lib
 from netlog.messages.classify import (
     DEFAULT_OVERLAY,
     NODE_RULE,
@@ -14,16 +13,24 @@ from netlog.messages.classify import (
     node_map,
     route_map,
 )
-from netlog.messages.message import Message, MessageHeader
-from netlog.messages.named_nodes import DST_NODES, SRC_NODE, NamedNodes, src_node_text
+from netlog.messages.header import (
+    DST_NODES,
+    MAX_BYTES,
+    MOST_NODE_BYTES,
+    MessageHeader,
+    least_bytes,
+    src_node_text,
+)
+from netlog.messages.message import Message
+from netlog.messages.named_nodes import NamedNodes
 from netlog.messages.node_numbers import NodeNumbers
 from netlog.messages.sections import EXIT_MODES, ClassifiedTun, ExitTraffic, LeftOut, make_sections
-from netlog.messages.split import MEMBERS, split_messages
+from netlog.messages.split import split_messages
 from netlog.model.flows import NO_FLOWS, FlowArray, as_flow_array
-from netlog.model.nodes import MAX_NODE_BYTES, NodeMap, NodeSource, StaticNodes
+from netlog.model.nodes import NodeMap, NodeSource, StaticNodes
 from netlog.model.routes import RouterConfig
 from netlog.model.rows import Rows, Slice
-from netlog.model.times import Moment, to_ns
+from netlog.model.times import Moment
 
 __all__ = [
     "EXIT_MODES",
@@ -35,9 +42,6 @@ __all__ = [
     "iter_messages",
     "smallest_max_bytes",
 ]
-
-MAX_BYTES = 256 * 1024
-"""The greatest size of a message. Source: maxLogSize of Tailscale's wgengine/netlog."""
 
 Nodes: TypeAlias = NodeSource | NodeMap | Iterable[NodeMap]
 """A source, which is asked once; a map; or all maps that applied in a period, oldest first."""
@@ -55,11 +59,7 @@ def smallest_max_bytes(node_id: str, nodes: Nodes | None = None) -> int:
         A `max_bytes` with which no traffic makes `iter_messages` raise. It adds the longest entry
         and the longest nodes, although these may not occur together.
     """
-    longest_ns = to_ns("9999-12-31T23:59:59.999999999Z", "end")
-    header = MessageHeader.checked(node_id, longest_ns, longest_ns).header()
-    section = max(map(len, MEMBERS.values())) + len(',"":[]}')
-    entry: int = lib.netlog_encode_max_entry_bytes - len(",")
-    return len(header) + section + entry + _most_node_bytes(nodes)
+    return least_bytes(node_id) + _most_node_bytes(nodes)
 
 
 def _most_node_bytes(nodes: Nodes | None) -> int:
@@ -67,12 +67,11 @@ def _most_node_bytes(nodes: Nodes | None) -> int:
     if nodes is None:
         return 0
     if isinstance(nodes, NodeSource) and not isinstance(nodes, StaticNodes):
-        src, others = len(SRC_NODE) + MAX_NODE_BYTES, [MAX_NODE_BYTES] * 2
-    elif (known := _node_map(nodes)) is None:
+        return MOST_NODE_BYTES
+    if (known := _node_map(nodes)) is None:
         return 0
-    else:
-        src = len(src_node_text(known.self_node))
-        others = sorted(NodeNumbers.of(known).n_bytes[1:].tolist())[-2:]
+    src = len(src_node_text(known.self_node))
+    others: list[int] = sorted(NodeNumbers.of(known).n_bytes[1:].tolist())[-2:]
     return src + (len(DST_NODES) if others else 0) + sum(n_bytes + len(",") for n_bytes in others)
 
 

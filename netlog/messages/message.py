@@ -1,53 +1,19 @@
 """A message: the traffic of a node in a period, or a part of it, and its JSON form."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
 
-import msgspec
 import numpy as np
 
 from netlog.messages.classify import Traffic
-from netlog.messages.named_nodes import dst_nodes_text, src_node_text
+from netlog.messages.header import MessageHeader, dst_nodes_text, src_node_text
 from netlog.messages.read import read_message
 from netlog.messages.split import MEMBERS, Part, Section, split_messages
 from netlog.model.flows import NO_FLOWS, FlowArray, as_flow_array
-from netlog.model.nodes import Node, well_formed
-from netlog.model.times import Moment, format_rfc3339, to_ns
+from netlog.model.nodes import Node
+from netlog.model.times import format_rfc3339
 
-__all__ = ["Message", "MessageHeader"]
-
-
-@dataclass(frozen=True, slots=True)
-class MessageHeader:
-    """The node that reports, and the period."""
-
-    node_id: str
-    start_ns: int
-    end_ns: int
-
-    def header(self) -> bytes:
-        """The beginning of a message's text: from the brace to the end of the period."""
-        node_id = msgspec.json.encode(self.node_id).decode()
-        start, end = format_rfc3339(self.start_ns), format_rfc3339(self.end_ns)
-        return f'{{"nodeId":{node_id},"start":"{start}","end":"{end}"'.encode()
-
-    @classmethod
-    def checked(cls, node_id: str, start: Moment, end: Moment) -> Self:
-        """Make a header from a caller's arguments.
-
-        Raises:
-            TypeError: an argument has the wrong type.
-            ValueError: the end is before the start, or a time is out of range.
-        """
-        if not isinstance(node_id, str):
-            raise TypeError(f"node_id: expected a str, got {node_id!r}")
-        # The encoder does not accept subclasses of str; well_formed() returns a plain str.
-        period = cls(well_formed(node_id), to_ns(start, "start"), to_ns(end, "end"))
-        if period.end_ns < period.start_ns:
-            raise ValueError(f"the end {end} is before the start {start}")
-        period.header()  # raises if a time cannot be written
-        return period
+__all__ = ["Message"]
 
 
 class Message:

@@ -3,29 +3,17 @@
 import numpy as np
 import numpy.typing as npt
 
+from netlog.messages.header import DST_NODES
 from netlog.messages.node_numbers import NodeNumbers
 from netlog.model.nodes import Node
 
-__all__ = ["DST_NODES", "SRC_NODE", "NamedNodes", "dst_nodes_text", "src_node_text"]
-
-SRC_NODE = b',"srcNode":'
-DST_NODES = b',"dstNodes":['
+__all__ = ["NamedNodes"]
 
 # A comma, or the closing bracket, follows each node.
 _OPENING_BYTES = len(DST_NODES)
 _BEHIND_BYTES = 1
 
 _MOST_BYTES = 2**63 - 1  # the greatest int64, to which it is compared
-
-
-def src_node_text(node: Node | None) -> bytes:
-    """The JSON member with the node that reports; empty if it is not known."""
-    return SRC_NODE + node.to_json() if node is not None else b""
-
-
-def dst_nodes_text(nodes: tuple[Node, ...]) -> bytes:
-    """The JSON member with the other nodes; empty if there are none."""
-    return DST_NODES + b",".join(node.to_json() for node in nodes) + b"]" if nodes else b""
 
 
 class NamedNodes:

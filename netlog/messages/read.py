@@ -7,9 +7,10 @@ import msgspec
 
 from netlog.messages.classify import Traffic
 from netlog.model.flows import FlowArray, flow_array
-from netlog.model.nodes import Node, WireNode
+from netlog.model.nodes import Node
 from netlog.model.protocols import protocol_number
 from netlog.model.times import parse_rfc3339
+from netlog.model.wire import WireNode
 
 __all__ = ["WireMessage", "read_message"]
 

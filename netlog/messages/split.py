@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from netlog._native import ffi, lib
 from netlog.messages.classify import Traffic
-from netlog.messages.named_nodes import NamedNodes, dst_nodes_text
+from netlog.messages.header import dst_nodes_text
+from netlog.messages.named_nodes import NamedNodes
 from netlog.model.flows import FLOW_DTYPE, FlowArray
 from netlog.model.nodes import Node
 

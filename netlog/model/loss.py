@@ -1,17 +1,15 @@
 """Loss of messages, and how the stream of messages reports it."""
 
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
 
-from netlog.model.nodes import well_formed
+from netlog.model.wire import well_formed
 
 __all__ = ["Loss", "LossNotice"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(msgspec.Struct, frozen=True):
     """The number of messages that were dropped, and the sums over their entries.
 
     A stream of messages reports a loss as an object without traffic, which readers of flow logs
@@ -45,8 +43,7 @@ class Loss:
         return msgspec.json.encode({"nodeId": well_formed(node_id), "dropped": counts})
 
 
-@dataclass(frozen=True, slots=True)
-class LossNotice:
+class LossNotice(msgspec.Struct, frozen=True):
     """A loss with the methods of a message, for a sink that can store only messages.
 
     Attributes:

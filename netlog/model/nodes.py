@@ -1,7 +1,6 @@
 """The nodes of the overlay, by address, as messages name them."""
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import msgspec
 
 from netlog.model.addresses import IPAddress, parse_address
+from netlog.model.wire import well_formed
 
 __all__ = [
     "MAX_NODE_BYTES",
@@ -17,24 +17,13 @@ __all__ = [
     "NodeMap",
     "NodeSource",
     "StaticNodes",
-    "WireNode",
-    "well_formed",
 ]
 
 MAX_NODE_BYTES = 8192
 """The greatest length of a node's JSON. An entry, its two nodes and the node that reports then take
 less than 26 KiB, a tenth of a message."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS = 64  # how much of an id the text of an error shows
-
-
-def well_formed(text: str) -> str:
-    """Replace each lone surrogate, which UTF-8 cannot encode, with U+FFFD.
-
-    Lone surrogates stand for bytes from outside that were not UTF-8 (PEP 383).
-    """
-    return _SURROGATE.sub("\ufffd", str(text))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -273,17 +262,3 @@ class StaticNodes:
 
 def _addresses_of(node: Node) -> dict[IPAddress, Node]:
     return {ipaddress.ip_address(text): node for text in node.addresses}
-
-
-class WireNode(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """A node in a message of any writer; its values are not checked.
-
-    Absent members, and members that are null, are empty.
-    """
-
-    node_id: str = ""
-    name: str | None = ""
-    addresses: list[str] | None = None
-    os: str | None = ""
-    user: str | None = ""
-    tags: list[str] | None = None

@@ -1,7 +1,5 @@
 """Compress rotated files and remove the oldest ones, in the background."""
 
-import contextlib
-import importlib
 import logging
 import os
 import stat
@@ -9,17 +7,18 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from netlog.errors import MissingExtraError
+from netlog._zstd import load_zstd
 from netlog.sinks.rotation import PACKED, UNFINISHED, Rotated, RotatedNames, Rotation, with_ending
 
-__all__ = ["Archive", "load_zstd"]
+__all__ = ["PACKING", "Archive"]
 
 _log = logging.getLogger("netlog")
 
 PIECE_BYTES = 1 << 20
 """Bytes compressed in one step. A step takes a few milliseconds; a close is noticed after it."""
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-ZSTD_MODULES = ("compression.zstd", "backports.zstd")
+PACKING = "packing rotated files"
+"""What needs zstd here."""
 
 
 class _ClosingError(Exception):
@@ -46,7 +45,7 @@ class Archive:
     def __init__(self, path: Path, rotation: Rotation) -> None:
         self._path = path
         self._rotation = rotation
-        self._zstd: Any = load_zstd() if rotation.zstd else None
+        self._zstd: Any = load_zstd(PACKING) if rotation.zstd else None
         self._asked = threading.Event()
         self._closing = False
         self._reported = ""
@@ -131,18 +130,6 @@ class Archive:
             if too_many or too_big:
                 for path in file.paths:
                     _remove(path)
-
-
-def load_zstd() -> Any:  # noqa: ANN401 - a module
-    """The module that packs.
-
-    Raises:
-        MissingExtraError: there is none.
-    """
-    for name in ZSTD_MODULES:
-        with contextlib.suppress(ImportError):
-            return importlib.import_module(name)
-    raise MissingExtraError("packing rotated files", "zstd")
 
 
 def _remove(path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.support.namespace import Namespace
 
 pytestmark = pytest.mark.root

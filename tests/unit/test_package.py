@@ -14,6 +14,9 @@ import netlog
 import netlog.sinks
 import netlog.sources
 import netlog.spool
+from netlog.cli.commands import COMMANDS
+from netlog.cli.fmt import RESOLVABLE
+from netlog.fmt.names import Names
 from tests.support import ROOT
 
 PACKAGES = pytest.mark.parametrize(
@@ -109,3 +112,115 @@ loaded = [name in sys.modules for name in ("numpy", "pyroute2", "netlog.logger.l
 print(json.dumps([status, loaded, len(os.listdir("/proc/self/task")), os.environ == before]))
 """
     assert run(code) == [1, [True, False, False, False], 1, True]
+
+
+BLOCKED = """
+import json, os, sys
+sys.modules |= dict.fromkeys(("numpy", "netlog._core", "rich"))
+"""
+"""What begins a program on a machine where neither numpy nor the core can be imported."""
+
+GATEWAYS = """
+[[gateways]]
+node.id = "relay"
+max_message_bytes = 30000
+nodes.file = "{folder}/nodes.json"
+tun = {{ name = "t0", addresses = ["100.64.0.1/32"] }}
+sock.listen = "192.0.2.1:41641"
+[[gateways.peers]]
+endpoint = "192.0.2.2:41641"
+allowed_ips = ["100.64.0.2/32"]
+[[gateways.sinks]]
+type = "file"
+path = "{folder}/flows.jsonl"
+rotate_bytes = "1MiB"
+compression = "zstd"
+[[gateways.sinks]]
+type = "http-json"
+url = "http://localhost:1/in"
+spool = "{folder}/spool"
+
+[[gateways]]
+type = "exec"
+command = ["/bin/sh"]
+
+[[gateways]]
+type = "watch"
+tun.name = "wg0"
+source = {{ type = "wireguard", interface = "wg0" }}
+"""
+
+
+def test_check_needs_neither_numpy_nor_the_core(tmp_path: Path) -> None:
+    """A configuration with every kind of gateway is checked where neither can be imported."""
+    (tmp_path / "nodes.json").write_text('{"self": {"node_id": "n"}}')
+    (tmp_path / "gateways.toml").write_text(GATEWAYS.format(folder=tmp_path))
+    code = f"""{BLOCKED}
+from netlog.cli import main
+good = main(["check", {str(tmp_path / "gateways.toml")!r}])
+text = open({str(tmp_path / "gateways.toml")!r}).read().replace("30000", "20000")
+open({str(tmp_path / "wrong.toml")!r}, "w").write(text)
+print(json.dumps([good, main(["check", {str(tmp_path / "wrong.toml")!r}])]))
+"""
+    assert run(code) == [0, 2]
+
+
+def test_a_spool_needs_neither_numpy_nor_the_core(tmp_path: Path) -> None:
+    """What is put in comes out again where neither can be imported."""
+    code = f"""{BLOCKED}
+from netlog.model.periods import PeriodId
+from netlog.spool import Spool
+for epoch, payload in enumerate((b"one", b"two")):
+    spool = Spool({str(tmp_path / "spool")!r}, max_bytes=1 << 20)
+    spool.begin(PeriodId(bytes(16), epoch))
+    spool.append(payload, 1, 1)
+    spool.commit()
+    spool.close()
+spool = Spool({str(tmp_path / "spool")!r}, max_bytes=1 << 20)
+print(json.dumps([record.payload.decode() for record in spool.read(10, 1000)]))
+"""
+    assert run(code) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in ("fmt", "newid"))]
+)
+def test_help_needs_almost_nothing(arguments: list[str]) -> None:
+    """The list of commands imports none of them; what a parser does not need is not loaded."""
+    code = f"""{BLOCKED}
+from netlog.cli import main
+sys.stdout = open(os.devnull, "w")
+try:
+    main({arguments!r})
+except SystemExit as error:
+    status = error.code
+loaded = [name for name in sys.modules if name.startswith(("netlog.", "msgspec", "logging"))]
+sys.stdout = sys.__stdout__
+print(json.dumps([status, [name for name in loaded if not name.startswith("netlog.cli")]]))
+"""
+    answer = run(code)
+    assert isinstance(answer, list)
+    status, loaded = answer
+    assert status == 0
+    assert "msgspec" not in loaded
+    assert "logging" not in loaded
+    assert not [name for name in loaded if name.startswith(("netlog.fmt", "netlog.gateways"))]
+
+
+def test_fmt_needs_neither_numpy_nor_the_core() -> None:
+    """Nor what only commands that log need, nor what only `--filter` needs."""
+    code = f"""{BLOCKED}
+from netlog.cli import main
+status = main(["fmt", "--total", os.devnull])
+names = ("logging", "netlog.fmt.expression", "netlog.model.nodes")
+print(json.dumps([status, [name for name in names if name in sys.modules]]))
+"""
+    assert run(code) == [0, []]
+
+
+def test_the_commands_are_those_of_the_modules() -> None:
+    """Each has its line of help, and a module of its name; fmt's choices are its names."""
+    folder = Path(str(netlog.__file__)).with_name("cli")
+    found = [path.stem for path in folder.glob("*.py") if "def add_parser" in path.read_text()]
+    assert sorted(found) == sorted(COMMANDS)
+    assert {"address", *RESOLVABLE} == {names.value for names in Names}

@@ -21,7 +21,7 @@ import netlog
 import netlog.sinks
 import netlog.sources
 import netlog.spool
-from netlog.cli.main import COMMANDS
+from netlog.cli.commands import COMMANDS
 from netlog.config.external import ExecConfig, WatchConfig
 from netlog.config.file import parse_config, parse_gateways
 from netlog.config.node_file import NodeFile

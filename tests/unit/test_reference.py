@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs._generate import c_api, command_line, counters, schema
-from netlog.cli.main import COMMANDS
+from netlog.cli.commands import COMMANDS
 from netlog.messages.schema import line_schema
 
 CSRC = Path(__file__).parents[2] / "csrc"

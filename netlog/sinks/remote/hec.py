@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from netlog._version import __version__
 from netlog.model.times import format_rfc3339, parse_rfc3339
 from netlog.sinks.remote.entries import OVERHEAD_BYTES, with_identity
-from netlog.sinks.remote.http_json import BODY_BYTES, MAX_RECORDS, secret_words, taken
+from netlog.sinks.remote.headers import check_headers
 from netlog.sinks.remote.packing import check_compression, pack
-from netlog.sinks.remote.transport import Timeouts, Transport, check_headers, path_of
+from netlog.sinks.remote.posting import (
+    BODY_BYTES,
+    MAX_RECORDS,
+    USER_AGENT,
+    PostShipper,
+    secret_words,
+    taken,
+)
+from netlog.sinks.remote.transport import Timeouts, Transport, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +35,7 @@ class _EventTimes(msgspec.Struct):
     end: str = ""
 
 
-class HecShipper:
+class HecShipper(PostShipper):
     """Posts messages as events, one after the other without a separator. Any 2xx is success.
 
     The time of an event is the end of the message's period; `fields.recorded` is when the message
@@ -76,33 +83,18 @@ class HecShipper:
         secret = {"Authorization": value}
         check_headers(secret)
         self._compression = compression
-        self._headers = {"User-Agent": f"netlog/{__version__}", "Content-Type": "application/json"}
+        self._headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
         self._headers |= secret
         if compression != "none":
             self._headers["Content-Encoding"] = compression
         words = [token, *secret_words(self._target, secret)]
-        self._transport = Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=words)
-
-    def __repr__(self) -> str:
-        return f"<HecShipper {self._transport.name}>"
-
-    def prepare(self, note: bytes) -> bytes:
-        """See `Shipper`."""
-        return note
+        super().__init__(Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=words))
 
     def ship(self, records: "Sequence[Record]") -> bytes:
         """See `Shipper`."""
         body = pack(b"".join(map(_event, records)), self._compression)
         taken(self._transport.post(self._target, body, self._headers))
         return b""
-
-    def interrupt(self) -> None:
-        """See `Shipper`."""
-        self._transport.interrupt()
-
-    def close(self) -> None:
-        """See `Shipper`."""
-        self._transport.close()
 
 
 def _event(record: "Record") -> bytes:

@@ -3,27 +3,30 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from netlog._version import __version__
 from netlog.sinks.remote.entries import OVERHEAD_BYTES, with_identity
+from netlog.sinks.remote.headers import check_headers
 from netlog.sinks.remote.packing import check_compression, pack
-from netlog.sinks.remote.transport import Timeouts, Transport, check_headers, path_of
+from netlog.sinks.remote.posting import (
+    BODY_BYTES,
+    MAX_RECORDS,
+    USER_AGENT,
+    PostShipper,
+    secret_words,
+    taken,
+)
+from netlog.sinks.remote.transport import Timeouts, Transport, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from netlog.sinks.remote.transport import Answer
     from netlog.spool import Record
 
-__all__ = ["BODIES", "BODY_BYTES", "MAX_RECORDS", "HttpJsonShipper", "secret_words", "taken"]
+__all__ = ["BODIES", "HttpJsonShipper"]
 
 BODIES = {"ndjson": "application/x-ndjson", "array": "application/json"}
-BODY_BYTES = 1024 * 1024
-"""Most bytes of a body with more than one entry: servers accept this by default."""
-MAX_RECORDS = 1024
-USER_AGENT = f"netlog/{__version__}"
 
 
-class HttpJsonShipper:
+class HttpJsonShipper(PostShipper):
     """Posts messages as JSON lines or as an array. Any 2xx is success.
 
     Each object begins with a `logtail` member, with which a receiver can drop duplicates.
@@ -70,14 +73,7 @@ class HttpJsonShipper:
         if compression != "none":
             self._headers["Content-Encoding"] = compression
         secrets = secret_words(self._target, headers)
-        self._transport = Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=secrets)
-
-    def __repr__(self) -> str:
-        return f"<HttpJsonShipper {self._transport.name}>"
-
-    def prepare(self, note: bytes) -> bytes:
-        """See `Shipper`."""
-        return note
+        super().__init__(Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=secrets))
 
     def ship(self, records: "Sequence[Record]") -> bytes:
         """See `Shipper`."""
@@ -89,27 +85,3 @@ class HttpJsonShipper:
         body = pack(body, self._compression)
         taken(self._transport.post(self._target, body, self._headers))
         return b""
-
-    def interrupt(self) -> None:
-        """See `Shipper`."""
-        self._transport.interrupt()
-
-    def close(self) -> None:
-        """See `Shipper`."""
-        self._transport.close()
-
-
-def taken(answer: "Answer") -> None:
-    """Raise NotTaken unless the answer is a 2xx."""
-    if not 200 <= answer.status < 300:  # noqa: PLR2004 - RFC 9110 section 15.3
-        raise answer.not_taken()
-
-
-def secret_words(target: str, headers: Mapping[str, str]) -> list[str]:
-    """Return the parts of a request to remove from errors, in case the other side repeats them."""
-    words = [target, *headers.values()]
-    for value in headers.values():
-        words += value.split()
-    query = target.partition("?")[2]
-    words += [query, *(member.partition("=")[2] for member in query.split("&"))]
-    return sorted(words, key=len, reverse=True)

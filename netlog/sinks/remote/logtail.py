@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from netlog.sinks.remote.entries import OVERHEAD_BYTES, with_identity
 from netlog.sinks.remote.log_ids import check_private_id
-from netlog.sinks.remote.packing import pack
+from netlog.sinks.remote.packing import check_compression, pack
+from netlog.sinks.remote.posting import MAX_RECORDS, PostShipper
 from netlog.sinks.remote.transport import Timeouts, Transport, path_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ __all__ = ["LogtailShipper"]
 
 BODY_BYTES = 256 * 1024
 """Most bytes of a body with more than one entry. Source: Tailscale's logtail."""
-MAX_RECORDS = 1024
 MIN_PACKED_BYTES = 256
 MIN_SAVED_BYTES = 64
 """A body is compressed only if it is longer than MIN_PACKED_BYTES and compressing saves more than
@@ -26,7 +26,7 @@ OK = 200
 COLLECTION = re.compile(r"[0-9A-Za-z][-._0-9A-Za-z]*")
 
 
-class LogtailShipper:
+class LogtailShipper(PostShipper):
     """Posts JSON arrays to a logtail server.
 
     Only status 200 is success. A batch that was not accepted is sent again unchanged.
@@ -70,15 +70,8 @@ class LogtailShipper:
         if copy_id is not None:
             ids.append(check_private_id(copy_id, "copy_id"))
             self._target += f"?copyId={ids[1]}"
-        pack(b"", "zstd")
-        self._transport = Transport(base_url, ca_file=ca_file, timeouts=timeouts, secrets=ids)
-
-    def __repr__(self) -> str:
-        return f"<LogtailShipper {self._transport.name}>"
-
-    def prepare(self, note: bytes) -> bytes:
-        """See `Shipper`."""
-        return note
+        check_compression("zstd")
+        super().__init__(Transport(base_url, ca_file=ca_file, timeouts=timeouts, secrets=ids))
 
     def ship(self, records: "Sequence[Record]") -> bytes:
         """See `Shipper`."""
@@ -94,11 +87,3 @@ class LogtailShipper:
         if answer.status != OK:
             raise answer.not_taken()
         return b""
-
-    def interrupt(self) -> None:
-        """See `Shipper`."""
-        self._transport.interrupt()
-
-    def close(self) -> None:
-        """See `Shipper`."""
-        self._transport.close()

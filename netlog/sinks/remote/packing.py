@@ -1,9 +1,8 @@
 """Bodies made smaller: gzip, or zstd where it is there."""
 
 import gzip
-import importlib
 
-from netlog.errors import MissingExtraError
+from netlog._zstd import load_zstd
 
 __all__ = ["COMPRESSIONS", "check_compression", "pack"]
 
@@ -11,7 +10,6 @@ COMPRESSIONS = ("none", "gzip", "zstd")
 GZIP_LEVEL = 1
 ZSTD_LEVEL = 1
 """The fastest: flow logs shrink to a tenth already, and the gateway has packets to move."""
-ZSTD_MODULES = ("compression.zstd", "backports.zstd")
 
 
 def check_compression(how: str) -> None:
@@ -45,16 +43,6 @@ def pack(body: bytes, how: str) -> bytes:
     if how == "gzip":
         return gzip.compress(body, GZIP_LEVEL, mtime=0)
     if how == "zstd":
-        return _zstd(body)
-    return body
-
-
-def _zstd(body: bytes) -> bytes:
-    for name in ZSTD_MODULES:
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        packed: bytes = module.compress(body, ZSTD_LEVEL)
+        packed: bytes = load_zstd("packing bodies with zstd").compress(body, ZSTD_LEVEL)
         return packed
-    raise MissingExtraError("packing bodies with zstd", "zstd")
+    return body

@@ -28,7 +28,7 @@ except ImportError as error:  # pragma: no cover - the tests need urllib3
 from netlog.sinks.remote.lifeline import Lifeline, connection_class
 from netlog.sinks.shipper import NotTaken
 
-__all__ = ["Answer", "Timeouts", "Transport", "check_headers", "path_of"]
+__all__ = ["Answer", "Timeouts", "Transport", "path_of"]
 
 MAX_TEXT_BYTES = 1024
 """How much of the other side's error text is kept. Source: Tailscale's logtail."""
@@ -39,8 +39,6 @@ REFUSALS = (400, 413, 422)
 MIN_SECRET_CHARS = 6
 """Shorter secrets are not removed from answers: such words occur in any text."""
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
-HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
-"""RFC 9110 section 5.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,19 +226,6 @@ def path_of(url: str) -> str:
     if parts.fragment is not None:
         raise ValueError("url: must not contain a #fragment")
     return parts.request_uri
-
-
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise if these headers cannot be sent.
-
-    Raises:
-        ValueError: a name or a value is invalid. The text does not contain the value.
-    """
-    for name, value in headers.items():
-        if not HEADER_NAME.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is not a valid header name")
-        if not value.isprintable() or not value.isascii():
-            raise ValueError(f"headers: {name}: expected printable ASCII")
 
 
 def _seconds(retry_after: str | None) -> float | None:

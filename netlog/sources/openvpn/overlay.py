@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netlog.model.addresses import IPAddress, parse_address
-from netlog.model.nodes import Node, NodeMap, well_formed
+from netlog.model.nodes import Node, NodeMap
 from netlog.model.peers import ANY_PORT, Peer
 from netlog.model.routes import Network
+from netlog.model.wire import well_formed
 from netlog.netlink.interfaces import other_end
 from netlog.sources.base import Overlay
 from netlog.sources.openvpn.status import Client, Routed, Status, read_endpoint

@@ -44,9 +44,9 @@ def overlay_of(told: Iterable[Told], names: Mapping[str, str]) -> Overlay:
 
     Returns:
         A peer for each that has an endpoint to itself; the allowed IPs of all as routes; and a node
-        for each that has an address of its own (/32, /128). If several peers have one endpoint, such
-        as an old key of the same host, it belongs to the one with the newest handshake; if no
-        handshake is the newest, to nobody.
+        for each that has an address of its own (/32, /128). If several peers have one endpoint (an
+        old key of the same host), it belongs to the one with the newest handshake; without a newest
+        one, to nobody.
 
     Thread safety: any thread.
     """

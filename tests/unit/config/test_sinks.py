@@ -127,6 +127,11 @@ def changed(text: str, old: str, new: str) -> str:
             changed(FILE, "14", "0"), "sinks[0].keep: expected a whole number >= 1", id="keep"
         ),
         pytest.param(
+            changed(FILE, "14", '"14"'),
+            "sinks[0].keep: expected a whole number, got a string",
+            id="keep-text",
+        ),
+        pytest.param(
             changed(FILE, '"zstd"', '"gzip"'),
             "sinks[0].compression: expected 'none' or 'zstd', got 'gzip'",
             id="file-compression",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netlog import FLOW_DTYPE, flow_array
 from netlog._native import ffi, lib
+from netlog.messages.header import MAX_ENTRY_BYTES
 from tests.support import flow_strategies as r
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_longest_entry() -> None:
     """The constant is the length of the longest entry and a comma, exactly."""
     flows = flow_array([(255, LONGEST, LONGEST, r.U64, r.U64, r.U64, r.U64)])
     text, _ = encode(flows, 1000)
-    assert len(text) + 1 == lib.netlog_encode_max_entry_bytes
+    assert len(text) + 1 == lib.netlog_encode_max_entry_bytes == MAX_ENTRY_BYTES
     assert text == slow_encode(flows)[0]
 
 

@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import flow_strategies as r
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from netlog.messages.schema import line_schema
 from netlog.model.loss import Loss
 from netlog.sinks.remote.entries import with_identity
 from netlog.spool import Position, Record
+from tests.support import flow_strategies as r
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
