@@ -61,7 +61,7 @@ static uint8_t direction_of(const struct netlog_prefixes *locals, const struct n
 static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 {
 	/* Without options, the ports end here. */
-	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+	if (likely(packet_has_headers4(packet->data, captured)))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
 }
@@ -87,7 +87,7 @@ static uint32_t plain_offset(const struct netlog_records *records)
 NETLOG_INLINE bool is_plain(const uint8_t *data, uint32_t captured, uint32_t length)
 {
 	if (likely(data[0] == 0x45))
-		return load_be16(data + 2) == length;
+		return load_be16(data + 2) == length && data[9] != PROTO_AH;
 	return data[0] >> 4 == 6 && captured >= PACKET_IP6_HEADER + PACKET_PORTS &&
 	       packet_is_plain_proto(data[6]) &&
 	       load_be16(data + 4) + (uint32_t)PACKET_IP6_HEADER == length;

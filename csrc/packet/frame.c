@@ -33,29 +33,12 @@ static void advance(struct netlog_frame *frame, uint32_t bytes)
 	frame->length -= bytes;
 }
 
-/* The length that the packet gives itself, where it says so in good faith; else all there is. A
- * super-packet beyond 64 KiB and a jumbogram say 0. */
-static uint32_t own_length(const struct netlog_frame *frame)
-{
-	const uint8_t *data = frame->data;
-
-	if (frame->captured < PACKET_IP4_HEADER)
-		return frame->length;
-	if (data[0] >> 4 == 4) {
-		uint32_t total = load_be16(data + 2);
-
-		return total >= PACKET_IP4_HEADER ? total : frame->length;
-	}
-	uint32_t payload = load_be16(data + 4);
-
-	return data[0] >> 4 == 6 && payload ? PACKET_IP6_HEADER + payload : frame->length;
-}
-
+/* Leaves what the packet has by its own length, where it says so in good faith. */
 static void trim(struct netlog_frame *frame)
 {
-	uint32_t length = own_length(frame);
+	uint32_t length = netlog_packet_own_length(frame->data, frame->captured, frame->length);
 
-	if (length < frame->length)
+	if (length >= PACKET_IP4_HEADER && length < frame->length)
 		frame->length = length;
 	if (frame->captured > frame->length)
 		frame->captured = frame->length;
@@ -92,6 +75,7 @@ enum netlog_frame_fate netlog_frame_unwrap_any(uint16_t link, struct netlog_fram
 	case NETLOG_LINK_RAW_OPENBSD:
 	case NETLOG_LINK_IPV4:
 	case NETLOG_LINK_IPV6:
+		trim(frame);
 		return NETLOG_FRAME_PACKET;
 	case NETLOG_LINK_ETHERNET:
 		return unwrap((struct link_header){FRAME_ETHERNET_HEADER, 12}, frame);

@@ -4,8 +4,8 @@
  * A frame has two lengths: what it had on the wire, and how much of it was captured. Nothing beyond
  * the captured bytes is ever read; what is counted is the length on the wire.
  *
- * Ethernet pads short frames and may append a checksum. So on Ethernet, and on the cooked links
- * that may stand for it, what lies beyond the IP packet's own length is no part of the packet.
+ * Links pad short frames and append checksums, and captures keep both under any link type. So what
+ * lies beyond the IP packet's own length is no part of the packet.
  *
  * Threads: any. Sources: the list of link types at tcpdump.org, LINKTYPE_LINUX_SLL and
  * LINKTYPE_LINUX_SLL2 there; IEEE 802.3, 802.1Q, 802.1ad.

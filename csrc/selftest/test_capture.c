@@ -28,7 +28,17 @@ static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 		bytes[0] = (uint8_t)(0x40 | words);
 		bytes[9] = (choice & 2) ? 17 : (uint8_t)(choice >> 16);
 		put_16(bytes + 2, words * 4 + 8);
-		return words * 4 + 8;
+		if (choice & 4) { /* AH, and UDP behind it */
+			bytes[9] = 51;
+			bytes[words * 4] = 17;
+			bytes[words * 4 + 1] = (uint8_t)(choice >> 24 & 3);
+			put_16(bytes + 2, words * 4 + 24);
+		}
+		uint32_t total = load_be16(bytes + 2);
+
+		if (choice & 8)
+			put_16(bytes + 2, 0);
+		return total;
 	}
 	uint32_t at = 40;
 	uint8_t *next = bytes + 6;
@@ -41,7 +51,9 @@ static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 	}
 	*next = 17;
 	at += 8;
-	put_16(bytes + 4, at - 40);
+	put_16(bytes + 4, choice & 0x100 ? at - 40 : 0);
+	if (!(choice & 0x200)) /* UDP that says so itself */
+		put_16(bytes + at - 4, 8);
 	return at;
 }
 

@@ -108,7 +108,7 @@ static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 		captured -= GSO_HEADER;
 	}
 	/* Without options, the ports end here. */
-	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+	if (likely(packet_has_headers4(packet->data, captured)))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
 }
