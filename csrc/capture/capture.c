@@ -75,7 +75,8 @@ static void flush(struct batch *batch, struct netlog_lane *lane)
 /* Where the packet lies in a record of a capture whose plain packets can be taken, or 0. */
 static uint32_t plain_offset(const struct netlog_records *records)
 {
-	if (records->format != NETLOG_FORMAT_PCAP || records->swapped)
+	if (records->format != NETLOG_FORMAT_PCAP || records->swapped ||
+	    records->header != RECORDS_PCAP_HEADER)
 		return 0;
 	if (records->link == NETLOG_LINK_ETHERNET)
 		return RECORDS_PCAP_HEADER + FRAME_ETHERNET_HEADER;
@@ -113,6 +114,7 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 	const uint64_t start_ns = step->start_ns, period_ns = step->until_ns - start_ns;
 	const uint8_t *at = step->data + step->consumed, *end = step->data + step->bytes;
 	struct netlog_packet *first = batch->packets + batch->n, *packet = first;
+	uint64_t large = 0;
 
 	if (!offset)
 		return 0;
@@ -134,12 +136,30 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 			.length = length - offset,
 			.direction = unlikely(locals) ? direction_by(locals, data) : NETLOG_TX,
 		};
+		large += length - offset > NETLOG_CAPTURE_LARGE;
 		at += captured;
 	}
+	step->large += large;
 	step->consumed = (size_t)(at - step->data);
 	step->frames[NETLOG_FRAME_PACKET] += (uint64_t)(packet - first);
 	batch->n = (size_t)(packet - batch->packets);
 	return (uint32_t)(packet - first);
+}
+
+/* Counts a frame that is left out by what it is. */
+static void tell_kind(const struct netlog_frame *frame, struct netlog_capture_step *step)
+{
+	uint32_t i = 0;
+
+	while (i < step->n_kinds &&
+	       (step->kinds[i].space != frame->space || step->kinds[i].number != frame->number))
+		i++;
+	if (i >= NETLOG_CAPTURE_KINDS)
+		i = NETLOG_CAPTURE_KINDS;
+	else if (i == step->n_kinds)
+		step->kinds[step->n_kinds++] = (struct netlog_capture_kind){
+			.space = frame->space, .number = frame->number};
+	step->kinds[i].frames++;
 }
 
 /* Puts the packet of a frame into the batch, or counts why there is none. */
@@ -150,11 +170,11 @@ static void take(const struct netlog_capture *capture, struct netlog_record_read
 	enum netlog_frame_fate fate = netlog_frame_unwrap(record->link, frame);
 	struct netlog_packet *packet = &batch->packets[batch->n];
 
-	step->late += record->time_ns < step->start_ns;
+	step->late += record->time_ns < step->start_ns && !record->untimed;
 	if (unlikely(fate != NETLOG_FRAME_PACKET)) {
 		step->frames[fate]++;
-		if (fate == NETLOG_FRAME_LINK)
-			step->unknown_link = record->link;
+		if (fate != NETLOG_FRAME_CUT)
+			tell_kind(frame, step);
 		return;
 	}
 	*packet = (struct netlog_packet){
@@ -169,6 +189,7 @@ static void take(const struct netlog_capture *capture, struct netlog_record_read
 		return;
 	}
 	step->frames[NETLOG_FRAME_PACKET]++;
+	step->large += packet->length > NETLOG_CAPTURE_LARGE;
 	batch->n++;
 }
 
@@ -193,12 +214,15 @@ static int count(struct netlog_capture *capture, struct netlog_lane *lane,
 			break;
 		}
 		if (record.frame.data) {
-			if (unlikely(record.time_ns >= step->until_ns)) {
+			/* One without a time is of the period that is being read, or of the
+			 * first. */
+			if (unlikely(record.time_ns >= step->until_ns && !record.untimed)) {
 				step->time_ns = record.time_ns;
 				result = NETLOG_CAPTURE_PERIOD;
 				break;
 			}
 			capture->records.time_ns = record.time_ns;
+			step->untimed += record.untimed;
 			take(capture, &record, &batch, step);
 			if (unlikely(batch.n == BATCH_PACKETS))
 				flush(&batch, lane);

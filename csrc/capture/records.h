@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* records: the bytes of a capture file -> its packets, one by one.
  *
- * pcap (both byte orders, micro- and nanoseconds) and pcapng (sections of either byte order, many
+ * pcap (both byte orders, micro- and nanoseconds; also as a few Linux distributions modified it,
+ * with eight bytes more before each packet) and pcapng (sections of either byte order, many
  * interfaces, enhanced, simple and old packet blocks; other blocks are skipped).
  *
  * The file is hostile: every length in it is checked against what is left before it is used, a
@@ -29,18 +30,20 @@
 
 /* What is wrong with a record. */
 enum netlog_fault {
-	NETLOG_FAULT_FORMAT = 1,     /* neither pcap nor pcapng, or a version nobody writes */
+	NETLOG_FAULT_FORMAT = 1,     /* neither pcap nor pcapng */
 	NETLOG_FAULT_PACKET = 2,     /* longer than NETLOG_MAX_CAPTURED_BYTES */
 	NETLOG_FAULT_BLOCK = 3,      /* a block's length is impossible, or its copy differs */
 	NETLOG_FAULT_CONTENT = 4,    /* what is in a block reaches beyond it */
 	NETLOG_FAULT_INTERFACE = 5,  /* a packet of an interface that was not described */
 	NETLOG_FAULT_INTERFACES = 6, /* more than NETLOG_MAX_INTERFACES */
-	NETLOG_FAULT_TIME = 7,       /* before 1970, or beyond what 63 bits of nanoseconds hold */
-	NETLOG_FAULT_MEMORY = 8,     /* none left; the file is not to blame */
+	NETLOG_FAULT_VERSION = 7,    /* pcap or pcapng, of a version that nobody writes */
+	NETLOG_FAULT_ORDER = 8,      /* a section whose byte order mark is neither way round */
+	NETLOG_FAULT_MEMORY = 9,     /* none left; the file is not to blame */
 };
 
-#define RECORDS_PCAP_HEADER 16
-#define RECORDS_NS_PER_S    1000000000u
+#define RECORDS_PCAP_HEADER     16
+#define RECORDS_MODIFIED_HEADER 24
+#define RECORDS_NS_PER_S        1000000000u
 
 enum netlog_format { NETLOG_FORMAT_UNKNOWN, NETLOG_FORMAT_PCAP, NETLOG_FORMAT_PCAPNG };
 
@@ -57,6 +60,7 @@ struct netlog_records {
 	bool swapped;
 	bool nanoseconds; /* pcap */
 	uint16_t link;    /* pcap */
+	uint32_t header;  /* pcap: bytes of the header of a record */
 	uint64_t time_ns; /* of the last packet: a simple one has no time of its own */
 	struct netlog_interface *interfaces;
 	uint32_t n_interfaces;
@@ -68,6 +72,8 @@ struct netlog_record_read {
 	struct netlog_frame frame; /* no packet if its data is NULL */
 	uint64_t time_ns;
 	uint16_t link;
+	bool untimed; /* its own time is impossible: before 1970, or beyond 63 bits of
+		       * nanoseconds; it has that of the packet before */
 };
 
 /* Reads what is no record of a pcap file; see netlog_records_read(). */
@@ -114,21 +120,22 @@ NETLOG_INLINE int64_t records_read_pcap(const struct netlog_records *records, co
 					size_t left, size_t *need,
 					struct netlog_record_read *record)
 {
-	*need = RECORDS_PCAP_HEADER;
-	if (left < RECORDS_PCAP_HEADER)
+	*need = records->header;
+	if (left < *need)
 		return 0;
 	uint32_t captured = records_get_32(records, data + 8);
 
 	if (captured > NETLOG_MAX_CAPTURED_BYTES)
 		return -NETLOG_FAULT_PACKET;
-	*need = RECORDS_PCAP_HEADER + captured;
+	*need = records->header + captured;
 	if (left < *need)
 		return 0;
 	uint64_t fraction = records_get_32(records, data + 4);
 
-	record->frame = records_frame(data + RECORDS_PCAP_HEADER, captured,
-				      records_get_32(records, data + 12));
+	record->frame =
+		records_frame(data + records->header, captured, records_get_32(records, data + 12));
 	record->link = records->link;
+	record->untimed = false;
 	record->time_ns = (uint64_t)records_get_32(records, data) * RECORDS_NS_PER_S +
 			  (records->nanoseconds ? fraction : fraction * 1000);
 	return (int64_t)*need;

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from netlog.capture import CaptureCounters, CaptureError, CaptureReader
+from netlog.capture import LARGE_BYTES, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.capture_input import STDIN, open_source
 from netlog.cli.diagnostics import say
 from netlog.cli.waiting import StopRequest
@@ -26,8 +26,8 @@ MAX_PERIOD_S = 86_400.0
 """A day. A longer capture in one message is what a longer period asks for; nobody reads that."""
 
 DESCRIPTION = """\
-Read packet captures (pcap, pcapng; raw IP, Ethernet, Linux cooked) and write flow log messages as
-JSON lines to standard output, as a gateway that had metered these packets would have. Periods are
+Read packet captures (pcap, pcapng, also as gzip or zstd) and write flow log messages as JSON lines
+to standard output, as a gateway that had metered these packets would have. Periods are
 cut by the packets' own times and begin with the first packet. Bytes are those on the wire from the
 IP header on, also of packets that the snap length cut.
 
@@ -203,14 +203,24 @@ def _title(name: str) -> str:
 
 def _report(counters: CaptureCounters) -> Iterator[str]:
     """What a reader of the messages alone would not know."""
-    links = ", ".join(map(str, sorted(counters.link_types)))
+    links = ", ".join(name for _, name in sorted(counters.link_types.items()))
+    kinds = sorted(counters.kinds.items(), key=lambda kind: -kind[1])
+    left_out = ", ".join(f"{count} {name}" for name, count in kinds)
     for count, what in (
         (counters.snapped, "packets without their headers: counted without addresses"),
-        (counters.not_ip, "frames are not IP: left out"),
+        (counters.malformed, "packets are malformed: counted without addresses"),
+        (counters.no_version, "packets are neither IPv4 nor IPv6: counted without addresses"),
+        (
+            counters.large,
+            (f"packets are longer than {LARGE_BYTES} bytes, as of a host with offloads: each counted "
+            "as one packet"),
+        ),
+        (counters.not_ip, f"frames are not IP ({left_out}): left out"),
         (counters.cut, "frames end in their link header: left out"),
         (counters.unknown_link, f"frames of unknown link types ({links}): left out"),
         (counters.services, "packets to the overlay's own services: left out"),
         (counters.late, "packets are older than their period: counted in it"),
+        (counters.untimed, "packets have an impossible time: counted with the packet before"),
     ):
         if count:
             yield f"{count} {what}"

@@ -161,7 +161,9 @@ def test_padding_is_no_part_of_a_packet(link: int, order: str) -> None:
     empty = IPv6(src=A6, dst=B6, nh=59, plen=0)
     packets = [*PACKETS, Packet(bytes(empty))]
     if link in (IPV4, IPV6):
-        packets = [packet for packet in packets if packet.data[0] >> 4 == (4 if link == IPV4 else 6)]
+        packets = [
+            packet for packet in packets if packet.data[0] >> 4 == (4 if link == IPV4 else 6)
+        ]
     padded = [replace(packet, padding=bytes(18)) for packet in packets]
     read = Read([pcap(padded, link, order=order)], local=LOCAL)
     assert read.totals == twin(packets, link, LOCAL)
@@ -208,13 +210,6 @@ def test_ah_is_walked_in_both_versions(link: int) -> None:
     # What was captured ends within AH: its ports are not known, and no byte behind it is read.
     cut = Read([pcap(packets, RAW, snap=43)])
     assert (cut.counters.snapped, {row for row, _ in cut.totals}) == (2, {(0, "", "")})
-
-
-def test_three_tags_are_no_ip() -> None:
-    """What lies behind a third tag is not looked for; the frame is left out and counted."""
-    packets = [replace(PACKETS[0], vlan=(0x88A8, 0x8100, 0x8100))]
-    read = Read([pcap(packets, ETHERNET)])
-    assert (read.messages, read.counters.not_ip) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -322,10 +317,10 @@ def test_more_connections_than_a_table_holds() -> None:
 def test_an_unknown_link_type_is_left_out() -> None:
     """Frames of a link type that netlog does not know are counted, and the number is told."""
     read = Read(
-        [pcapng([replace(p, interface=1) for p in PACKETS], [Interface(RAW), Interface(147)])]
+        [pcapng([replace(p, interface=1) for p in PACKETS], [Interface(RAW), Interface(163)])]
     )
     assert (read.messages, read.error) == ([], "")
-    assert read.counters == CaptureCounters(unknown_link=6, link_types={147})
+    assert read.counters == CaptureCounters(unknown_link=6, link_types={163: "163 IEEE802_11_AVS"})
 
 
 def test_a_truncated_capture_gives_what_is_before() -> None:
@@ -342,7 +337,7 @@ def test_a_truncated_capture_gives_what_is_before() -> None:
     ("text", "error"),
     [
         (b"", "x.pcap: byte 0: truncated: expected 4 bytes, there are 0"),
-        (b"\x1f\x8b\x08\x00abcd", "x.pcap: byte 0: neither pcap nor pcapng"),
+        (b"\x1f\x8b\x08\x00abcd", "x.pcap: byte 0: neither pcap nor pcapng, but gzip"),
         (pcap([], RAW)[:20], "x.pcap: byte 0: truncated: expected 24 bytes, there are 20"),
         (pcap([], RAW) + struct.pack("<IIII", 0, 0, 1 << 31, 4), "byte 24: a packet of more than"),
         (
@@ -352,12 +347,8 @@ def test_a_truncated_capture_gives_what_is_before() -> None:
         (pcapng([], []) + block(6, bytes(20)), "byte 28: a packet of an interface that was not"),
         (pcapng([], [Interface(RAW)]) + block(6, bytes(4)), "a block whose content reaches beyond"),
         (pcapng([], [Interface(RAW)] * 4097), "more than 4096 interfaces"),
-        (
-            pcapng([], [Interface(RAW, offset_s=-1)]) + block(6, bytes(20)),
-            "a packet with an impossible time",
-        ),
     ],
-    ids=["empty", "gzip", "header", "length", "block", "interface", "short", "many", "time"],
+    ids=["empty", "gzip", "header", "length", "block", "interface", "short", "many"],
 )
 def test_a_damaged_capture_is_an_error_with_its_place(text: bytes, error: str) -> None:
     """The error names the file, the byte and what is wrong there."""
