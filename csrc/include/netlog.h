@@ -70,7 +70,8 @@ struct netlog_packet {
 	uint32_t length;     /* bytes at data */
 	uint16_t gso_size;   /* payload bytes of a segment; 0: a packet of its own */
 	uint8_t direction;   /* enum netlog_direction */
-	uint8_t reserved;
+	uint8_t headers;     /* of a super-packet in a tunnel: bytes of all headers, which each
+			      * segment repeats; 0: those of the packet itself */
 };
 
 /* One UDP datagram, or several that UDP_SEGMENT or UDP_GRO carried as one. */

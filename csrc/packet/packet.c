@@ -184,16 +184,31 @@ uint32_t netlog_packet_transport(const uint8_t *data, const struct netlog_upper 
 	return bytes <= left ? bytes : 0;
 }
 
-/* Bytes of the hop-by-hop header that Linux writes into a super-packet beyond 64 KiB, and takes out
- * when it segments it. */
-static uint32_t jumbo_header_bytes(const uint8_t *data, const struct netlog_upper *upper)
+/* Bytes of the hop-by-hop header that Linux writes into an IPv6 super-packet beyond 64 KiB, and
+ * takes out when it segments it. */
+static uint32_t jumbo_header_bytes(const uint8_t *data)
 {
 	const uint8_t *extension = data + PACKET_IP6_HEADER;
 
-	return upper->version == 6 && data[6] == EXT_HOP_BY_HOP && !load_be16(data + 4) &&
-			       extension[1] == 0 && extension[2] == OPTION_JUMBO
+	return data[6] == EXT_HOP_BY_HOP && !load_be16(data + 4) && extension[1] == 0 &&
+			       extension[2] == OPTION_JUMBO
 		       ? JUMBO_HEADER
 		       : 0;
+}
+
+/* Adds what the segments of a super-packet repeat: all headers, in front of each payload. */
+static void add_segments(const struct netlog_packet *packet, uint32_t headers, uint32_t limit,
+			 struct netlog_increment *increment)
+{
+	uint32_t payload = limit - headers; /* what lies beyond is no payload */
+
+	if (payload > packet->gso_size) {
+		increment->packets = (payload - 1) / packet->gso_size + 1;
+		increment->bytes += (uint64_t)(increment->packets - 1) * headers;
+		if (packet->data[0] >> 4 == 6)
+			increment->bytes -=
+				(uint64_t)increment->packets * jumbo_header_bytes(packet->data);
+	}
 }
 
 /* Makes increment what a super-packet is on the wire: its payload in segments, each with all
@@ -207,15 +222,7 @@ static bool count_segments(const struct netlog_packet *packet, const struct netl
 
 	if (!transport)
 		return false;
-	uint32_t headers = upper->offset + transport;
-	uint32_t payload = upper->limit - headers; /* what lies beyond is no payload */
-
-	if (payload > packet->gso_size) {
-		increment->packets = (payload - 1) / packet->gso_size + 1;
-		increment->bytes += (uint64_t)(increment->packets - 1) * headers;
-		increment->bytes -= (uint64_t)increment->packets *
-				    jumbo_header_bytes(packet->data, upper);
-	}
+	add_segments(packet, upper->offset + transport, upper->limit, increment);
 	return true;
 }
 
@@ -236,11 +243,45 @@ static bool has_ports(uint8_t proto)
 /* Of how much of a packet the headers tell. */
 enum parsed { PARSED, PARSED_MALFORMED, PARSED_SNAPPED };
 
-/* Parses the IP headers of a packet of `length` bytes, of which `captured` are there, both at least
+/* Walks the extension headers from upper->offset on, as far as they were captured. */
+static enum parsed walk_captured(const uint8_t *data, uint32_t captured, struct netlog_upper *upper)
+{
+	uint32_t total = upper->limit;
+	bool cut = captured < total;
+
+	if (cut)
+		upper->limit = captured;
+	if (upper->offset > upper->limit || !walk_extensions(data, upper))
+		return cut ? PARSED_SNAPPED : PARSED_MALFORMED;
+	upper->limit = total;
+	return PARSED;
+}
+
+/* Parse the IP headers of a packet of `length` bytes, of which `captured` are there, both at least
  * the shortest header of its version. Then upper->limit is the end of the packet by its own length.
  */
-static enum parsed parse(const uint8_t *data, uint32_t captured, uint32_t length,
-			 struct netlog_upper *upper)
+NETLOG_INLINE enum parsed parse4(const uint8_t *data, uint32_t captured, uint32_t length,
+				 struct netlog_upper *upper)
+{
+	uint32_t header = (data[0] & 15u) * 4;
+	uint32_t total = load_be16(data + 2);
+
+	if (unlikely(!total))
+		total = length;
+	if (header < PACKET_IP4_HEADER || header > total || total > length)
+		return PARSED_MALFORMED;
+	upper->offset = header;
+	upper->limit = total;
+	upper->proto = data[9];
+	upper->fragment = (load_be16(data + 6) & 0x3fff) != 0;
+	upper->later = (load_be16(data + 6) & 0x1fff) != 0;
+	if (unlikely(upper->proto == PROTO_AH) && !upper->later)
+		return walk_captured(data, captured, upper);
+	return PARSED;
+}
+
+static enum parsed parse6(const uint8_t *data, uint32_t captured, uint32_t length,
+			  struct netlog_upper *upper)
 {
 	uint32_t total = netlog_packet_own_length(data, captured, length);
 
@@ -248,27 +289,14 @@ static enum parsed parse(const uint8_t *data, uint32_t captured, uint32_t length
 		return PARSED_SNAPPED;
 	if (total > length)
 		return PARSED_MALFORMED;
-	if (upper->version == 4) {
-		upper->offset = (data[0] & 15u) * 4;
-		if (upper->offset < PACKET_IP4_HEADER || upper->offset > total)
-			return PARSED_MALFORMED;
-		upper->proto = data[9];
-		upper->fragment = (load_be16(data + 6) & 0x3fff) != 0;
-		upper->later = (load_be16(data + 6) & 0x1fff) != 0;
-	} else {
-		upper->offset = PACKET_IP6_HEADER;
-		upper->proto = data[6];
-	}
-	if (!upper->later && is_extension(upper->version, upper->proto)) {
-		upper->limit = total < captured ? total : captured;
-		if (upper->offset > upper->limit || !walk_extensions(data, upper))
-			return upper->limit < total ? PARSED_SNAPPED : PARSED_MALFORMED;
-	}
+	upper->offset = PACKET_IP6_HEADER;
 	upper->limit = total;
-	return PARSED;
+	upper->proto = data[6];
+	upper->fragment = upper->later = false;
+	return walk_captured(data, captured, upper);
 }
 
-static uint32_t shortest_header(uint8_t version)
+NETLOG_INLINE uint32_t shortest_header(uint8_t version)
 {
 	return version == 4 ? PACKET_IP4_HEADER : PACKET_IP6_HEADER;
 }
@@ -282,9 +310,12 @@ int netlog_packet_walk(const uint8_t *data, uint32_t length, struct netlog_upper
 	if (version != 4 && version != 6)
 		return 1 + NETLOG_NOT_IP;
 	*upper = (struct netlog_upper){.version = version};
-	if (length < shortest_header(version) || parse(data, length, length, upper) != PARSED)
+	if (length < shortest_header(version))
 		return 1 + NETLOG_MALFORMED;
-	return 0;
+	enum parsed parsed = version == 4 ? parse4(data, length, length, upper)
+					  : parse6(data, length, length, upper);
+
+	return parsed == PARSED ? 0 : 1 + NETLOG_MALFORMED;
 }
 
 int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *key,
@@ -303,10 +334,12 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 		if (upper.limit - upper.offset < PACKET_PORTS)
 			return 1 + NETLOG_MALFORMED;
 		ports = data + upper.offset;
-		if (packet->gso_size && !upper.fragment &&
+		if (packet->gso_size && !packet->headers && !upper.fragment &&
 		    !count_segments(packet, &upper, increment))
 			return 1 + NETLOG_MALFORMED;
 	}
+	if (unlikely(packet->gso_size && packet->headers && packet->headers < upper.limit))
+		add_segments(packet, packet->headers, upper.limit, increment);
 	if (upper.version == 4)
 		packet_put_addresses4(key, data, increment->direction);
 	else
@@ -332,7 +365,8 @@ bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t capt
 	if (captured < shortest_header(version))
 		return false;
 	upper.version = version;
-	enum parsed parsed = parse(data, captured, length, &upper);
+	enum parsed parsed = version == 4 ? parse4(data, captured, length, &upper)
+					  : parse6(data, captured, length, &upper);
 
 	if (parsed != PARSED)
 		return parsed == PARSED_MALFORMED;

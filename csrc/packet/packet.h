@@ -56,8 +56,8 @@ struct netlog_upper {
  * it is no whole IP packet; then upper means nothing. */
 int netlog_packet_walk(const uint8_t *data, uint32_t length, struct netlog_upper *upper);
 
-/* The bytes that a packet has by its own headers. It came in `length` bytes, of which `captured` are
- * at data. More than `length`: it is cut. 0: what was captured does not tell.
+/* The bytes that a packet has by its own headers. It came in `length` bytes, of which `captured`
+ * are at data. More than `length`: it is cut. 0: what was captured does not tell.
  *
  * A length field of 0 stands for all bytes that came: so a super-packet beyond 64 KiB (BIG TCP) has
  * it, and a packet that the network card is to segment (TSO). In IPv6 it can also be an empty

@@ -57,7 +57,7 @@ class CaptureInput:
             return self._begin(buffer)
         if self._unpacked is None:
             return self._read(buffer)
-        return self._unpack(buffer)
+        return self._unpack(self._unpacked, buffer)
 
     def _begin(self, buffer: memoryview) -> int:
         """Read the first bytes, which say whether the rest is packed."""
@@ -69,7 +69,7 @@ class CaptureInput:
         if not begin.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
             return count
         self._unpacked = unpack(self._chunks(bytes(buffer[:count])))
-        return self._unpack(buffer)
+        return self._unpack(self._unpacked, buffer)
 
     def _chunks(self, first: bytes) -> Iterator[bytes]:
         buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -77,11 +77,10 @@ class CaptureInput:
         while count := self._read(buffer):
             yield bytes(buffer[:count])
 
-    def _unpack(self, buffer: memoryview) -> int:
-        assert self._unpacked is not None
+    def _unpack(self, pieces: Iterator[bytes], buffer: memoryview) -> int:
         try:
             while not self._piece:
-                piece = next(self._unpacked, None)
+                piece = next(pieces, None)
                 if piece is None:
                     return 0
                 self._piece = memoryview(piece)

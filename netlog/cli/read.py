@@ -212,8 +212,7 @@ def _report(counters: CaptureCounters) -> Iterator[str]:
         (counters.no_version, "packets are neither IPv4 nor IPv6: counted without addresses"),
         (
             counters.large,
-            (f"packets are longer than {LARGE_BYTES} bytes, as of a host with offloads: each counted "
-            "as one packet"),
+            f"packets are longer than {LARGE_BYTES} bytes (offloads): each counts as one",
         ),
         (counters.not_ip, f"frames are not IP ({left_out}): left out"),
         (counters.cut, "frames end in their link header: left out"),

@@ -1,4 +1,4 @@
-"""`netlog read` on every link type: the packet that lies in a frame, or what the frame is instead."""
+"""`netlog read` on every link type: the packet in a frame, or what the frame is instead."""
 
 import gzip
 import struct
@@ -318,10 +318,7 @@ def test_the_command_says_what_it_left_out(tmp_path: Path) -> None:
     assert done.stderr.decode().splitlines() == [
         "netlog: 1 packets are malformed: counted without addresses",
         "netlog: 1 packets are neither IPv4 nor IPv6: counted without addresses",
-        (
-            "netlog: 1 packets are longer than 9216 bytes, as of a host with offloads: each counted as "
-            "one packet"
-        ),
+        "netlog: 1 packets are longer than 9216 bytes (offloads): each counts as one",
         "netlog: 3 frames are not IP (2 ARP, 1 LLDP): left out",
         "netlog: 1 frames of unknown link types (163 IEEE802_11_AVS): left out",
     ]
