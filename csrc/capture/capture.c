@@ -60,8 +60,8 @@ static uint8_t direction_of(const struct netlog_prefixes *locals, const struct n
 
 static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 {
-	/* The ports of IPv4 without options end here. */
-	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+	/* Without options, the ports end here. */
+	if (likely(packet_has_headers4(packet->data, captured)))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
 }
@@ -75,7 +75,8 @@ static void flush(struct batch *batch, struct netlog_lane *lane)
 /* Returns the offset of the packet in a record, or 0 if take_plain() cannot read this capture. */
 static uint32_t plain_offset(const struct netlog_records *records)
 {
-	if (records->format != NETLOG_FORMAT_PCAP || records->swapped)
+	if (records->format != NETLOG_FORMAT_PCAP || records->swapped ||
+	    records->header != RECORDS_PCAP_HEADER)
 		return 0;
 	if (records->link == NETLOG_LINK_ETHERNET)
 		return RECORDS_PCAP_HEADER + FRAME_ETHERNET_HEADER;
@@ -87,7 +88,7 @@ static uint32_t plain_offset(const struct netlog_records *records)
 NETLOG_INLINE bool is_plain(const uint8_t *data, uint32_t captured, uint32_t length)
 {
 	if (likely(data[0] == 0x45))
-		return load_be16(data + 2) == length;
+		return load_be16(data + 2) == length && data[9] != PROTO_AH;
 	return data[0] >> 4 == 6 && captured >= PACKET_IP6_HEADER + PACKET_PORTS &&
 	       packet_is_plain_proto(data[6]) &&
 	       load_be16(data + 4) + (uint32_t)PACKET_IP6_HEADER == length;
@@ -115,6 +116,7 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 	const uint64_t start_ns = step->start_ns, period_ns = step->until_ns - start_ns;
 	const uint8_t *at = step->data + step->consumed, *end = step->data + step->bytes;
 	struct netlog_packet *first = batch->packets + batch->n, *packet = first;
+	uint64_t large = 0;
 
 	if (!offset)
 		return 0;
@@ -136,15 +138,33 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 			.length = length - offset,
 			.direction = unlikely(locals) ? direction_by(locals, data) : NETLOG_TX,
 		};
+		large += length - offset > NETLOG_CAPTURE_LARGE;
 		at += captured;
 	}
+	step->large += large;
 	step->consumed = (size_t)(at - step->data);
 	step->frames[NETLOG_FRAME_PACKET] += (uint64_t)(packet - first);
 	batch->n = (size_t)(packet - batch->packets);
 	return (uint32_t)(packet - first);
 }
 
-/* Puts the packet of a frame into the batch, or counts the reason why there is no packet. */
+/* Counts a frame that is left out by what it is. */
+static void tell_kind(const struct netlog_frame *frame, struct netlog_capture_step *step)
+{
+	uint32_t i = 0;
+
+	while (i < step->n_kinds &&
+	       (step->kinds[i].space != frame->space || step->kinds[i].number != frame->number))
+		i++;
+	if (i >= NETLOG_CAPTURE_KINDS)
+		i = NETLOG_CAPTURE_KINDS;
+	else if (i == step->n_kinds)
+		step->kinds[step->n_kinds++] = (struct netlog_capture_kind){
+			.space = frame->space, .number = frame->number};
+	step->kinds[i].frames++;
+}
+
+/* Puts the packet of a frame into the batch, or counts why there is none. */
 static void take(const struct netlog_capture *capture, struct netlog_record_read *record,
 		 struct batch *batch, struct netlog_capture_step *step)
 {
@@ -152,11 +172,11 @@ static void take(const struct netlog_capture *capture, struct netlog_record_read
 	enum netlog_frame_fate fate = netlog_frame_unwrap(record->link, frame);
 	struct netlog_packet *packet = &batch->packets[batch->n];
 
-	step->late += record->time_ns < step->start_ns;
+	step->late += record->time_ns < step->start_ns && !record->untimed;
 	if (unlikely(fate != NETLOG_FRAME_PACKET)) {
 		step->frames[fate]++;
-		if (fate == NETLOG_FRAME_LINK)
-			step->unknown_link = record->link;
+		if (fate != NETLOG_FRAME_CUT)
+			tell_kind(frame, step);
 		return;
 	}
 	*packet = (struct netlog_packet){
@@ -171,6 +191,7 @@ static void take(const struct netlog_capture *capture, struct netlog_record_read
 		return;
 	}
 	step->frames[NETLOG_FRAME_PACKET]++;
+	step->large += packet->length > NETLOG_CAPTURE_LARGE;
 	batch->n++;
 }
 
@@ -195,12 +216,15 @@ static int count(struct netlog_capture *capture, struct netlog_lane *lane,
 			break;
 		}
 		if (record.frame.data) {
-			if (unlikely(record.time_ns >= step->until_ns)) {
+			/* One without a time is of the period that is being read, or of the
+			 * first. */
+			if (unlikely(record.time_ns >= step->until_ns && !record.untimed)) {
 				step->time_ns = record.time_ns;
 				result = NETLOG_CAPTURE_PERIOD;
 				break;
 			}
 			capture->records.time_ns = record.time_ns;
+			step->untimed += record.untimed;
 			take(capture, &record, &batch, step);
 			if (unlikely(batch.n == BATCH_PACKETS))
 				flush(&batch, lane);

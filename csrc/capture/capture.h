@@ -28,7 +28,21 @@ enum netlog_capture_stop {
 	NETLOG_CAPTURE_PAUSE = 2,  /* NETLOG_CAPTURE_MAX_RECORDS were read: call again */
 };
 
+/* Kinds of frames that are left out, which are told apart; all further ones are one more. */
+#define NETLOG_CAPTURE_KINDS 32u
+
+/* A link has no longer packets, but for the loopback interface. A host with offloads has, before
+ * they are segmented and after they were joined. */
+#define NETLOG_CAPTURE_LARGE 9216u
+
 struct netlog_capture;
+
+struct netlog_capture_kind {
+	uint16_t space;  /* enum netlog_frame_space; NETLOG_SPACE_NONE: further ones */
+	uint16_t number; /* what that space calls them */
+	uint32_t reserved;
+	uint64_t frames;
+};
 
 /* One call of netlog_capture_count(). */
 struct netlog_capture_step {
@@ -37,17 +51,20 @@ struct netlog_capture_step {
 	size_t bytes;        /* bytes at data */
 	uint64_t start_ns;   /* packets before it count as late, and are counted like others */
 	uint64_t until_ns;   /* the first nanosecond of the next period */
-	/* Results. */
-	size_t consumed;       /* bytes of the records that were read, all whole */
-	size_t need;           /* bytes from `consumed` on; only after NETLOG_CAPTURE_MORE */
-	uint64_t time_ns;      /* of the next packet; only after NETLOG_CAPTURE_PERIOD */
-	uint32_t fault;        /* enum netlog_fault of the record at `consumed`; 0: none */
-	uint32_t unknown_link; /* the link type of the last frame with NETLOG_FRAME_LINK */
-	/* Sums. The call adds to them; the caller resets them. */
+	/* results */
+	size_t consumed; /* bytes, whole records */
+	size_t need;     /* bytes from `consumed` on; NETLOG_CAPTURE_MORE only */
+	uint64_t time_ns;
+	uint32_t fault; /* enum netlog_fault of the record at `consumed`; -EBADMSG only */
+	/* sums: added to, and the caller's to reset */
 	uint64_t frames[NETLOG_FRAME_FATES];
-	uint64_t late;               /* packets before start_ns */
-	uint64_t snapped_packets[2]; /* those with NETLOG_FRAME_SNAPPED, by direction */
+	uint64_t late;
+	uint64_t untimed; /* packets with an impossible time, which count as of the one before */
+	uint64_t large;   /* packets of more than NETLOG_CAPTURE_LARGE bytes, each counted as one */
+	uint64_t snapped_packets[2]; /* NETLOG_FRAME_SNAPPED, by direction */
 	uint64_t snapped_bytes[2];
+	uint32_t n_kinds; /* of frames of fates NETLOG_FRAME_NOT_IP and NETLOG_FRAME_LINK */
+	struct netlog_capture_kind kinds[NETLOG_CAPTURE_KINDS + 1];
 };
 
 /* Opens a capture at the beginning of a file.

@@ -8,6 +8,7 @@
 enum {
 	PCAP_MICROSECONDS = 0xa1b2c3d4u,
 	PCAP_NANOSECONDS = 0xa1b23c4du,
+	PCAP_MODIFIED = 0xa1b2cd34u, /* microseconds */
 	PCAP_HEADER = 24,
 	PCAP_MAJOR = 2,
 };
@@ -43,8 +44,8 @@ static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *d
 	if (left < PCAP_HEADER)
 		return 0;
 	if (records_get_16(records, data + 4) != PCAP_MAJOR)
-		return FAULT(NETLOG_FAULT_FORMAT);
-	/* The upper half has the length of a frame checksum, if there is one. */
+		return FAULT(NETLOG_FAULT_VERSION);
+	/* The upper half tells the length of a frame checksum, if there is one. */
 	records->link = (uint16_t)records_get_32(records, data + 20);
 	records->format = NETLOG_FORMAT_PCAP;
 	return PCAP_HEADER;
@@ -63,7 +64,7 @@ static int64_t begin_section(struct netlog_records *records, struct body body)
 	if (body.bytes < 16)
 		return FAULT(NETLOG_FAULT_CONTENT);
 	if (records_get_16(records, body.data + 4) != PCAPNG_MAJOR)
-		return FAULT(NETLOG_FAULT_FORMAT);
+		return FAULT(NETLOG_FAULT_VERSION);
 	records->n_interfaces = 0;
 	return 1;
 }
@@ -150,8 +151,9 @@ static int64_t read_packet(const struct netlog_records *records, struct body bod
 
 	if (captured > body.bytes - 20)
 		return FAULT(NETLOG_FAULT_CONTENT);
-	if (!to_ns(interface, ticks, &record->time_ns))
-		return FAULT(NETLOG_FAULT_TIME);
+	record->untimed = !to_ns(interface, ticks, &record->time_ns);
+	if (record->untimed)
+		record->time_ns = records->time_ns;
 	record->frame =
 		records_frame(body.data + 20, captured, records_get_32(records, body.data + 16));
 	record->link = interface->link;
@@ -177,6 +179,7 @@ static int64_t read_simple_packet(const struct netlog_records *records, struct b
 	record->frame = records_frame(body.data + 4, captured, length);
 	record->link = interface->link;
 	record->time_ns = records->time_ns;
+	record->untimed = false;
 	return 1;
 }
 
@@ -214,7 +217,7 @@ static int64_t read_block(struct netlog_records *records, const uint8_t *data, s
 		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
 			records->swapped = !records->swapped;
 		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
-			return FAULT(NETLOG_FAULT_FORMAT);
+			return FAULT(NETLOG_FAULT_ORDER);
 		records->format = NETLOG_FORMAT_PCAPNG;
 	}
 	uint32_t bytes = records_get_32(records, data + 4);
@@ -234,6 +237,11 @@ static int64_t read_block(struct netlog_records *records, const uint8_t *data, s
 
 /* -- either ----------------------------------------------------------------------------------- */
 
+static bool is_pcap(uint32_t magic)
+{
+	return magic == PCAP_MICROSECONDS || magic == PCAP_NANOSECONDS || magic == PCAP_MODIFIED;
+}
+
 static int64_t read_magic(struct netlog_records *records, const uint8_t *data, size_t left,
 			  size_t *need, struct netlog_record_read *record)
 {
@@ -244,12 +252,13 @@ static int64_t read_magic(struct netlog_records *records, const uint8_t *data, s
 
 	if (magic == BLOCK_SECTION)
 		return read_block(records, data, left, need, record);
-	records->swapped = reversed == PCAP_MICROSECONDS || reversed == PCAP_NANOSECONDS;
+	records->swapped = is_pcap(reversed);
 	if (records->swapped)
 		magic = reversed;
-	records->nanoseconds = magic == PCAP_NANOSECONDS;
-	if (magic != PCAP_MICROSECONDS && magic != PCAP_NANOSECONDS)
+	if (!is_pcap(magic))
 		return FAULT(NETLOG_FAULT_FORMAT);
+	records->nanoseconds = magic == PCAP_NANOSECONDS;
+	records->header = magic == PCAP_MODIFIED ? RECORDS_MODIFIED_HEADER : RECORDS_PCAP_HEADER;
 	return read_pcap_header(records, data, left, need);
 }
 

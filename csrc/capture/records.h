@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* records: the bytes of a capture file -> its packets, one by one.
  *
- * Reads pcap (both byte orders, micro- and nanoseconds) and pcapng (sections of either byte order,
- * many interfaces, enhanced, simple and old packet blocks; other blocks are skipped).
+ * pcap (both byte orders, micro- and nanoseconds; also as a few Linux distributions modified it,
+ * with eight bytes more before each packet) and pcapng (sections of either byte order, many
+ * interfaces, enhanced, simple and old packet blocks; other blocks are skipped).
  *
  * The file may be hostile. Every length in it is checked against the bytes that are left before it
  * is used. A record takes at least 12 bytes, and NETLOG_MAX_INTERFACES bounds the memory. A
@@ -29,18 +30,20 @@
 
 /* The fault of a record. */
 enum netlog_fault {
-	NETLOG_FAULT_FORMAT = 1,     /* neither pcap nor pcapng, or an unknown version */
-	NETLOG_FAULT_PACKET = 2,     /* a packet longer than NETLOG_MAX_CAPTURED_BYTES */
+	NETLOG_FAULT_FORMAT = 1,     /* neither pcap nor pcapng */
+	NETLOG_FAULT_PACKET = 2,     /* longer than NETLOG_MAX_CAPTURED_BYTES */
 	NETLOG_FAULT_BLOCK = 3,      /* a block's length is impossible, or its copy differs */
 	NETLOG_FAULT_CONTENT = 4,    /* the contents of a block reach beyond it */
 	NETLOG_FAULT_INTERFACE = 5,  /* a packet of an interface that was not described */
 	NETLOG_FAULT_INTERFACES = 6, /* more than NETLOG_MAX_INTERFACES */
-	NETLOG_FAULT_TIME = 7,       /* before 1970, or beyond 63 bits of nanoseconds */
-	NETLOG_FAULT_MEMORY = 8,     /* not the file's fault: out of memory */
+	NETLOG_FAULT_VERSION = 7,    /* pcap or pcapng, of a version that nobody writes */
+	NETLOG_FAULT_ORDER = 8,      /* a section whose byte order mark is neither way round */
+	NETLOG_FAULT_MEMORY = 9,     /* none left; the file is not to blame */
 };
 
-#define RECORDS_PCAP_HEADER 16
-#define RECORDS_NS_PER_S    1000000000u
+#define RECORDS_PCAP_HEADER     16
+#define RECORDS_MODIFIED_HEADER 24
+#define RECORDS_NS_PER_S        1000000000u
 
 enum netlog_format { NETLOG_FORMAT_UNKNOWN, NETLOG_FORMAT_PCAP, NETLOG_FORMAT_PCAPNG };
 
@@ -55,10 +58,11 @@ struct netlog_interface {
 struct netlog_records {
 	enum netlog_format format;
 	bool swapped;
-	bool nanoseconds; /* pcap only */
-	uint16_t link;    /* pcap only */
-	uint64_t time_ns; /* of the last packet, for a simple packet, which has no time */
-	struct netlog_interface *interfaces; /* pcapng only */
+	bool nanoseconds; /* pcap */
+	uint16_t link;    /* pcap */
+	uint32_t header;  /* pcap: bytes of the header of a record */
+	uint64_t time_ns; /* of the last packet: a simple one has no time of its own */
+	struct netlog_interface *interfaces;
 	uint32_t n_interfaces;
 	uint32_t room; /* for interfaces */
 };
@@ -68,6 +72,8 @@ struct netlog_record_read {
 	struct netlog_frame frame; /* data NULL: the record is not a packet */
 	uint64_t time_ns;
 	uint16_t link;
+	bool untimed; /* its own time is impossible: before 1970, or beyond 63 bits of
+		       * nanoseconds; it has that of the packet before */
 };
 
 /* As netlog_records_read(), for anything other than a packet of a pcap file. */
@@ -115,21 +121,22 @@ NETLOG_INLINE int64_t records_read_pcap(const struct netlog_records *records, co
 					size_t left, size_t *need,
 					struct netlog_record_read *record)
 {
-	*need = RECORDS_PCAP_HEADER;
-	if (left < RECORDS_PCAP_HEADER)
+	*need = records->header;
+	if (left < *need)
 		return 0;
 	uint32_t captured = records_get_32(records, data + 8);
 
 	if (captured > NETLOG_MAX_CAPTURED_BYTES)
 		return -NETLOG_FAULT_PACKET;
-	*need = RECORDS_PCAP_HEADER + captured;
+	*need = records->header + captured;
 	if (left < *need)
 		return 0;
 	uint64_t fraction = records_get_32(records, data + 4);
 
-	record->frame = records_frame(data + RECORDS_PCAP_HEADER, captured,
-				      records_get_32(records, data + 12));
+	record->frame =
+		records_frame(data + records->header, captured, records_get_32(records, data + 12));
 	record->link = records->link;
+	record->untimed = false;
 	record->time_ns = (uint64_t)records_get_32(records, data) * RECORDS_NS_PER_S +
 			  (records->nanoseconds ? fraction : fraction * 1000);
 	return (int64_t)*need;

@@ -42,16 +42,17 @@ static uint32_t kind_of(const struct netlog_upper *upper)
 	return upper->version == 4 ? NETLOG_COALESCE_UDP4 : NETLOG_COALESCE_UDP6;
 }
 
-/* Whether segmenting could give this IP header: no options, no extension headers, not a fragment,
- * no flag other than don't-fragment, and no bytes after the packet. */
+/* Whether the IP header is one that segmenting would give: without options or extension headers,
+ * no fragment, no bit set but don't-fragment, its length in its length field, and no byte behind
+ * the packet. */
 static bool is_plain_ip(const struct candidate *packet, const struct netlog_upper *upper)
 {
 	if (upper->limit != packet->length)
 		return false;
 	if (upper->version == 6)
-		return upper->offset == PACKET_IP6_HEADER;
-	return upper->offset == PACKET_IP4_HEADER && !(packet->data[IP4_FRAGMENT] & 0xbf) &&
-	       !packet->data[IP4_FRAGMENT + 1];
+		return upper->offset == PACKET_IP6_HEADER && load_be16(packet->data + IP6_PAYLOAD);
+	return load_be16(packet->data + IP4_TOTAL) && upper->offset == PACKET_IP4_HEADER &&
+	       !(packet->data[IP4_FRAGMENT] & 0xbf) && !packet->data[IP4_FRAGMENT + 1];
 }
 
 static bool is_plain_transport(const struct candidate *packet)

@@ -42,14 +42,20 @@ static int complete(const struct virtio_net_hdr *header, uint8_t *data, uint32_t
 	return 0;
 }
 
-/* Checks the headers of a super-packet itself. Returns 0 or an enum netlog_segment_fault. */
+/* Whether a jumbo option says the length, which must not be in a segment. */
+static bool is_jumbo(const uint8_t *data, const struct netlog_upper *upper)
+{
+	return upper->version == 6 && !load_be16(data + IP6_PAYLOAD) && data[6] == 0;
+}
+
+/* What of a super-packet's own headers can not be. */
 static int judge(const uint8_t *data, const struct netlog_upper *upper, uint32_t transport,
 		 uint32_t length)
 {
 	const uint8_t *header = data + upper->offset;
 
 	if (!transport || upper->limit != length || upper->fragment ||
-	    upper->offset + transport >= length)
+	    upper->offset + transport >= length || is_jumbo(data, upper))
 		return NETLOG_SEGMENT_MALFORMED;
 	if (upper->offset + transport > NETLOG_MAX_SEGMENT_HEADERS)
 		return NETLOG_SEGMENT_HEADERS;

@@ -92,7 +92,8 @@ struct netlog_packet {
 	uint32_t length;     /* bytes at data */
 	uint16_t gso_size;   /* payload bytes of each segment; 0: not a super-packet */
 	uint8_t direction;   /* enum netlog_direction */
-	uint8_t reserved;
+	uint8_t headers;     /* of a super-packet in a tunnel: bytes of all headers, which each
+			      * segment repeats; 0: those of the packet itself */
 };
 
 /* One UDP datagram, or several that the kernel carried as one (UDP_SEGMENT, UDP_GRO). */

@@ -9,7 +9,8 @@
  * packet_decode_plain6() decode the kind that nearly all packets are, in a third of the
  * instructions, and leave the others to it.
  *
- * Sources: RFC 791, RFC 8200 (extension headers), RFC 4302 (AH), RFC 1858 (fragments); Linux
+ * Sources: RFC 791, RFC 8200 (extension headers), RFC 4302 (AH), RFC 1858 (fragments), RFC 2675
+ * (jumbograms); Linux
  * virtio_net.h for what gso_size means.
  */
 #ifndef NETLOG_PACKET_H
@@ -26,7 +27,14 @@
 #define PACKET_IP6_HEADER 40
 #define PACKET_PORTS      4
 
-enum { PROTO_TCP = 6, PROTO_UDP = 17, PROTO_DCCP = 33, PROTO_SCTP = 132, PROTO_UDPLITE = 136 };
+enum {
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_DCCP = 33,
+	PROTO_AH = 51, /* walked as an extension header, by IPv4 too */
+	PROTO_SCTP = 132,
+	PROTO_UDPLITE = 136,
+};
 
 /* What one packet adds to a record. */
 struct netlog_increment {
@@ -49,8 +57,16 @@ struct netlog_upper {
  * enum netlog_unattributed_reason. Then *upper has no meaning. */
 int netlog_packet_walk(const uint8_t *data, uint32_t length, struct netlog_upper *upper);
 
-/* Returns the bytes of the TCP or UDP header at upper->offset. 0: it is another protocol, or the
- * packet is too short for the header. */
+/* The bytes that a packet has by its own headers. It came in `length` bytes, of which `captured`
+ * are at data. More than `length`: it is cut. 0: what was captured does not tell.
+ *
+ * A length field of 0 stands for all bytes that came: so a super-packet beyond 64 KiB (BIG TCP) has
+ * it, and a packet that the network card is to segment (TSO). In IPv6 it can also be an empty
+ * packet, maybe with padding behind it. It is a super-packet if a jumbo option says its length, if
+ * it is beyond 64 KiB, or if TCP, or UDP by its own length field, fills what came. */
+uint32_t netlog_packet_own_length(const uint8_t *data, uint32_t captured, uint32_t length);
+
+/* Bytes of the TCP or UDP header there. 0: it is not, by its own length, or it is neither. */
 uint32_t netlog_packet_transport(const uint8_t *data, const struct netlog_upper *upper);
 
 /* Decodes packet into key and increment. Returns 0; or, if the packet has no connection, 1 + enum
@@ -62,6 +78,13 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 /* Whether netlog_packet_decode() and the two plain decoders read only the first `captured` bytes of
  * packet. For a packet of which no more bytes were captured; not for a super-packet. */
 bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t captured);
+
+/* Whether that is so of an IPv4 packet without options at once. */
+NETLOG_INLINE bool packet_has_headers4(const uint8_t *data, uint32_t captured)
+{
+	return captured >= PACKET_IP4_HEADER + PACKET_PORTS && data[0] == 0x45 &&
+	       data[9] != PROTO_AH;
+}
 
 NETLOG_INLINE uint16_t load_be16(const uint8_t *bytes)
 {

@@ -24,6 +24,7 @@ struct sent {
 	uint32_t length; /* on the wire, with the link header */
 	uint8_t gso_type;
 	uint16_t gso_size;
+	uint16_t csum_start; /* 0: no checksum is left to do */
 };
 
 struct block {
@@ -47,7 +48,10 @@ static void put_frame(struct block *block, const struct sent *sent, const uint8_
 	struct tpacket3_hdr frame = {
 		.tp_snaplen = captured, .tp_len = sent->length, .tp_mac = MAC_AT, .tp_net = MAC_AT};
 	struct sockaddr_ll address = {.sll_hatype = sent->hardware, .sll_pkttype = sent->type};
-	struct virtio_net_hdr gso = {.gso_type = sent->gso_type, .gso_size = sent->gso_size};
+	struct virtio_net_hdr gso = {.gso_type = sent->gso_type,
+				     .gso_size = sent->gso_size,
+				     .flags = sent->csum_start ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
+				     .csum_start = sent->csum_start};
 	uint32_t bytes = (MAC_AT + captured + 15) & ~15u;
 	uint8_t *at = block->bytes + block->end;
 
@@ -133,18 +137,20 @@ static void test_tun(void)
 
 	put_udp4(data, true, 1000);
 
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1028, 0, 0}, data, headers);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1028, 0, 0, 0}, data,
+		  headers);
 	/* A super-packet of 10 segments and one byte. */
 	put_udp4(data, false, 1001);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP_SEGMENTS, 100},
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP_SEGMENTS, 100, 0},
 		  data, headers);
 	/* UFO: the kernel makes fragments of one datagram, so it is one packet. */
 	put_frame(&block,
-		  &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, VIRTIO_NET_HDR_GSO_UDP, 100}, data,
-		  headers);
-	/* Too few bytes were captured. */
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, 0, 0}, data, 22);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP_SEGMENTS, 100},
+		  &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, VIRTIO_NET_HDR_GSO_UDP, 100, 0},
+		  data, headers);
+	/* Captured too short to know. */
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, 0, 0, 0}, data, 22);
+	put_frame(&block,
+		  &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP_SEGMENTS, 100, 0},
 		  data, 14);
 	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
@@ -157,7 +163,82 @@ static void test_tun(void)
 	free(block.bytes);
 }
 
-/* A frame at a socket, and the expected result. */
+/* A TCP super-packet in a tunnel, of so many bytes before the inner IP header and 2500 of payload.
+ * Returns where the checksum is left to do. */
+static uint32_t put_tunnel(uint8_t *data, uint8_t proto, uint32_t inner)
+{
+	const uint32_t tcp = inner + 20;
+
+	memset(data, 0, tcp + 20);
+	put_udp4(data, false, tcp + 20 + 2500 - 28);
+	if (proto != PROTO_UDP)
+		memset(data + 20, 0, 8);
+	data[9] = proto;
+	data[inner] = 0x45;
+	data[tcp + 12] = 0x50;
+	return tcp;
+}
+
+/* Each segment has the headers of the tunnel and those inside. */
+static void test_tunnels(void)
+{
+	static const struct {
+		uint8_t proto;
+		uint32_t inner;
+	} rows[] = {{47, 24}, {4, 20}, {PROTO_UDP, 28 + 8 + 14}, {PROTO_UDP, 28}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (int point = NETLOG_TUN; point <= NETLOG_SOCK; point++) {
+			struct netlog_tap_reader reader = {.point = (uint8_t)point, .port = PORT};
+			struct block block = new_block();
+			uint8_t data[ETH_HLEN + 128] = {[12] = 0x08};
+			uint32_t tcp = put_tunnel(data + ETH_HLEN, rows[i].proto, rows[i].inner);
+			uint32_t headers = tcp + 20;
+
+			put_frame(&block,
+				  &(struct sent){ARPHRD_ETHER, PACKET_HOST,
+						 ETH_HLEN + headers + 2500,
+						 VIRTIO_NET_HDR_GSO_TCPV4, 1000,
+						 (uint16_t)(ETH_HLEN + tcp)},
+				  data, ETH_HLEN + headers);
+			struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
+
+			if (point == NETLOG_TUN)
+				CHECK_ROW(i, sums.rx_packets == 3 &&
+						     sums.rx_bytes == 2500 + 3 * headers);
+			else if (rows[i].proto == PROTO_UDP)
+				CHECK_ROW(i, sums.rx_packets == 3 &&
+						     sums.rx_bytes == 2500 + 3 * (headers - 28));
+			else
+				CHECK_ROW(i, reader.counts[NETLOG_TAP_MALFORMED] == 1);
+			free(block.bytes);
+		}
+	}
+}
+
+/* A length of 0: a super-packet that no length field can say. */
+static void test_big(void)
+{
+	struct netlog_tap_reader reader = {.point = NETLOG_TUN};
+	struct block block = new_block();
+	uint8_t data[64] = {0};
+
+	put_tunnel(data, PROTO_TCP, 0);
+	memset(data + 20, 0, 44);
+	data[32] = 0x50;
+	put_16(data + 2, 0);
+	put_frame(&block,
+		  &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 100040, VIRTIO_NET_HDR_GSO_TCPV4,
+				 1000, 20},
+		  data, sizeof(data));
+	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
+
+	CHECK(sums.unattributed == 0 && sums.tx_packets == 100);
+	CHECK(sums.tx_bytes == 100000 + 100 * 40);
+	free(block.bytes);
+}
+
+/* What the frame of a row becomes at a socket. */
 struct sock_row {
 	const char *what;
 	uint8_t type;
@@ -204,7 +285,7 @@ static void test_sock(void)
 			data[ETH_HLEN + row->at] = row->value;
 		put_frame(&block,
 			  &(struct sent){ARPHRD_ETHER, row->type, captured + row->payload,
-					 row->gso_size ? GSO_UDP_SEGMENTS : 0, row->gso_size},
+					 row->gso_size ? GSO_UDP_SEGMENTS : 0, row->gso_size, 0},
 			  data, captured);
 		struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
@@ -229,7 +310,7 @@ static void test_fragments(void)
 	put_udp4(data4, false, 1000);
 	put_16(data4 + 6, 0x2000);
 	put_16(data4 + 24, 8 + 9000);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1028, 0, 0}, data4, 28);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1028, 0, 0, 0}, data4, 28);
 	put_16(data + 4, 8 + 8 + 1000);
 	data[6] = 44;
 	data[40] = PROTO_UDP;
@@ -237,9 +318,9 @@ static void test_fragments(void)
 	put_16(data + 48, 1000);
 	put_16(data + 50, PORT);
 	put_16(data + 52, 8 + 20000);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0}, data, 56);
-	data[43] = 9; /* a later fragment */
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0}, data, 56);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0, 0}, data, 56);
+	data[43] = 9; /* a later one */
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0, 0}, data, 56);
 	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
 	CHECK(sums.rows == 2 && sums.rx_packets == 2 && sums.rx_bytes == 29000);
@@ -271,7 +352,7 @@ static void test_damage(void)
 
 			put_frame(&block,
 				  &(struct sent){i & 2 ? ARPHRD_ETHER : ARPHRD_NONE, PACKET_HOST,
-						 200, 0, 0},
+						 200, 0, 0, 0},
 				  data, headers);
 		}
 		size_t bytes = block.end;
@@ -307,6 +388,8 @@ int main(void)
 {
 	test_tun();
 	test_sock();
+	test_tunnels();
+	test_big();
 	test_fragments();
 	test_damage();
 	printf("tap: ok\n");

@@ -21,7 +21,8 @@ enum {
 	/* netlog_packet_decode() reads this many bytes more of a super-packet: the rest of TCP's
 	 * header after the ports. */
 	GSO_HEADER = 16,
-	/* The offset of a frame's address, and the least offset of its bytes. */
+	TCP_OFFSET = 12,
+	/* Where the kernel puts the address of a frame, and the least where its bytes begin. */
 	ADDRESS_AT = TPACKET_ALIGN((int)sizeof(struct tpacket3_hdr)),
 	DATA_AT = ADDRESS_AT + sizeof(struct sockaddr_ll) + sizeof(struct virtio_net_hdr),
 };
@@ -29,7 +30,10 @@ enum {
 /* One frame of a block, its lengths checked. */
 struct tapped {
 	struct netlog_frame frame;
-	uint16_t gso_size; /* 0: not a super-packet of TCP or UDP segments */
+	const uint8_t *start; /* of the frame, whatever is unwrapped */
+	uint16_t gso_size;    /* 0: no super-packet of TCP or UDP segments */
+	uint16_t csum_start;  /* where in a super-packet its innermost transport header is; 0:
+				 unknown */
 	uint8_t gso_type;
 	uint8_t type; /* PACKET_HOST and the like, of packet(7) */
 	uint16_t link;
@@ -89,7 +93,10 @@ static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
 	if (tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ||
 	    tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV6 || tapped->gso_type == GSO_UDP_SEGMENTS)
 		tapped->gso_size = gso.gso_size;
-	/* Another kind of link may have a header, too; the kernel says how long it is. */
+	tapped->start = tapped->frame.data;
+	if (tapped->gso_size && (gso.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+		tapped->csum_start = gso.csum_start;
+	/* A link of another kind may have a header too, whose length the kernel knows. */
 	uint32_t link_bytes = (uint32_t)header.tp_net - header.tp_mac;
 
 	if (tapped->link != NETLOG_LINK_RAW)
@@ -109,10 +116,31 @@ static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 			return false;
 		captured -= GSO_HEADER;
 	}
-	/* The ports of IPv4 without options end here. */
-	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+	/* Without options, the ports end here. */
+	if (likely(packet_has_headers4(packet->data, captured)))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
+}
+
+/* Bytes from the IP header to the payload of a super-packet that lies in a tunnel, whose segments
+ * repeat them; 0: it is in none, or its headers were not captured. The kernel segments by the
+ * innermost transport header, and has its checksum left to do. */
+static uint32_t tunnel_headers(const struct tapped *tapped)
+{
+	const struct netlog_frame *packet = &tapped->frame;
+	uint32_t link = (uint32_t)(packet->data - tapped->start);
+	uint32_t least = packet->captured && packet->data[0] >> 4 == 4 ? (packet->data[0] & 15u) * 4
+								       : PACKET_IP6_HEADER;
+
+	if (tapped->csum_start <= link + least)
+		return 0;
+	uint32_t transport = tapped->csum_start - link;
+
+	if (tapped->gso_type == GSO_UDP_SEGMENTS)
+		return transport + UDP_HEADER;
+	if (packet->captured <= transport + TCP_OFFSET)
+		return 0;
+	return transport + (packet->data[transport + TCP_OFFSET] >> 4) * 4u;
 }
 
 static void take_packet(struct netlog_tap_reader *reader, const struct tapped *tapped,
@@ -126,11 +154,17 @@ static void take_packet(struct netlog_tap_reader *reader, const struct tapped *t
 		.gso_size = tapped->gso_size,
 		.direction = tapped->type == PACKET_OUTGOING ? NETLOG_TX : NETLOG_RX,
 	};
+	if (unlikely(tapped->csum_start)) {
+		uint32_t headers = tunnel_headers(tapped);
+
+		packet->headers = headers <= UINT8_MAX ? (uint8_t)headers : 0;
+	}
 	reader->counts[NETLOG_TAP_COUNTED]++;
 	if (unlikely(!has_headers(packet, tapped->frame.captured))) {
 		reader->counts[NETLOG_TAP_SNAPPED]++;
 		packet->data = snapped_packet;
 		packet->gso_size = 0;
+		packet->headers = 0;
 	}
 }
 
@@ -147,7 +181,8 @@ static bool find_udp4(const struct netlog_frame *packet, struct udp_at *udp)
 
 	if (packet->captured < PACKET_IP4_HEADER)
 		return false;
-	uint32_t header = (data[0] & 15u) * 4, total = load_be16(data + 2);
+	uint32_t header = (data[0] & 15u) * 4;
+	uint32_t total = netlog_packet_own_length(data, packet->captured, packet->length);
 	uint32_t fragment = load_be16(data + 6) & 0x3fff;
 
 	if (header < PACKET_IP4_HEADER || header > total || total > packet->length ||
@@ -235,6 +270,16 @@ static void take_datagram(struct netlog_tap_reader *reader, const struct tapped 
 		/* A datagram that the kernel cuts into fragments remains one datagram. */
 		.gso_size = tapped->gso_type == GSO_UDP_SEGMENTS ? tapped->gso_size : 0,
 	};
+	/* The datagrams of a tunnel carry headers of their own before each segment. */
+	uint32_t headers = tapped->csum_start ? tunnel_headers(tapped) : 0;
+	uint32_t inner = headers > udp.offset + UDP_HEADER ? headers - udp.offset - UDP_HEADER : 0;
+
+	if (inner && inner < payload && inner + tapped->gso_size <= UINT16_MAX) {
+		uint32_t segments = ((uint32_t)payload - inner - 1) / tapped->gso_size + 1;
+
+		datagram->length += (segments - 1) * inner;
+		datagram->gso_size = (uint16_t)(tapped->gso_size + inner);
+	}
 	put_remote(datagram, packet->data, tx);
 	reader->counts[NETLOG_TAP_COUNTED]++;
 	return;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ring: a packet socket with a mapped ring (TPACKET_V3) on one interface, or on all.
  *
- * The ring has the first NETLOG_TAP_SNAP bytes of each frame, after a virtio header
- * (PACKET_VNET_HDR) that describes a super-packet. Until netlog_tap_ring_listen() the kernel's
- * filter drops all frames, so that the rings of a fan-out group begin together.
+ * The ring holds the first NETLOG_TAP_SNAP bytes of each frame, NETLOG_TAP_SUPER_SNAP of a long
+ * one, behind a virtio header (PACKET_VNET_HDR) that says what a super-packet stands for. Until
+ * netlog_tap_ring_listen() the kernel's filter drops everything, so that rings of one fan-out group
+ * begin at once.
  *
  * Threads: one at a time; any thread may call netlog_tap_ring_is_gone().
  * Rights: CAP_NET_RAW in the interface's network namespace.
@@ -19,7 +20,12 @@
 /* Room for Ethernet with a tag, IPv6, 8 of the shortest extension headers, and the ports. */
 #define NETLOG_TAP_SNAP 128u
 
-/* The kernel passes a block to the reader when it is full, or after this time. */
+/* A frame that is longer may be a super-packet of a tunnel, of which more is captured: twice such
+ * headers. */
+#define NETLOG_TAP_SUPER      2048u
+#define NETLOG_TAP_SUPER_SNAP 256u
+
+/* A block goes to the reader when it is full, or after so long. */
 #define NETLOG_TAP_BLOCK_BYTES (256u << 10)
 #define NETLOG_TAP_BLOCK_MS    20
 

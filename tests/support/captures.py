@@ -25,6 +25,7 @@ class Packet:
     outgoing: bool = False
     vlan: tuple[int, ...] = ()
     interface: int = 0
+    padding: bytes = b""
 
 
 def udp(src: str, dst: str, payload: int = 8, *, ports: tuple[int, int] = (1000, 53)) -> bytes:
@@ -39,7 +40,11 @@ def udp(src: str, dst: str, payload: int = 8, *, ports: tuple[int, int] = (1000,
 
 
 def frame(packet: Packet, link: int) -> bytes:
-    """Put a packet on a link."""
+    """Put a packet on a link, with its padding behind it."""
+    return _frame(packet, link) + packet.padding
+
+
+def _frame(packet: Packet, link: int) -> bytes:
     kind = 0x0800 if packet.data[0] >> 4 == 4 else 0x86DD
     tagged = b""
     for tag in packet.vlan:

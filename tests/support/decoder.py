@@ -6,7 +6,12 @@ Where the text is silent, the twin holds to this:
 * An IPv6 chain that names a ninth extension header is malformed.
 * A fragment other than the first counts under the next header of its fragment header, whatever that
   is. A fragment header at offset 0 with nothing more to come (RFC 6946) is a whole packet's.
-* 50 (ESP) and 59 (no next header) end a chain. In IPv4, 0, 43, 51 and 60 are plain protocols.
+* 50 (ESP) and 59 (no next header) end a chain. In IPv4, AH (51) is walked as in IPv6; 0, 43 and 60
+  are plain protocols there.
+* A length field of 0 stands for all bytes that came (BIG TCP, TSO). In IPv6 it does so if the next
+  header is not 59 and a jumbo option says the length, or they are beyond 64 KiB, or TCP, or UDP by
+  its own length field, fills them. Else the packet is its 40 bytes.
+* The hop-by-hop header of 8 bytes that begins with a jumbo option is in no segment.
 * `gso_size` speaks of whole TCP and UDP packets and of nothing else.
 """
 
@@ -30,6 +35,7 @@ __all__ = [
 
 TCP, UDP, FRAGMENT, AUTHENTICATION = 6, 17, 44, 51
 WITH_PORTS = {TCP, UDP, 33, 132, 136}
+JUMBO_OPTION, NO_NEXT_HEADER = 0xC2, 59
 EXTENSION_HEADERS = {0, 43, FRAGMENT, AUTHENTICATION, 60, 135, 139, 140}
 MAX_EXTENSION_HEADERS = 8
 
@@ -84,6 +90,7 @@ class Decoded:
     connection: Connection
     whole: bool  # not a fragment
     upper: int  # where the upper-layer header starts
+    later: bool = False  # a fragment but the first
 
 
 def swapped(connection: Connection) -> Connection:
@@ -143,22 +150,66 @@ def _decode_ipv4(packet: bytes, with_ports: bool) -> tuple[Decoded, bytes]:  # n
     if header_bytes < 20:
         raise _MalformedError
     _take(packet, 0, header_bytes)
-    total_length = _number(packet, 2, 2)
+    total_length = _number(packet, 2, 2) or len(packet)
     if total_length < header_bytes:
         raise _MalformedError
     own = _take(packet, 0, total_length)
     flags_and_offset = _number(own, 6, 2)
     more, offset = flags_and_offset & 0x2000, flags_and_offset & 0x1FFF
-    proto = own[9]
-    ports = (0, 0) if offset or not with_ports else _ports(own, header_bytes, proto)
+    proto, at = own[9], header_bytes
+    headers = 0
+    while proto == AUTHENTICATION and not offset:
+        headers += 1
+        if headers > MAX_EXTENSION_HEADERS:
+            raise _MalformedError
+        proto, at = _number(own, at, 1), at + _extension_bytes(own, at, AUTHENTICATION)
+    ports = (0, 0) if offset or not with_ports else _ports(own, at, proto)
     src, dst = IPv4Address(own[12:16]), IPv4Address(own[16:20])
     connection = Connection(4, proto, src, dst, *ports)
-    return Decoded(connection, not more and not offset, header_bytes), own
+    return Decoded(connection, not more and not offset, at), own
 
 
 def _decode_ipv6(packet: bytes, with_ports: bool) -> tuple[Decoded, bytes]:  # noqa: FBT001 - inside
     _take(packet, 0, 40)
-    own = _take(packet, 0, 40 + _number(packet, 4, 2))
+    return _walk_ipv6(_take(packet, 0, _own_length_ipv6(packet)), with_ports)
+
+
+def _own_length_ipv6(packet: bytes) -> int:
+    payload, next_header = _number(packet, 4, 2), packet[6]
+    if payload or next_header == NO_NEXT_HEADER:
+        return 40 + payload
+    jumbo = _jumbo_length(packet) if next_header == 0 else 0
+    if jumbo:
+        return 40 + jumbo
+    if len(packet) - 40 > 0xFFFF:
+        return len(packet)
+    try:
+        walked, _ = _walk_ipv6(packet, with_ports=False)
+    except _MalformedError:
+        return 40
+    behind = len(packet) - walked.upper
+    is_tcp = walked.connection.proto == TCP and behind >= 20
+    is_udp = walked.connection.proto == UDP and behind >= 8
+    if walked.later or not (is_tcp or (is_udp and _number(packet, walked.upper + 4, 2) == behind)):
+        return 40
+    return len(packet)
+
+
+def _jumbo_length(packet: bytes) -> int:
+    if len(packet) < 48:
+        return 0
+    options = packet[42 : 40 + (packet[41] + 1) * 8]
+    while len(options) >= 2:
+        if options[0] == 0:
+            options = options[1:]
+            continue
+        if options[0] == JUMBO_OPTION and options[1] == 4 and len(options) >= 6:
+            return int.from_bytes(options[2:6], "big")
+        options = options[2 + options[1] :]
+    return 0
+
+
+def _walk_ipv6(own: bytes, with_ports: bool) -> tuple[Decoded, bytes]:  # noqa: FBT001 - inside
     src, dst = IPv6Address(own[8:24]), IPv6Address(own[24:40])
     proto, at, whole = own[6], 40, True
     for _ in range(MAX_EXTENSION_HEADERS):
@@ -171,7 +222,7 @@ def _decode_ipv6(packet: bytes, with_ports: bool) -> tuple[Decoded, bytes]:  # n
             offset, more = _number(own, at + 2, 2) >> 3, own[at + 3] & 1
             whole = whole and not offset and not more
             if offset:
-                return Decoded(Connection(6, proto, src, dst, 0, 0), whole, at + 8), own
+                return Decoded(Connection(6, proto, src, dst, 0, 0), whole, at + 8, later=True), own
         at += _extension_bytes(own, at, header)
     if proto in EXTENSION_HEADERS:
         raise _MalformedError
@@ -210,7 +261,14 @@ def _segments(decoded: Decoded, own: bytes, gso_size: int) -> list[bytes]:
         if header_bytes < 20:
             raise _MalformedError
     headers = _take(own, 0, decoded.upper + header_bytes)
-    return [headers + part for part in _chunks(own[len(headers) :], gso_size)]
+    parts = _chunks(own[len(headers) :], gso_size)
+    if len(parts) > 1 and _has_jumbo_header(own):
+        headers = headers[:40] + headers[48:]
+    return [headers + part for part in parts]
+
+
+def _has_jumbo_header(own: bytes) -> bool:
+    return own[0] >> 4 == 6 and own[4:7] == bytes(3) and own[41:43] == bytes([0, JUMBO_OPTION])
 
 
 def _chunks(payload: bytes, size: int) -> list[bytes]:
