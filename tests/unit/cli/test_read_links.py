@@ -15,6 +15,7 @@ from scapy.layers.l2 import ARP, LLC, SNAP, STP, Dot1Q, Dot3, Ether
 from scapy.layers.ppp import HDLC, PPP, PPP_LCP, PPPoE
 from scapy.packet import Raw
 
+from tests.support import ROOT
 from tests.support.captures import (
     BASE_S,
     ETHERNET,
