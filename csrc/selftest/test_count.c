@@ -108,7 +108,7 @@ static struct netlog_packet make_packet(const struct mix *mix, uint64_t *state)
 	uint32_t length = make(bytes, mix, random, direction) + (random >> 44 & 7 ? 0 : 8);
 	struct netlog_packet packet = packet_of(bytes, length, direction);
 
-	packet.reserved = (uint8_t)random;
+	packet.headers = (uint8_t)random;
 	if (mix->damaged && next_random(state) % mix->damaged == 0)
 		damage(bytes, &packet, next_random(state));
 	packet.data = exactly(bytes, packet.length);
