@@ -55,8 +55,8 @@ static void pass_decode(struct netlog_table *table, const struct netlog_packet *
 #endif
 }
 
-/* Second pass. Records are prefetched into the second-level cache, as buckets are, for the
- * reason that prefetch_bucket() gives. */
+/* Second pass. Records are prefetched into the second-level cache, as buckets are, for the reason
+ * that prefetch_bucket() gives. */
 static void pass_match(const struct netlog_table *table, struct pending *pending)
 {
 	const struct netlog_index index = table->index;

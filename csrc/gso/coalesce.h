@@ -5,7 +5,7 @@
  * The rules are those of the kernel's GRO. A packet is joined to the previous packet of its flow if
  * segmenting the two again gives the same bytes. That takes:
  *  - equal headers: TTL, TOS or traffic class, flow label, don't-fragment bit, acknowledgement,
- * window, and options with their timestamps;
+ *    window, and options with their timestamps;
  *  - the next TCP sequence number, and the next IPv4 identification;
  *  - a payload that is not longer than the first one;
  *  - correct checksums, in the one form that a sender writes.

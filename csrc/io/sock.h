@@ -6,9 +6,8 @@
  * endpoint; an IPv4-mapped remote on an IPv6 socket counts as IPv4.
  *
  * With UDP_GRO (`gro`) the kernel may deliver several datagrams of one remote as one. With
- * UDP_SEGMENT
- * (`segments`) it takes several as one. They are counted as the datagrams that they are on the
- * wire. A caller that can process several at once calls netlog_sock_recv_entered() with
+ * UDP_SEGMENT (`segments`) it takes several as one. They are counted as the datagrams that they are
+ * on the wire. A caller that can process several at once calls netlog_sock_recv_entered() with
  * batch->datagram_bytes. netlog_sock_recv() delivers them one by one.
  *
  * An ICMP error that an earlier datagram caused (such as ECONNREFUSED) makes the next call on the

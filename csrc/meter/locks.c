@@ -124,8 +124,8 @@ int netlog_file_check(const struct netlog_meter *meter)
 		for (int bank = 0; bank < NETLOG_BANKS; bank++) {
 			for (int point = 0; point < NETLOG_POINTS; point++) {
 				const struct netlog_table *table = &lane->tables[bank][point];
-				/* relaxed: the count of a live bank may be a moment old, but
-				 * only its bound matters. */
+				/* relaxed: the count of a live bank may be a moment old, but only
+				 * its bound matters. */
 				uint64_t count = load_relaxed(&table->header->count);
 
 				if (count > table->capacity)

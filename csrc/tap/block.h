@@ -7,10 +7,10 @@
  * At a socket each frame is a UDP datagram from or to one local port. It is counted by its remote
  * endpoint:
  *  - Its bytes are those that the UDP header announces. So the first fragment of a datagram counts
- * for the whole datagram. The other fragments, which have no UDP header, are not counted.
+ *    for the whole datagram. The other fragments, which have no UDP header, are not counted.
  *  - A frame that left this host counts if the port is its source (tx). A frame that came to this
- * host counts if the port is its destination (rx). On `lo` each datagram is seen twice, leaving and
- *    coming; it counts once for each end that has the port.
+ *    host counts if the port is its destination (rx). On `lo` each datagram is seen twice, leaving
+ *    and coming; it counts once for each end that has the port.
  *
  * The kernel writes the ring. Every offset and length in it is checked nevertheless, and only
  * captured bytes within the block are read.
