@@ -1,13 +1,14 @@
 """Which programs the preload library can be loaded into."""
 
+import itertools
 import os
 import shutil
 import stat
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from netlog.errors import NotMeterableError
-from netlog.preload.elf import ElfFile
 from netlog.preload.library import ADVICE
 
 __all__ = ["find_program"]
@@ -17,6 +18,20 @@ MAX_INTERPRETERS = 5
 fewer."""
 MAX_LINE_BYTES = 256
 """How much of a script's first line is read: the kernel's BINPRM_BUF_SIZE."""
+
+GO_SECTIONS = frozenset({".note.go.buildid", ".go.buildinfo"})
+"""Source: src/debug/buildinfo of Go."""
+MAX_HEADERS = 512
+"""Read of each table of an ELF file. Linkers write some dozens; a damaged file can claim 2^64."""
+
+
+class _Program(NamedTuple):
+    """What an ELF file says about how it is loaded; a static program names no interpreter."""
+
+    bits: int
+    machine: str
+    interpreter: str
+    is_go: bool
 
 
 def find_program(name: str) -> str:
@@ -67,7 +82,7 @@ def _obstacle(path: str) -> str:
     if os.geteuid() != 0 and (privilege := _privilege(path, status)):
         return f"the dynamic linker ignores LD_PRELOAD for a program with {privilege}"
     try:
-        program = ElfFile.read(path)
+        program = _read_program(path)
     except PermissionError:
         return ""  # the user may execute it but not read it: try to load the library
     if program is None:
@@ -75,8 +90,8 @@ def _obstacle(path: str) -> str:
     return _mismatch(program)
 
 
-def _mismatch(program: ElfFile) -> str:
-    own = ElfFile.read(sys.executable)
+def _mismatch(program: _Program) -> str:
+    own = _read_program(sys.executable)
     if program.is_go:
         return "a Go program calls the kernel without the C library"
     if not program.interpreter:
@@ -86,6 +101,31 @@ def _mismatch(program: ElfFile) -> str:
     if "musl" in program.interpreter:
         return "the program uses another C library than netlog"
     return ""
+
+
+def _read_program(path: str) -> _Program | None:
+    """Read what says how a program is loaded; None: it is not an ELF file, or it is damaged."""
+    # Imported only here: it loads a debugger, too, and takes 20 ms.
+    from elftools.common.exceptions import ELFError  # noqa: PLC0415
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+    from elftools.elf.segments import InterpSegment, NoteSegment  # noqa: PLC0415
+
+    with Path(path).open("rb") as file:
+        try:
+            elf = ELFFile(file)
+            segments = list(itertools.islice(elf.iter_segments(), MAX_HEADERS))
+            names = {each.name for each in itertools.islice(elf.iter_sections(), MAX_HEADERS)}
+            asked = (s.get_interp_name() for s in segments if isinstance(s, InterpSegment))
+            noted = (s.iter_notes() for s in segments if isinstance(s, NoteSegment))
+            notes = itertools.islice(itertools.chain.from_iterable(noted), MAX_HEADERS)
+            return _Program(
+                elf.elfclass,
+                str(elf["e_machine"]),
+                next(asked, ""),
+                not GO_SECTIONS.isdisjoint(names) or any(note["n_name"] == "Go" for note in notes),
+            )
+        except (ELFError, ValueError, OverflowError, OSError):
+            return None  # OSError: the kernel refuses an offset that no file can have
 
 
 def _privilege(path: str, status: os.stat_result) -> str:

@@ -1,16 +1,22 @@
 """`netlog exec` around commands that need no rights: status, signals, streams, refusals."""
 
+import contextlib
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from netlog.errors import NotMeterableError
-from netlog.preload.elf import ElfFile
 from netlog.preload.library import library_path, preload_environment
 from netlog.preload.programs import find_program
 from tests.support import ROOT
@@ -171,8 +177,71 @@ def test_go_programs_are_refused(tmp_path: Path) -> None:
     subprocess.run(("cc", "-o", program, source), check=True)
     with pytest.raises(NotMeterableError, match="Go program"):
         find_program(str(program))
-    assert ElfFile.read(compiled(tmp_path)) is not None
     assert find_program(compiled(tmp_path))
+
+
+def test_go_programs_without_sections_are_refused(tmp_path: Path) -> None:
+    """A file whose section headers were stripped still has the note of Go's linker."""
+    source = tmp_path / "go.c"
+    source.write_text(
+        '__attribute__((section(".note.a"), used, aligned(4)))\n'
+        "static const struct { int name, data, type; char text[4]; int id; } note =\n"
+        '    { 4, 4, 4, "Go", 0 };\n'
+        "int main(void) { return 0; }\n"
+    )
+    program = tmp_path / "go"
+    subprocess.run(("cc", "-o", program, source), check=True)
+    data = bytearray(program.read_bytes())
+    bits = 8 * struct.calcsize("P")
+    at, size = {64: (40, 8), 32: (32, 4)}[bits]
+    data[at : at + size] = bytes(size)  # e_shoff: no section headers
+    program.write_bytes(data)
+    with pytest.raises(NotMeterableError, match="Go program"):
+        find_program(str(program))
+
+
+def with_machine(data: bytearray) -> bytes:
+    """An ELF file of an architecture that nobody has: e_machine is 0xfe."""
+    data[18:20] = b"\xfe\x00"
+    return bytes(data)
+
+
+def with_musl(data: bytearray) -> bytes:
+    """An ELF file that asks for musl's dynamic linker."""
+    return re.sub(rb"/lib[\w./-]*/ld-linux[\w.-]*", lambda old: musl(old[0]), data, count=1)
+
+
+def musl(old: bytes) -> bytes:
+    """The path of musl's linker, in the room of another's."""
+    return b"/lib/ld-musl.so".ljust(len(old), b"\0")[: len(old)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(with_machine, "another architecture"), (with_musl, "another C library")]
+)
+def test_programs_of_other_systems_are_refused(
+    tmp_path: Path, change: Callable[[bytearray], bytes], said: str
+) -> None:
+    """Of another architecture, or with another C library."""
+    program = Path(compiled(tmp_path))
+    program.write_bytes(change(bytearray(program.read_bytes())))
+    with pytest.raises(NotMeterableError, match=said):
+        find_program(str(program))
+
+
+@example([(37, 16)])  # an offset that no file can have
+@given(st.lists(st.tuples(st.integers(0, 1023), st.integers(0, 255)), max_size=20))
+def test_a_damaged_program_is_an_answer(changes: list[tuple[int, int]]) -> None:
+    """Whatever the headers of a file say, netlog finds a program or says why it is none."""
+    data = bytearray(Path("/bin/true").read_bytes())
+    for at, byte in changes:
+        data[at] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "damaged")
+        program.write_bytes(data)
+        program.chmod(0o755)
+        with contextlib.suppress(NotMeterableError):
+            assert find_program(str(program)) == str(program)
 
 
 def test_scripts_are_their_interpreter(tmp_path: Path) -> None:
