@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "../count.h"
+#include "../cpu.h"
 #include "../merge.h"
 #include "../table.c"
 #include "check.h"
@@ -343,9 +344,9 @@ int main(void)
 	check_split_by_datagrams(bench);
 	check_passes(bench, netlog_count_packets_base);
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx2())
 		check_passes(bench, netlog_count_packets_avx2);
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx512())
 		check_passes(bench, netlog_count_packets_avx512);
 #endif
 	free(bench);
