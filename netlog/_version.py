@@ -1,3 +1,3 @@
 """The version, as the package's metadata and `netlog --version` have it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

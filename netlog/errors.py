@@ -39,4 +39,4 @@ class MissingExtraError(NetlogError, ImportError):
     """A package that is optional is not there; the text names the extra that brings it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs another package: pip install 'netlog[{extra}]'")
+        super().__init__(f"{what} needs another package: pip install 'netlog-flows[{extra}]'")

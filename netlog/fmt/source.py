@@ -119,6 +119,6 @@ def _zstd() -> tuple[Callable[[], Any], type[Exception]]:
             continue
         return module.ZstdDecompressor, module.ZstdError
     raise SourceError(
-        "this is zstd, which needs Python 3.14 or the package backports.zstd: "
-        "pip install backports.zstd (or netlog[zstd])"
+        "this is zstd, which needs Python 3.14 or another package: "
+        "pip install 'netlog-flows[zstd]'"
     )

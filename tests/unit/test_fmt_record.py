@@ -184,10 +184,10 @@ def test_damaged_packing(form: str) -> None:
 
 
 def test_zstd_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the package to install."""
+    """The error names the extra to install."""
     for name in ("compression.zstd", "backports.zstd"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(SourceError, match=r"pip install backports\.zstd"):
+    with pytest.raises(SourceError, match=r"pip install 'netlog-flows\[zstd\]'"):
         list(unpack([b"\x28\xb5\x2f\xfd...."]))
 
 
