@@ -1,6 +1,7 @@
 """The preload library: which programs it can be loaded into, and how."""
 
 import os
+import platform
 import shutil
 import stat
 import sys
@@ -27,12 +28,16 @@ def library_path() -> str:
     """Where the library lies.
 
     Raises:
-        NotMeterableError: it was not built, as on a system without glibc.
+        NotMeterableError: it is missing; on a system without glibc it always is.
 
     Thread safety: any thread.
     """
     path = Path(__file__).with_name(LIBRARY)
     if not path.exists():
+        if platform.libc_ver()[0] != "glibc":
+            raise NotMeterableError(
+                f"`netlog exec` hooks glibc, and this system has another C library: {ADVICE}"
+            )
         raise NotMeterableError(f"{path}: netlog was built without its preload library; {ADVICE}")
     return str(path)
 
@@ -49,13 +54,14 @@ def find_program(name: str) -> str:
     Raises:
         FileNotFoundError: there is no such program, or it may not be executed.
         NotMeterableError: it is static, of another architecture, made by Go, or more privileged
-            than this process; the text gives advice.
+            than this process, or netlog has no library for this system; the text gives advice.
 
     Thread safety: any thread.
     """
     path = shutil.which(name)
     if path is None:
         raise FileNotFoundError(2, "no such command", name)
+    library_path()
     looked_at = path
     for _ in range(MAX_INTERPRETERS):
         interpreter = _interpreter(looked_at)
