@@ -104,6 +104,7 @@ NETLOG_INLINE void store_addresses6(const struct netlog_table *table, const stru
 	int32_t rx[BLOCK_PACKETS];
 
 	_mm256_storeu_si256((__m256i *)rx, block->rx);
+	UNROLL(8)
 	for (int k = 0; k < BLOCK_PACKETS; k++) {
 		__m256i addresses = swapped_addresses6(block->data[k], swap, rx[k]);
 

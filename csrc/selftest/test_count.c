@@ -4,6 +4,7 @@
  * Each packet lies in memory of its exact size, so that AddressSanitizer sees a read beyond it.
  * Most packets are plain, as otherwise a block of eight would never be.
  */
+#include "base/cpu.h"
 #include "count/count.h"
 #include "table/merge.h"
 #include "check.h"
@@ -207,17 +208,51 @@ static void check_level(netlog_count_packets_fn *count_packets)
 		check(count_packets, &many[i], 4000 / SLOWER, 100 + i);
 }
 
+#ifdef __x86_64__
+/* Whether the kernel's list of the processor's features has this word. */
+static bool kernel_lists(const char *feature)
+{
+	FILE *file = fopen("/proc/cpuinfo", "r");
+	char line[8192];
+	bool listed = false;
+
+	CHECK(file);
+	while (!listed && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, "flags", 5) != 0)
+			continue;
+		for (char *word = strtok(line, " \t\n"); word; word = strtok(NULL, " \t\n"))
+			listed |= strcmp(word, feature) == 0;
+	}
+	fclose(file);
+	return listed;
+}
+
+/* The best level that the machine has is chosen: without it all counts are right, and slow. */
+static void check_choice(void)
+{
+	bool avx2 = kernel_lists("avx2") && kernel_lists("bmi1") && kernel_lists("bmi2");
+	bool avx512 = avx2 && kernel_lists("avx512f");
+
+	CHECK(cpu_has_avx2() == avx2);
+	CHECK(cpu_has_avx512() == avx512);
+	CHECK(netlog_count_packets_choose() == (avx512 ? netlog_count_packets_avx512
+						: avx2 ? netlog_count_packets_avx2
+						       : netlog_count_packets_base));
+}
+#endif
+
 int main(void)
 {
 	int levels = 1;
 
 	check_level(netlog_count_packets_base);
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
+	check_choice();
+	if (cpu_has_avx2()) {
 		check_level(netlog_count_packets_avx2);
 		levels++;
 	}
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2")) {
+	if (cpu_has_avx512()) {
 		check_level(netlog_count_packets_avx512);
 		levels++;
 	}

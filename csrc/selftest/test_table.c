@@ -6,6 +6,7 @@
  */
 #include <sys/mman.h>
 
+#include "base/cpu.h"
 #include "count/count.h"
 #include "table/merge.h"
 #include "table/table.c"
@@ -346,9 +347,9 @@ int main(void)
 	check_split_by_datagrams(bench);
 	check_passes(bench, netlog_count_packets_base);
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx2())
 		check_passes(bench, netlog_count_packets_avx2);
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx512())
 		check_passes(bench, netlog_count_packets_avx512);
 #endif
 	free(bench);

@@ -1,5 +1,6 @@
 """The preload library: its path, and the environment that loads it into a program."""
 
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def library_path() -> str:
     """
     path = Path(__file__).parent.with_name(LIBRARY)
     if not path.exists():
+        if platform.libc_ver()[0] != "glibc":
+            raise NotMeterableError(
+                f"`netlog exec` hooks glibc, and this system has another C library: {ADVICE}"
+            )
         raise NotMeterableError(f"{path}: netlog was built without its preload library; {ADVICE}")
     return str(path)
 

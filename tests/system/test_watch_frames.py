@@ -180,8 +180,8 @@ def test_a_super_packet_in_a_tunnel_is_as_many_as_on_the_wire(tmp_path: Path, ki
             add(namespace, f"link add vpn0 mtu 1400 type {kind_of}")
             namespace.up("vpn0", f"100.64.0.{me}/24")
         if kind in ("vxlan", "geneve"):  # without ARP, which the tunnel carries and is no IP
-            for namespace, peer, host in ((here, there, 2), (there, here, 1)):
-                (vpn,) = json.loads(peer.ip("-j link show dev vpn0"))
+            for namespace, other, host in ((here, there, 2), (there, here, 1)):
+                (vpn,) = json.loads(other.ip("-j link show dev vpn0"))
                 namespace.ip(f"neigh replace 100.64.0.{host} lladdr {vpn['address']} dev vpn0")
         inner, outer = tmp_path / "inner", tmp_path / "outer"
         with (

@@ -63,7 +63,7 @@ def test_version_is_that_of_the_package() -> None:
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert metadata["project"]["dynamic"] == ["version"]
     done = netlog("--version")
-    assert (done.returncode, done.stdout) == (0, "netlog 0.1.0\n")
+    assert (done.returncode, done.stdout) == (0, "netlog 0.2.0\n")
 
 
 def test_no_command_is_wrong_usage() -> None:

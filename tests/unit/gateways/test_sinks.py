@@ -150,11 +150,15 @@ def test_checking_makes_nothing() -> None:
 @pytest.mark.parametrize(
     ("sink", "module", "said"),
     [
-        (HTTP, "urllib3", "a sink over HTTP needs an optional package: pip install 'netlog[http]'"),
+        (
+            HTTP,
+            "urllib3",
+            "a sink over HTTP needs an optional package: pip install 'netlog-flows[http]'",
+        ),
         (
             file_sink("f", 'rotate_bytes = 1\ncompression = "zstd"'),
             "backports.zstd",
-            "packing rotated files needs an optional package: pip install 'netlog[zstd]'",
+            "packing rotated files needs an optional package: pip install 'netlog-flows[zstd]'",
         ),
     ],
     ids=["http", "zstd"],

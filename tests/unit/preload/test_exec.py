@@ -277,6 +277,16 @@ def test_no_program_at_all(tmp_path: Path) -> None:
             find_program(str(program))
 
 
+def test_without_glibc_nothing_is_metered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the library was not built, exec says why, and what to use instead."""
+    monkeypatch.setattr("netlog.preload.library.LIBRARY", "_preload.none.so")
+    with pytest.raises(NotMeterableError, match="without its preload library"):
+        find_program("true")
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    with pytest.raises(NotMeterableError, match=r"hooks glibc, .*: .*`netlog watch`"):
+        find_program("true")
+
+
 def test_other_libraries_stay_preloaded() -> None:
     """Ours comes behind them."""
     found = preload_environment({"LD_PRELOAD": "/a.so", "X": "y"}, "/b.so", "/meter", (1, 2))

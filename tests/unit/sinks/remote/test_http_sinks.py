@@ -578,4 +578,4 @@ def test_sinks_do_without_urllib3_until_it_is_needed() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "netlog[http]" in done.stdout
+    assert "netlog-flows[http]" in done.stdout
