@@ -42,7 +42,7 @@ static void make_batch(uint8_t bytes[BATCH][UDP6_BYTES], struct netlog_packet *p
 			make_udp6(bytes[i], (uint32_t)a, (uint32_t)(a >> 32), (uint16_t)b,
 				  (uint16_t)(b >> 16));
 		if (b >> 58 == 0)
-			bytes[i][0] = (uint8_t)(b >> 32);
+			bytes[i][0] = 0x80 | (uint8_t)(b >> 32); /* no version of IP */
 		packets[i] = packet_of(bytes[i], length, (int)(b >> 32 & 1));
 	}
 }
