@@ -124,6 +124,7 @@ lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, 
 	$(BIN)/lint-imports --no-logo
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
+	! git grep -nEf .ci/words -- netlog csrc bench packaging docs '*.md' ':!bench/results'
 	@$(MAKE) -s warnings analyze
 	$(BIN)/shellcheck .ci/run .ci/debian
 

@@ -43,7 +43,7 @@ KINDS = {
     "send": "send, connected UDP",
     "recvmsg": "recvmsg, UDP",
     "sendmsg": "sendmsg, UDP",
-    "read-other": "read of what is none of ours",
+    "read-other": "read of another descriptor",
 }
 CALLS_A_BLOCK = 128
 """The same as CALLS in calls.c."""

@@ -85,7 +85,7 @@ def tool_or_skip(name: str) -> str:
 
 
 def rights_or_skip() -> None:
-    """Skip a bench where a namespace with an interface in it can not be made."""
+    """Skip a bench where a namespace with an interface in it cannot be made."""
     if reason := missing_rights():
         pytest.skip(reason)
 

@@ -27,7 +27,7 @@ def fast_dir() -> Iterator[Path]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `root` where a namespace with a TUN can not be made, and say why."""
+    """Skip tests marked `root` where a namespace with a TUN cannot be made, and say why."""
     marked = [item for item in items if item.get_closest_marker("root")]
     reason = missing_rights() if marked else None
     if reason is not None:

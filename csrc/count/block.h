@@ -201,7 +201,7 @@ NETLOG_INLINE __m256i block_ports6(const uint8_t *const data[])
 				 (int)words[4], (int)words[5], (int)words[6], (int)words[7]);
 }
 
-/* Likewise for IPv6, but the addresses are not decoded yet. */
+/* The same for IPv6, but the addresses are not decoded yet. */
 NETLOG_INLINE bool block_decode6(struct block *block)
 {
 	__m256i version = _mm256_cmpeq_epi32(_mm256_and_si256(block->w0, BLOCK_CONSTANT(first6)),

@@ -48,7 +48,7 @@ static bool is_jumbo(const uint8_t *data, const struct netlog_upper *upper)
 	return upper->version == 6 && !load_be16(data + IP6_PAYLOAD) && data[6] == 0;
 }
 
-/* What of a super-packet's own headers can not be. */
+/* What of a super-packet's own headers cannot be. */
 static int judge(const uint8_t *data, const struct netlog_upper *upper, uint32_t transport,
 		 uint32_t length)
 {

@@ -211,7 +211,7 @@ NETLOG_API void netlog_meter_read_aside(const struct netlog_meter *meter,
 					struct netlog_aside *aside);
 
 /* The meter's identity: 16 random bytes, valid until close. Together with the number of an epoch
- * they name the counts of one period for ever. */
+ * they name the counts of one period permanently. */
 NETLOG_API const uint8_t *netlog_meter_id(const struct netlog_meter *meter);
 
 /* The size of the whole meter in bytes, including pages that were never touched. */

@@ -30,9 +30,9 @@ enum netlog_point { NETLOG_TUN = 0, NETLOG_SOCK = 1, NETLOG_POINTS = 2 };
 /* Bits of `flags`. The usual value is 0: both addresses are present and belong to `version`. */
 enum {
 	NETLOG_NO_SRC = 1,    /* no source: its bytes and its port are 0 */
-	NETLOG_NO_DST = 2,    /* no destination: likewise */
+	NETLOG_NO_DST = 2,    /* no destination, as for the source */
 	NETLOG_SRC_OTHER = 4, /* the source is IPv6 where `version` is 4, or IPv4 where it is 6 */
-	NETLOG_DST_OTHER = 8, /* the destination: likewise */
+	NETLOG_DST_OTHER = 8, /* the destination, as for the source */
 };
 
 /* The 5-tuple. Two connections are equal if their 40 bytes are. */

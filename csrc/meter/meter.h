@@ -36,12 +36,12 @@ struct netlog_meter {
 	struct netlog_region *region;
 	size_t region_bytes;
 	struct netlog_meter_options options; /* a checked copy: in the region they could change */
-	struct netlog_secret secret;         /* likewise */
+	struct netlog_secret secret;         /* also checked */
 	uint32_t lane_count;
 	int fd;             /* of the region's file, with this process's locks; -1: not in a file */
 	pid_t attached;     /* the process that owns the locks; a fork has fd, but not the locks */
 	bool polls;         /* may swap, drain and clear */
-	bool asks_barriers; /* a checked copy, likewise */
+	bool asks_barriers; /* a checked copy, too */
 	bool relies;        /* lanes that are acquired from now on rely on barriers */
 	uint32_t wakes_seen; /* the poller's: `wakes` of the region when it woke last */
 	netlog_count_packets_fn *count_packets;

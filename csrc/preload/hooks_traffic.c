@@ -104,7 +104,7 @@ HOOK_OFTEN ssize_t writev(int fd, const struct iovec *vectors, int n)
 			    NETLOG_TX);
 }
 
-/* Counts the result of a call on a socket that can name the remote. Returns it again, likewise. */
+/* Counts the result of a call on a socket that can name the remote. Returns it again, too. */
 NETLOG_INLINE ssize_t exchanged(int fd, uint32_t word, const void *address, socklen_t length,
 				ssize_t n, enum netlog_direction direction)
 {
@@ -137,7 +137,7 @@ static NETLOG_NOINLINE ssize_t receive_named(int fd, uint32_t word, void *data, 
 	return exchanged(fd, word, &from, length, got, NETLOG_RX);
 }
 
-/* Likewise for recvmsg. The fields that the kernel sets in the header are passed on, except the
+/* The same for recvmsg. The fields that the kernel sets in the header are passed on, except the
  * address. */
 static NETLOG_NOINLINE ssize_t receive_message_named(int fd, uint32_t word, struct msghdr *message,
 						     int flags)

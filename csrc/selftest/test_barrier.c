@@ -115,7 +115,7 @@ static void check_relying(void)
 	CHECK(netlog_meter_acquire_lane(writers, &writer.lane) == 0);
 	CHECK(writer.lane->relies == writers->relies);
 	if (!writer.lane->relies) {
-		printf("barrier: not to be had\n");
+		printf("barrier: not available\n");
 		return;
 	}
 	CHECK(!pthread_create(&thread, NULL, write_all, &writer));

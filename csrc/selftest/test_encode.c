@@ -42,7 +42,7 @@ static const struct row rows[] = {
 	{"::", "::1", 1, 2, 6, 6, 0, {0}, "{\"proto\":6,\"src\":\"[::]:1\",\"dst\":\"[::1]:2\"}"},
 	/* 7: without a version there are no addresses, whatever the flags say */
 	{"1.2.3.4", "1.2.3.5", 1, 2, 0, 6, 12, {0}, "{\"proto\":6}"},
-	/* 8: likewise with an invalid version */
+	/* 8: the same with an invalid version */
 	{"1.2.3.4", "1.2.3.5", 1, 2, 5, 6, 0, {0}, "{\"proto\":6}"},
 	/* 9: an IPv4 source and an IPv6 destination */
 	{"100.64.0.2", "2001:db8::77", 0, 4600, 6, 0, 4, {0, 0, 0, 9},

@@ -105,7 +105,7 @@ class Topology(Closing):
     """The namespaces, with all links and routes but those of the TUNs, which the gateways make.
 
     Raises:
-        OSError: namespaces or links can not be made.
+        OSError: namespaces or links cannot be made.
 
     Thread safety: one thread makes and closes it; `namespaces` may be used from any.
     """

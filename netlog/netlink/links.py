@@ -45,7 +45,7 @@ class Links(Closing):
     """The interfaces of the network namespace that the calling thread is in.
 
     Raises:
-        DeviceError: a netlink socket can not be had.
+        DeviceError: a netlink socket cannot be had.
 
     Thread safety: only the thread that made it may use it, and only in the namespace in which it
         did; pyroute2 would open another socket for another thread, in that thread's namespace.

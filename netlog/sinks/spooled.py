@@ -47,7 +47,7 @@ class _Shipped:
 class SpooledSink:
     """Stores each period durably in a spool; a thread of its own ships from there, in order.
 
-    - A batch that was not accepted is tried again without end, with growing waits. Only the
+    - A batch that was not accepted is tried again and again, with growing waits. Only the
       spool's bound ends that: a full spool drops its oldest messages.
     - If the other side refuses a batch because of its content, the batch is halved.
     - If it refuses a single message but accepts one of the next few alone, the first message is at

@@ -74,7 +74,7 @@ class Record:
     """A record that the spool hands out to be shipped.
 
     If a record comes again, after a crash or a failure, it has the same `proc_id` and `proc_seq`.
-    Together with the node they identify the record for ever.
+    Together with the node they identify the record permanently.
 
     Attributes:
         payload: a message, or an object that reports a loss; JSON.

@@ -40,7 +40,7 @@ APART = (
     '{ test ! -e /etc/resolv.conf || mount --bind /dev/null /etc/resolv.conf; } && exec "$@"',
     "apart",
 )
-"""Becomes the command that follows, which can not touch the resolver of this machine."""
+"""Becomes the command that follows, which cannot touch the resolver of this machine."""
 
 CONFIG = """
 server_url: http://{control}:8080

@@ -191,7 +191,7 @@ def test_flows_side_by_side() -> None:
 
 
 def test_order_within_a_flow() -> None:
-    """What can not be joined is not overtaken by what comes behind it."""
+    """What cannot be joined is not overtaken by what comes behind it."""
     data = stream("tcp4", text(4000), 1000)
     pure = bytes(FOUR / TCP(sport=1, dport=2, seq=1, ack=9, flags="A", options=STAMPS))
     finish = changed(data[1], 33, 1)

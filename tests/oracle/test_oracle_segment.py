@@ -1,4 +1,4 @@
-"""Segmentation against scapy, one segment at a time; what can not be segmented is refused."""
+"""Segmentation against scapy, one segment at a time; what cannot be segmented is refused."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_super_packets(name: str) -> None:
-    """A super-packet that is no whole packet, or can not be segmented, is refused."""
+    """A super-packet that is no whole packet, or cannot be segmented, is refused."""
     broken = BROKEN[name]
     vnet = dataclasses.replace(broken.vnet, hdr_len=20)
     assert segment(vnet, broken.packet) == lib.NETLOG_SEGMENT_MALFORMED

@@ -19,7 +19,7 @@ def take_back_signals() -> None:
     """Undo what the suite was started with, since every process that a test starts inherits it.
 
     `nohup` ignores SIGHUP, a shell's `&` SIGINT and SIGQUIT, and what a shell finds ignored its
-    `trap` can not change. Python itself ignores SIGPIPE and SIGXFSZ, for itself alone.
+    `trap` cannot change. Python itself ignores SIGPIPE and SIGXFSZ, for itself alone.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:

@@ -6,7 +6,7 @@ Only what the header and the packet agree about is segmented:
   behind it, with a payload, and with its checksum left to do where its protocol has it. Its headers
   are 256 bytes at most. SYN and RST are in no super-packet.
 * A packet of its own may have a checksum left to do, which lies behind its IP headers.
-* Everything else can not be, and is nothing on the wire.
+* Everything else cannot be, and is nothing on the wire.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIN, SYN, RST, PSH, CWR = 1, 2, 4, 8, 0x80
 
 
 def on_wire(whole: Super) -> list[bytes] | None:
-    """Return the packets that go on the wire, or None if the virtio header can not be."""
+    """Return the packets that go on the wire, or None if the virtio header cannot be."""
     vnet, packet = whole.vnet, whole.packet
     if vnet.hdr_len > len(packet):
         return None

@@ -196,7 +196,7 @@ def test_interface_deleted_under_load(gateways: tuple[Gateway, Gateway]) -> None
 
 @pytest.mark.parametrize("which", ["tun", "sock"])
 def test_device_closed(gateways: tuple[Gateway, Gateway], which: str) -> None:
-    """Closing a device stops the relay that uses it; the relay can not be started after that."""
+    """Closing a device stops the relay that uses it; the relay cannot be started after that."""
     a, _ = gateways
     relay = a.relay()
     relay.start()

@@ -194,7 +194,7 @@ def _tx_seen(relay: Relay) -> int:
 
 
 def test_drops_of_packets(gateways: tuple[Gateway, Gateway]) -> None:
-    """A packet that no peer has, or that can not be sent, is dropped behind the TUN's count."""
+    """A packet that no peer has, or that cannot be sent, is dropped behind the TUN's count."""
     a, b = gateways
     # No route leads to the second peer, so the kernel refuses what is sent there.
     a.peers.append(Peer(f"198.51.100.1:{PORT}", ("100.64.0.9",)))

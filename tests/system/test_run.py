@@ -235,7 +235,7 @@ def has_relay(tasks: str) -> bool:
 
 
 def refusal(namespace: Namespace, folder: Path, config: str) -> str:
-    """What a gateway that can not start says; its status must be 1, and nothing be left."""
+    """What a gateway that cannot start says; its status must be 1, and nothing be left."""
     links = namespace.ip("-o link").count("\n")
     with started(namespace, folder, config) as running:
         assert running.ended() == 1

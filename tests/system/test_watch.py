@@ -240,7 +240,7 @@ def test_the_one_right_is_enough(tmp_path: Path) -> None:
 
 
 def test_what_the_ring_has_no_room_for_is_told(tmp_path: Path) -> None:
-    """A watch that can not keep up counts what it has, and the rest as the kernel's drops."""
+    """A watch that cannot keep up counts what it has, and the rest as the kernel's drops."""
     with (
         Namespace() as namespace,
         tun_of(namespace) as tun,

@@ -65,7 +65,7 @@ def test_what_is_listed_is_there(package: ModuleType) -> None:
     ids=lambda package: package.__name__,
 )
 def test_a_type_checker_sees_each_name_used(package: ModuleType) -> None:
-    """tests/typing/api.py has every public name, so that its type can not change unseen."""
+    """tests/typing/api.py has every public name, so that its type cannot change unseen."""
     tree = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text())
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

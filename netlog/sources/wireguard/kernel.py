@@ -1,7 +1,7 @@
 """A WireGuard interface of the kernel, asked by generic netlink.
 
 pyroute2 makes the questions and finds the family. The answer, which has all peers, is read here:
-pyroute2 takes half a millisecond a peer, and the interface's private key is none of ours.
+pyroute2 takes half a millisecond a peer, and netlog should not see the interface's private key.
 
 Source: include/uapi/linux/wireguard.h
 """

@@ -109,7 +109,7 @@ def test_table(flows: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_names(
     resolve: str, title: str, src: str, dst: str, flows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Addresses of known nodes give way to what was asked for; it can not drive the terminal."""
+    """Addresses of known nodes give way to what was asked for; it cannot drive the terminal."""
     lines = shown(capsys, flows, "--resolve", resolve).splitlines()
     assert lines[0].startswith(f"{title}  2024")
     assert lines[3].split()[:3] == ["tcp", src, dst]

@@ -164,7 +164,7 @@ def test_batches(pair: tuple[SockDevice, SockDevice]) -> None:
 
 
 def test_partly_refused_batch(pair: tuple[SockDevice, SockDevice]) -> None:
-    """A datagram that can not be sent is skipped and reported; those around it go and count."""
+    """A datagram that cannot be sent is skipped and reported; those around it go and count."""
     left, right = pair
     batch = PacketBatch(5)
     for slot, length in enumerate((10, 65535, 20, 65530, 30)):

@@ -374,7 +374,7 @@ def test_protocols_that_are_text(proto: str, number: int) -> None:
 
 @pytest.mark.parametrize("node_id", ["\ud800", "a\udcffb", "\udfff\ud800"])
 def test_node_id_that_is_no_unicode(node_id: str) -> None:
-    """What UTF-8 can not say becomes U+FFFD, here as in a loss."""
+    """What UTF-8 cannot say becomes U+FFFD, here as in a loss."""
     expected = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in node_id)
     (message,) = build([VIRTUAL], node_id=node_id)
     assert message.node_id == Message(node_id, 0, 1).node_id == expected

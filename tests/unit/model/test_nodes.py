@@ -149,7 +149,7 @@ def test_static_nodes() -> None:
     ],
 )
 def test_nodes_that_contradict_each_other(peers: Any, error: Any, text: str) -> None:  # noqa: ANN401
-    """Two nodes can not have the same id or address."""
+    """Two nodes cannot have the same id or address."""
     with pytest.raises(error, match=text):
         StaticNodes(SELF, peers)
 

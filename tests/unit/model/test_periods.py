@@ -10,7 +10,7 @@ S = 1_000_000_000
 
 
 class Clocks:
-    """A wall clock that can be stepped, and elapsed time that can not."""
+    """A wall clock that can be stepped, and elapsed time that cannot."""
 
     def __init__(self) -> None:
         self.wall = 1_000 * S

@@ -38,7 +38,7 @@ def test_replace_and_pickle() -> None:
 
 
 def test_is_a_value() -> None:
-    """Equal configurations are equal, hash alike and can not be changed."""
+    """Equal configurations are equal, hash alike and cannot be changed."""
     one, other = RouterConfig(routes=["10.0.0.0/8"]), RouterConfig((), ("10.255.0.0/8",))
     assert one == other
     assert hash(one) == hash(other)

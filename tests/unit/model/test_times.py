@@ -99,6 +99,6 @@ def test_wrong_type(wrong: Any) -> None:  # noqa: ANN401 - what is no moment
     ids=repr,
 )
 def test_wrong_value(wrong: Any) -> None:  # noqa: ANN401 - what is out of range
-    """A datetime without a zone, or a moment that RFC 3339 can not write, raises ValueError."""
+    """A datetime without a zone, or a moment that RFC 3339 cannot write, raises ValueError."""
     with pytest.raises(ValueError, match=r"time zone|years 1 to 9999"):
         to_ns(wrong, "end")

@@ -138,7 +138,7 @@ def test_a_config_has_the_sinks(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left(tmp_path: Path) -> None:
-    """The meter's directory goes, also where a sink can not be opened."""
+    """The meter's directory goes, also where a sink cannot be opened."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
     (tmp_path / "run").mkdir()
     for output, expected in (("flows.jsonl", 0), ("none/flows.jsonl", 1)):

@@ -73,7 +73,7 @@ def run_until_gone(tun: TunDevice, sock: SockDevice, peer: socket.socket) -> Rel
 def test_socket_gone(
     devices: tuple[TunDevice, socket.socket, SockDevice, socket.socket],
 ) -> None:
-    """Packets read from the TUN that can not be sent any more count, segment by segment."""
+    """Packets read from the TUN that cannot be sent any more count, segment by segment."""
     tun, stack, sock, peer = devices
     for number in range(12):
         whole = IP(src="10.0.0.1", dst=PEER if number % 4 else NOBODY) / TCP(flags="A")
@@ -96,7 +96,7 @@ def test_socket_gone(
 
 
 def test_tun_gone(devices: tuple[TunDevice, socket.socket, SockDevice, socket.socket]) -> None:
-    """Datagrams that can not be written any more count, each, or for what is wrong with it."""
+    """Datagrams that cannot be written any more count, each, or for what is wrong with it."""
     tun, _, sock, peer = devices
     sent = b"".join(
         bytes(IP(src=PEER if i % 5 else NOBODY, dst="10.0.0.1", id=i) / UDP() / bytes(100))

@@ -158,7 +158,7 @@ CORRUPT = {
 
 @pytest.mark.parametrize("name", CORRUPT)
 def test_corrupt_headers(name: str, meter: Meter, stack: tuple[TunDevice, socket.socket]) -> None:
-    """What can not be segmented goes nowhere, and is unattributed; what comes next goes on."""
+    """What cannot be segmented goes nowhere, and is unattributed; what comes next goes on."""
     tun, kernel = stack
     with (
         SockDevice.bind("127.0.0.1", 0, meter=meter, offload=True) as sock,

@@ -116,7 +116,7 @@ def test_peers_must_be_reachable(
     endpoint: str,
     reached: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """A peer of a family that the socket can not send to is a ValueError that names it."""
+    """A peer of a family that the socket cannot send to is a ValueError that names it."""
     with SockDevice.bind(bound, 0, meter=tun.meter) as sock:
         if reached:
             Relay(tun, sock, [Peer(endpoint, (), "far")])

@@ -50,7 +50,7 @@ def test_a_directory_that_is_gone_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_reopening_the_same_file_changes_nothing(tmp_path: Path) -> None:
-    """A hang-up without a rename is harmless, and so is one while the path can not be opened."""
+    """A hang-up without a rename is harmless, and so is one while the path cannot be opened."""
     path = tmp_path / "flows.jsonl"
     sink = FileSink(path)
     for number in range(3):

@@ -198,7 +198,7 @@ def test_a_stream_that_lost_its_reader_says_so() -> None:
 
 
 def test_a_line_that_a_stream_cut_is_ended() -> None:
-    """Half a line in a pipe can not be taken back; the next message begins on a line of its own."""
+    """Half a line in a pipe cannot be taken back; the next message begins on a line of its own."""
     reader, writer = os.pipe2(os.O_NONBLOCK)
     filler = message(1)
     room = os.fpathconf(writer, "PC_PIPE_BUF") * 16  # a pipe's capacity

@@ -282,7 +282,7 @@ def test_a_full_spool_is_told_downstream(tmp_path: Path) -> None:
 def test_a_batch_whose_passing_failed_is_not_shipped_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the process lives, a cursor that can not be saved costs no duplicate."""
+    """While the process lives, a cursor that cannot be saved costs no duplicate."""
     receiver = Receiver()
     failures = [OSError(5, "Input/output error")] * 3
     advance: Callable[..., None] = Spool.advance

@@ -156,7 +156,7 @@ def test_ipv6_clients_without_ports() -> None:
         status = status.replace(b"192.0.2.2:" + port, b"2001:db8::a")
     told = overlay(status)
     assert not told.peers
-    # Which of the two that share a name is the network behind, can not be told: it is a route.
+    # Which of the two that share a name is the network behind, cannot be told: it is a route.
     assert "10.9.2.0/24" in map(str, told.routes)
     assert len(nodes(status)) == 3
 
