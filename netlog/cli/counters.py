@@ -1,24 +1,23 @@
 """The counters of a gateway and its sinks, in lines for a person."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from netlog.devices.tap import TapCounters
 from netlog.display.units import binary_size
-from netlog.gateways.exec_metering import ExecCounters
-from netlog.gateways.relay import GatewayCounters
-from netlog.gateways.watch import WatchCounters
-from netlog.logger.logger import LoggerCounters
-from netlog.messages.sections import LeftOut
-from netlog.preload.meter import Aside
-from netlog.relay.relay import RelayCounters
-from netlog.sinks import SinkCounters
+from netlog.gateways.counters import AnyCounters, ExecCounters, GatewayCounters, WatchCounters
+from netlog.sinks.base import SinkCounters
+
+if TYPE_CHECKING:
+    from netlog.devices.tap import TapCounters
+    from netlog.logger.logger import LoggerCounters
+    from netlog.messages.sections import LeftOut
+    from netlog.preload.meter import Aside
+    from netlog.relay.relay import RelayCounters
 
 __all__ = ["aside_lines", "counter_lines", "sink_line", "words"]
 
 
-def counter_lines(
-    counters: GatewayCounters | ExecCounters | WatchCounters, sinks: Mapping[str, SinkCounters]
-) -> Iterator[str]:
+def counter_lines(counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
     """What a gateway has done so far; every counter that is not 0 is in it.
 
     Args:
@@ -45,7 +44,7 @@ def counter_lines(
         yield f"{name}: {sink_line(sent)}"
 
 
-def aside_lines(aside: Aside) -> Iterator[str]:
+def aside_lines(aside: "Aside") -> Iterator[str]:
     """What the messages do not have of a daemon that is metered from inside.
 
     Args:
@@ -68,7 +67,7 @@ def aside_lines(aside: Aside) -> Iterator[str]:
         yield f"{aside.far_descriptors} descriptors had too high a number to be watched"
 
 
-def _relay_lines(relay: RelayCounters) -> Iterator[str]:
+def _relay_lines(relay: "RelayCounters") -> Iterator[str]:
     for way, count, drops in (
         ("sent to peers", relay.tx, relay.tx_dropped),
         ("received from peers", relay.rx, relay.rx_dropped),
@@ -81,7 +80,7 @@ def _relay_lines(relay: RelayCounters) -> Iterator[str]:
         yield f"{way}: {count.packets} packets, {binary_size(count.bytes)}; dropped: {dropped}"
 
 
-def _tap_lines(taps: Mapping[str, TapCounters]) -> Iterator[str]:
+def _tap_lines(taps: "Mapping[str, TapCounters]") -> Iterator[str]:
     for name, tap in taps.items():
         left_out = {
             "not_ip": tap.not_ip,
@@ -97,7 +96,7 @@ def _tap_lines(taps: Mapping[str, TapCounters]) -> Iterator[str]:
         )
 
 
-def _logger_lines(logger: LoggerCounters) -> Iterator[str]:
+def _logger_lines(logger: "LoggerCounters") -> Iterator[str]:
     for point, seen in (("tun", logger.tun), ("sock", logger.sock)):
         ways = (
             f"{way} {seen[f'{way}_packets']} packets, {binary_size(seen[f'{way}_bytes'])}"
@@ -124,7 +123,7 @@ def _logger_lines(logger: LoggerCounters) -> Iterator[str]:
         yield f"sink: {sink_line(own)}"
 
 
-def _troubles(logger: LoggerCounters) -> Iterator[str]:
+def _troubles(logger: "LoggerCounters") -> Iterator[str]:
     for count, what in (
         (logger.late_polls, "late"),
         (logger.late_lanes, "with a late lane"),
@@ -137,7 +136,7 @@ def _troubles(logger: LoggerCounters) -> Iterator[str]:
             yield f"{count} {what}"
 
 
-def _left_out(left_out: LeftOut) -> str:
+def _left_out(left_out: "LeftOut") -> str:
     """The traffic that no message shows because the configuration says so."""
     return _listed(
         f"{packets} packets, {binary_size(n_bytes)}, {what}"

@@ -4,20 +4,19 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from netlog.cli.counters import counter_lines
 from netlog.cli.diagnostics import describe, say
+from netlog.cli.importing import importing
 from netlog.cli.waiting import StopRequest, ready
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig, WatchConfig
 from netlog.config.file import AnyConfig, PlacedConfig
 from netlog.config.relay import RelayConfig
-from netlog.gateways.exec import ExecGateway
-from netlog.gateways.relay import Gateway
+from netlog.gateways.base import AnyGateway
 from netlog.gateways.settings import with_node
 from netlog.gateways.sinks import open_sinks
-from netlog.gateways.watch import Watch, watch_settings
 from netlog.sinks import Sink, SinkGroup, StreamSink
 
 __all__ = ["run_gateways"]
@@ -110,10 +109,9 @@ class _Running:
             say(NOT_ENCRYPTED)
         say(_greeting(self.config))
 
-    def descriptors(self) -> Iterator[int]:
+    def descriptors(self) -> tuple[int, ...]:
         """The descriptors that become readable when it is time to `look`."""
-        if self.runs and isinstance(self._gateway, Watch):
-            yield self._gateway.fileno()
+        return self._gateway.descriptors() if self.runs else ()
 
     def look(self) -> None:
         """Take note of changes; end the gateway if it has stopped on its own."""
@@ -121,9 +119,8 @@ class _Running:
             return
         trouble = ""
         streams = [sink for sink in self._sinks.values() if isinstance(sink, StreamSink)]
-        if isinstance(self._gateway, Watch | Gateway):
-            self._gateway.look()
-        if not isinstance(self._gateway, Watch) and self._gateway.error is not None:
+        self._gateway.look()
+        if self._gateway.error is not None:
             trouble = f"stopped unexpectedly: {describe(self._gateway.error)}"
         if len(streams) == len(self._sinks) and all(sink.abandoned for sink in streams):
             trouble = "stopped: standard output has lost its reader, and it is the only sink"
@@ -142,7 +139,7 @@ class _Running:
 
     def ask_to_end(self) -> None:
         """Ask a daemon to end, without waiting for it."""
-        if self.runs and isinstance(self._gateway, ExecGateway):
+        if self.runs:
             self._gateway.ask_to_end()
 
     def end(self, timeout_s: float) -> None:
@@ -201,14 +198,22 @@ def _complete(config: AnyConfig) -> AnyConfig:
     return config if isinstance(config, RelayConfig) else with_node(config)
 
 
-def _gateway(config: AnyConfig, sink: Sink) -> Gateway | ExecGateway | Watch:
-    match config:
-        case RelayConfig():
-            return Gateway(config, sink)
-        case ExecConfig():
-            return ExecGateway(config, sink)
-        case WatchConfig():
-            return Watch(watch_settings(config), sink)
+def _gateway(config: AnyConfig, sink: Sink) -> AnyGateway:
+    """The gateway of a configuration. Only the modules of its own kind are imported."""
+    with importing():
+        match config:
+            case RelayConfig():
+                from netlog.gateways.relay import Gateway  # noqa: PLC0415
+
+                return Gateway(config, sink)
+            case ExecConfig():
+                from netlog.gateways.exec import ExecGateway  # noqa: PLC0415
+
+                return ExecGateway(config, sink)
+            case WatchConfig():
+                from netlog.gateways.watch import Watch, watch_settings  # noqa: PLC0415
+
+                return Watch(watch_settings(config), sink)
 
 
 def _greeting(config: AnyConfig) -> str:

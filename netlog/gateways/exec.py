@@ -6,10 +6,11 @@ import os
 import signal
 import time
 
-from netlog._closing import Closing
 from netlog.config.external import ExecConfig
 from netlog.errors import NetlogError
-from netlog.gateways.exec_metering import ExecCounters, ExecMetering
+from netlog.gateways.base import AnyGateway
+from netlog.gateways.counters import ExecCounters
+from netlog.gateways.exec_metering import ExecMetering
 from netlog.preload.children import Daemon
 from netlog.preload.programs import find_program
 from netlog.sinks import Sink
@@ -23,7 +24,7 @@ END_S = 10.0
 LOOK_S = 0.02
 
 
-class ExecGateway(Closing):
+class ExecGateway(AnyGateway):
     """A gateway that runs and meters an unmodified daemon, from `start` to `close`.
 
     A meter in a file outlives its gateway. If the daemon of an earlier gateway still counts into

@@ -3,37 +3,21 @@
 import contextlib
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from netlog._closing import Closing
 from netlog.config.external import ExecConfig
 from netlog.config.sources import OpenVpnSourceConfig
+from netlog.gateways.counters import ExecCounters
 from netlog.gateways.external import ExternalLogger
 from netlog.gateways.settings import ExternalSettings, external_settings
-from netlog.logger.logger import LoggerCounters
 from netlog.meter.meter import Meter
 from netlog.preload.library import library_path, preload_environment
-from netlog.preload.meter import Aside, has_writers, open_preload_meter, read_aside
+from netlog.preload.meter import has_writers, open_preload_meter, read_aside
 from netlog.preload.processes import PreloadProcesses
 from netlog.sinks import Sink
 from netlog.sources import OpenVpnSource
 
 __all__ = ["ExecCounters", "ExecMetering"]
-
-
-@dataclass(frozen=True, slots=True)
-class ExecCounters:
-    """The counters of a daemon's metering.
-
-    Attributes:
-        logger: those of the logger.
-        aside: what the daemon's processes report outside the messages.
-        source_errors: how often the source did not answer.
-    """
-
-    logger: LoggerCounters
-    aside: Aside
-    source_errors: int = 0
 
 
 class ExecMetering(Closing):

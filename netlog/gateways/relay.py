@@ -7,9 +7,7 @@ import contextlib
 import errno
 import ipaddress
 import logging
-from dataclasses import dataclass
 
-from netlog._closing import Closing
 from netlog.config.node_file import NodeFile
 from netlog.config.relay import RelayConfig
 from netlog.config.values import Prefix
@@ -17,12 +15,14 @@ from netlog.devices.device import Device
 from netlog.devices.sock import SockDevice
 from netlog.devices.tun import TunDevice
 from netlog.errors import DeviceError, NetlogError, StateError
+from netlog.gateways.base import AnyGateway
+from netlog.gateways.counters import GatewayCounters
 from netlog.gateways.kept_meter import open_kept_meter
 from netlog.gateways.settings import peers_of, router_of
-from netlog.logger.logger import Logger, LoggerCounters
+from netlog.logger.logger import Logger
 from netlog.meter.meter import Meter
 from netlog.netlink.links import LinkCounters, Links
-from netlog.relay.relay import Relay, RelayCounters
+from netlog.relay.relay import Relay
 from netlog.sinks import Sink
 
 __all__ = ["Gateway", "GatewayCounters"]
@@ -36,15 +36,7 @@ RELAY_STOP_S = 5.0
 """The relay stops within 0.1 s, but it may take longer on an overloaded machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayCounters:
-    """The counters of a relay and its logger."""
-
-    relay: RelayCounters
-    logger: LoggerCounters
-
-
-class Gateway(Closing):
+class Gateway(AnyGateway):
     """The gateway of one node, from `start` to `close`.
 
     Args:

@@ -4,14 +4,14 @@ import contextlib
 from dataclasses import dataclass
 from functools import partial
 
-from netlog._closing import Closing
 from netlog.config.external import WatchConfig
 from netlog.devices.followed_tap import FollowedTap
-from netlog.devices.tap import Tap, TapCounters, check_rights
+from netlog.devices.tap import Tap, check_rights
 from netlog.errors import StateError
+from netlog.gateways.base import AnyGateway
+from netlog.gateways.counters import WatchCounters
 from netlog.gateways.external import ExternalLogger
 from netlog.gateways.settings import ExternalSettings, external_settings
-from netlog.logger.logger import LoggerCounters
 from netlog.meter.meter import Meter
 from netlog.netlink.interfaces import LinkEvents
 from netlog.sinks import Sink
@@ -66,27 +66,12 @@ def watch_settings(config: WatchConfig) -> WatchSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class WatchCounters:
-    """The counters of a watch.
-
-    Attributes:
-        taps: those of each tap, by its name.
-        logger: those of the logger.
-        source_errors: how often the source did not answer.
-    """
-
-    taps: dict[str, TapCounters]
-    logger: LoggerCounters
-    source_errors: int = 0
-
-
-class Watch(Closing):
+class Watch(AnyGateway):
     """Taps on the interfaces of a gateway, and the logger that reports what they count.
 
     If an interface does not exist yet, the watch waits for it. If an interface is removed and
-    created again, the watch taps the new one. Both happen in `look`: the owner calls it when
-    `fileno` becomes readable, and also from time to time.
+    created again, the watch taps the new one. Both happen in `look`: the owner calls it when one of
+    `descriptors` becomes readable, and also from time to time.
 
     Args:
         settings: what is watched.
@@ -126,11 +111,9 @@ class Watch(Closing):
             self.look()
             self._stack = stack.pop_all()
 
-    def fileno(self) -> int:
-        """A descriptor, for select(2), that becomes readable when it is time to `look`."""
-        if self._events is None:
-            raise StateError("watch: not started")
-        return self._events.fileno()
+    def descriptors(self) -> tuple[int, ...]:
+        """The descriptor that becomes readable when it is time to `look`; empty before `start`."""
+        return () if self._events is None else (self._events.fileno(),)
 
     def look(self) -> None:
         """Tap interfaces that have appeared, and close the taps of those that are gone.

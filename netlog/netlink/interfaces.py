@@ -1,7 +1,4 @@
-"""What a watcher must know of the interfaces: when they change, and which addresses they have.
-
-Plain netlink, as much as this needs: a dump and a group, without the start-up of a netlink library.
-"""
+"""What a watcher must know of the interfaces: when they change, and which addresses they have."""
 
 import contextlib
 import errno
@@ -9,28 +6,32 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 from netlog._closing import Closing
 from netlog.errors import DeviceError
 from netlog.model.addresses import IPAddress
+from netlog.netlink.messages import (
+    ANSWER_BYTES,
+    DONE,
+    DUMP,
+    attributes,
+    messages,
+    received,
+    request,
+)
 
 __all__ = ["LinkEvents", "addresses_of", "index_of", "other_end"]
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 RTM_NEWADDR, RTM_GETADDR = 20, 22
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 
-ANSWER_BYTES = 1 << 16
-"""A netlink message of a dump is at most 32 KiB."""
 TIMEOUT_S = 1.0
 """The kernel answers at once; a bound against hanging."""
 
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
-_ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 
 
 class LinkEvents(Closing):
@@ -136,41 +137,28 @@ def _all_addresses() -> list[tuple[int, IPAddress, IPAddress]]:
     """The number of the interface, the address and the one at the other end, of every address."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-            netlink.settimeout(TIMEOUT_S)
-            body = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-            flags = NLM_F_REQUEST | NLM_F_DUMP
-            length = _HEADER.size + len(body)
-            netlink.send(_HEADER.pack(length, RTM_GETADDR, flags, 1, 0) + body)
-            return list(_dumped(netlink))
+            ask = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+            netlink.send(request(RTM_GETADDR, ask, DUMP))
+            return list(_dumped(received(netlink, time.monotonic() + TIMEOUT_S)))
     except OSError as error:
         raise DeviceError(error.errno or errno.EIO, str(error), "netlink") from error
+    except ValueError as error:
+        raise DeviceError(errno.EBADMSG, str(error), "netlink") from error
 
 
-def _dumped(netlink: socket.socket) -> Iterator[tuple[int, IPAddress, IPAddress]]:
-    while True:
-        data = netlink.recv(ANSWER_BYTES)
-        while len(data) >= _HEADER.size:
-            length, kind, *_ = _HEADER.unpack_from(data)
-            if length < _HEADER.size or length > len(data) or kind == NLMSG_ERROR:
-                raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
-            if kind == NLMSG_DONE:
+def _dumped(pieces: Iterator[bytes]) -> Iterator[tuple[int, IPAddress, IPAddress]]:
+    for piece in pieces:
+        for kind, _, body in messages(piece):
+            if kind == DONE:
                 return
-            if kind == RTM_NEWADDR and length >= _HEADER.size + _ADDRESS.size:
-                yield from _address(data[_HEADER.size : length])
-            data = data[(length + 3) & ~3 :]
+            if kind == RTM_NEWADDR and len(body) >= _ADDRESS.size:
+                yield from _address(body)
 
 
 def _address(body: bytes) -> Iterator[tuple[int, IPAddress, IPAddress]]:
     *_, index = _ADDRESS.unpack_from(body)
-    found: dict[int, bytes] = {}
-    rest = body[_ADDRESS.size :]
-    while len(rest) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(rest)
-        if length < _ATTRIBUTE.size or length > len(rest):
-            return
-        found[kind] = rest[_ATTRIBUTE.size : length]
-        rest = rest[(length + 3) & ~3 :]
-    # Of a point-to-point link, IFA_ADDRESS is the other end; else both are the same.
+    found = dict(attributes(body[_ADDRESS.size :]))
+    # On a point-to-point link, IFA_ADDRESS is the other end; elsewhere both are the same.
     far = found.get(IFA_ADDRESS, b"")
     own = found.get(IFA_LOCAL, far)
     far = far or own

@@ -207,6 +207,21 @@ print(json.dumps([status, [name for name in loaded if not name.startswith("netlo
     assert not [name for name in loaded if name.startswith(("netlog.fmt", "netlog.gateways"))]
 
 
+@pytest.mark.parametrize(
+    ("command", "kind"), [("watch", "watch"), ("exec", "exec"), ("exec", "exec_metering")]
+)
+def test_a_watch_and_an_exec_load_no_relay(command: str, kind: str) -> None:
+    """Nor pyroute2, which takes as long as all of netlog, nor what looks into programs."""
+    code = f"""
+import importlib, json, sys
+importlib.import_module("netlog.cli.{command}")
+importlib.import_module("netlog.gateways.{kind}")
+names = ("pyroute2", "elftools", "rich", "urllib3", "netlog.relay.relay", "netlog.gateways.relay")
+print(json.dumps([name for name in names if name in sys.modules]))
+"""
+    assert run(code) == []
+
+
 def test_fmt_needs_neither_numpy_nor_the_core() -> None:
     """Nor what only commands that log need, nor what only `--filter` needs."""
     code = f"""{BLOCKED}

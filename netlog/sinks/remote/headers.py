@@ -20,10 +20,10 @@ def is_header_value(text: str) -> bool:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise if these cannot be sent.
+    """Raise if these headers cannot be sent.
 
     Raises:
-        ValueError: a name or a value is wrong. The value is not repeated in the text.
+        ValueError: a name or a value is invalid. The text does not contain the value.
 
     Thread safety: any thread.
     """

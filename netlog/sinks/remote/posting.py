@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["BODY_BYTES", "MAX_RECORDS", "USER_AGENT", "PostShipper", "secret_words", "taken"]
 
 BODY_BYTES = 1024 * 1024
-"""What a body has at most, if it has more than one entry: servers take this with their defaults."""
+"""Most bytes of a body with more than one entry: servers accept this by default."""
 MAX_RECORDS = 1024
 USER_AGENT = f"netlog/{__version__}"
 
@@ -51,7 +51,7 @@ def taken(answer: "Answer") -> None:
 
 
 def secret_words(target: str, headers: Mapping[str, str]) -> list[str]:
-    """What of a request must not be seen in an error, should the other side repeat it."""
+    """Return the parts of a request to remove from errors, in case the other side repeats them."""
     words = [target, *headers.values()]
     for value in headers.values():
         words += value.split()

@@ -1,9 +1,8 @@
-"""A WireGuard interface of the kernel, asked by generic netlink.
+"""Asks the kernel for the peers of a WireGuard interface, over generic netlink.
 
-pyroute2 makes the questions and finds the family. The answer, which has all peers, is read here:
-pyroute2 takes half a millisecond a peer, and netlog should not see the interface's private key.
+The answer contains the interface's private key, which is not read.
 
-Source: include/uapi/linux/wireguard.h
+Source: include/uapi/linux/wireguard.h, include/uapi/linux/genetlink.h
 """
 
 import ipaddress
@@ -13,39 +12,34 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from netlog.model.addresses import join_endpoint
 from netlog.model.routes import Network
+from netlog.netlink.messages import (
+    DONE,
+    DUMP,
+    DUMP_INTERRUPTED,
+    attribute,
+    attributes,
+    messages,
+    received,
+    request,
+)
 from netlog.sources.wireguard.peers import KEY_BYTES, Told
 
 __all__ = ["ask_kernel", "parse_dump"]
 
-MAX_ANSWER_BYTES = 16 << 20
-ANSWER_BYTES = 1 << 17
-"""A message of a dump is at most 32 KiB, unless the receiver takes more."""
-
 NETLINK_GENERIC = 16
-FAMILY = "wireguard"
-GET_DEVICE, VERSION = 0, 1
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300
-CTRL_ATTR_FAMILY_ID = 1
-WGDEVICE_A_PEERS = 8
+GENL_ID_CTRL, CTRL_CMD_GETFAMILY = 16, 3
+CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
+FAMILY = b"wireguard"
+WG_CMD_GET_DEVICE, WG_GENL_VERSION = 0, 1
+WGDEVICE_A_IFNAME, WGDEVICE_A_PEERS = 2, 8
 WGPEER_A_PUBLIC_KEY, WGPEER_A_ENDPOINT, WGPEER_A_LAST_HANDSHAKE_TIME = 1, 4, 6
 WGPEER_A_ALLOWEDIPS = 9
 WGALLOWEDIP_A_IPADDR, WGALLOWEDIP_A_CIDR_MASK = 2, 3
-KIND = 0x3FFF
-"""Of an attribute's type; the rest is flags."""
-MAX_ERRNO = 4095
-"""MAX_ERRNO of the kernel: what is beyond is not an error of its."""
 NS_PER_S = 1_000_000_000
-GENERIC_BYTES = 4
-"""genlmsghdr, ahead of the attributes."""
-
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
-_ERROR = struct.Struct("=i")  # nlmsgerr, and the end of a dump
-_ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
+_GENERIC = struct.Struct("=BBxx")  # genlmsghdr: command, version
 _SOCKADDR = struct.Struct("=H2s4s")  # sockaddr_in: family, port, address
 _TIMESPEC = struct.Struct("=qq")  # __kernel_timespec: seconds, nanoseconds
 _SOCKADDR_6 = struct.Struct("=H2s4x16s")  # sockaddr_in6, without its scope
@@ -68,59 +62,34 @@ def ask_kernel(interface: str, timeout_s: float) -> list[Told]:
 
     Thread safety: any thread.
     """
-    # Not before it is needed: it takes as long to import as all of netlog.
-    from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg  # noqa: PLC0415
-    from pyroute2.netlink.generic.wireguard import wgmsg  # noqa: PLC0415
-
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC) as netlink:
-        received = _received(netlink, time.monotonic() + timeout_s)
-        find = ctrlmsg()
-        find["cmd"], find["version"] = CTRL_CMD_GETFAMILY, VERSION
-        find["attrs"] = [["CTRL_ATTR_FAMILY_NAME", FAMILY]]
-        netlink.send(_encoded(find, GENL_ID_CTRL, NLM_F_REQUEST))
-        family = _family(next(received))
-        ask = wgmsg()
-        ask["cmd"], ask["version"] = GET_DEVICE, VERSION
-        ask["attrs"] = [["WGDEVICE_A_IFNAME", interface]]
-        question = _encoded(ask, family, NLM_F_REQUEST | NLM_F_DUMP)
+        pieces = received(netlink, time.monotonic() + timeout_s)
+        family = _family(netlink, pieces)
+        name = attribute(WGDEVICE_A_IFNAME, os.fsencode(interface) + b"\0")
+        question = request(family, _GENERIC.pack(WG_CMD_GET_DEVICE, WG_GENL_VERSION) + name, DUMP)
         while True:
             netlink.send(question)
-            told = parse_dump(received)
+            told = parse_dump(pieces)
             if told is not None:
                 return told
 
 
-def _encoded(message: Any, kind: int, flags: int) -> bytes:  # noqa: ANN401 - pyroute2's own
-    message["header"]["type"], message["header"]["flags"] = kind, flags
-    message.encode()
-    return bytes(message.data)
-
-
-def _received(netlink: socket.socket, deadline_s: float) -> Iterator[bytes]:
-    """All that comes, until a moment."""
-    n_bytes = 0
-    while True:
-        netlink.settimeout(max(deadline_s - time.monotonic(), 0.001))
-        data = netlink.recv(ANSWER_BYTES)
-        n_bytes += len(data)
-        if n_bytes > MAX_ANSWER_BYTES:
-            raise ValueError("the answer is too long")
-        yield data
-
-
-def _family(answer: bytes) -> int:
-    for _, _, body in _messages(answer):
-        for kind, value in _attributes(body[GENERIC_BYTES:]):
+def _family(netlink: socket.socket, pieces: Iterator[bytes]) -> int:
+    """The number under which the kernel has the family, which differs from one boot to the next."""
+    name = attribute(CTRL_ATTR_FAMILY_NAME, FAMILY + b"\0")
+    netlink.send(request(GENL_ID_CTRL, _GENERIC.pack(CTRL_CMD_GETFAMILY, 1) + name))
+    for _, _, body in messages(next(pieces)):
+        for kind, value in attributes(body[_GENERIC.size :]):
             if kind == CTRL_ATTR_FAMILY_ID and len(value) == 2:  # noqa: PLR2004 - 16 bits
                 return int.from_bytes(value, sys.byteorder)
-    raise ValueError("no answer of the kernel")
+    raise ValueError("the kernel's answer does not name the family")
 
 
-def parse_dump(received: Iterator[bytes]) -> list[Told] | None:
+def parse_dump(pieces: Iterator[bytes]) -> list[Told] | None:
     """Read the answer to WG_CMD_GET_DEVICE.
 
     Args:
-        received: what comes; taken up to the end of the dump.
+        pieces: the pieces of the answer; they are taken up to the end of the dump.
 
     Returns:
         The peers; one that is told of in several messages is one. None: the interface was changed
@@ -132,51 +101,21 @@ def parse_dump(received: Iterator[bytes]) -> list[Told] | None:
     """
     told: dict[bytes, Told] = {}
     whole = True
-    for data in received:
-        for kind, flags, body in _messages(data):
-            whole = whole and not flags & NLM_F_DUMP_INTR
-            if kind == NLMSG_DONE:
+    for data in pieces:
+        for kind, flags, body in messages(data):
+            whole = whole and not flags & DUMP_INTERRUPTED
+            if kind == DONE:
                 return list(told.values()) if whole else None
-            for name, value in _attributes(body[GENERIC_BYTES:]):
+            for name, value in attributes(body[_GENERIC.size :]):
                 if name == WGDEVICE_A_PEERS:
-                    for _, peer in _attributes(value):
+                    for _, peer in attributes(value):
                         _take(told, peer)
     raise ValueError("the answer ends in the middle")
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Type, flags and body of each message."""
-    while data:
-        if len(data) < _HEADER.size:
-            raise ValueError("a message is cut off")
-        length, kind, flags, _, _ = _HEADER.unpack_from(data)
-        if not _HEADER.size <= length <= len(data):
-            raise ValueError("a message is cut off")
-        body = data[_HEADER.size : length]
-        if kind in (NLMSG_ERROR, NLMSG_DONE) and len(body) >= _ERROR.size:
-            (number,) = _ERROR.unpack_from(body)
-            if number < -MAX_ERRNO:
-                raise ValueError("the kernel's answer has an error number that does not exist")
-            if number < 0:
-                raise OSError(-number, os.strerror(-number))
-        yield kind, flags, body
-        data = data[(length + 3) & ~3 :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while data:
-        if len(data) < _ATTRIBUTE.size:
-            raise ValueError("an attribute is cut off")
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if not _ATTRIBUTE.size <= length <= len(data):
-            raise ValueError("an attribute is cut off")
-        yield kind & KIND, data[_ATTRIBUTE.size : length]
-        data = data[(length + 3) & ~3 :]
-
-
 def _take(told: dict[bytes, Told], peer: bytes) -> None:
     """Note what is told of a peer: the first time all, then the rest of its allowed IPs."""
-    found = dict(_attributes(peer))
+    found = dict(attributes(peer))
     key = found.get(WGPEER_A_PUBLIC_KEY, b"")
     if len(key) != KEY_BYTES:
         raise ValueError("a peer has no key")
@@ -187,8 +126,8 @@ def _take(told: dict[bytes, Told], peer: bytes) -> None:
     if len(moment) == _TIMESPEC.size:
         seconds, nanoseconds = _TIMESPEC.unpack(moment)
         known.handshake_ns = seconds * NS_PER_S + nanoseconds
-    for _, allowed in _attributes(found.get(WGPEER_A_ALLOWEDIPS, b"")):
-        known.allowed[_network(dict(_attributes(allowed)))] = None
+    for _, allowed in attributes(found.get(WGPEER_A_ALLOWEDIPS, b"")):
+        known.allowed[_network(dict(attributes(allowed)))] = None
 
 
 def _endpoint(address: bytes) -> str:

@@ -101,7 +101,9 @@ def test_a_configuration_says_what_the_options_do_not() -> None:
         pytest.param(("--source", "wireguard:a/b"), "source.interface: ", id="wireguard"),
         pytest.param(("--source", "wireguard"), "source.interface: expected a value", id="none"),
         pytest.param(("--source", "openvpn:"), "source.at: ", id="openvpn"),
-        pytest.param(("--source", "tailscale:x"), "source.socket: expected an absolute", id="path"),
+        pytest.param(
+            ("--source", "tailscale:x"), "source.socket: expected the absolute", id="path"
+        ),
     ],
 )
 def test_wrong_values_are_named_as_in_a_file(arguments: tuple[str, ...], said: str) -> None:

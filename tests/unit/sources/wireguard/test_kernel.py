@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pyroute2.netlink.generic.wireguard import wgmsg
 
 from netlog import Peer
+from netlog.netlink.messages import DUMP_INTERRUPTED
 from netlog.sources import WireGuardSource
-from netlog.sources.wireguard.kernel import NLM_F_DUMP_INTR, ask_kernel, parse_dump
+from netlog.sources.wireguard.kernel import ask_kernel, parse_dump
 from netlog.sources.wireguard.peers import Told, overlay_of
 
 KEYS = [bytes((number,)) * 32 for number in range(1, 4)]
@@ -151,7 +152,7 @@ def test_an_interface_without_peers_or_attributes() -> None:
 
 def test_one_that_changes_in_the_middle_is_asked_again() -> None:
     """Half of before and half of after is no answer."""
-    changed = message(peer(KEYS[2]), flags=NLM_F_MULTI | NLM_F_DUMP_INTR)
+    changed = message(peer(KEYS[2]), flags=NLM_F_MULTI | DUMP_INTERRUPTED)
     assert parse_dump(iter((FIRST, changed, DONE))) is None
 
 
