@@ -84,7 +84,8 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 	rm -f $(SANITIZED)/netlog/_core*
 	cd $(SANITIZED) && NETLOG_SANITIZE=address $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=`cc -print-file-name=libasan.so` \
-		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
+		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider --numprocesses=$(WORKERS) \
+		--dist=worksteal tests/unit tests/oracle tests/stress \
 		--ignore=tests/unit/test_readme.py -k "not selftest and not leaks and not killed and not test_exec and not test_stress_poll and not c_library"
 
 wheels: needs $(VENV)/.wheels ## an sdist and a wheel for each platform, checked, in dist

@@ -15,6 +15,8 @@ PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 PACKAGES = {"edge": "n2n", "tincd": "tinc", "vtund": "vtun", "wg": "wireguard-tools"}
 """Where a program's package has another name."""
+EC_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+"""Made in no time, unlike RSA's."""
 
 Commands = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -68,7 +70,7 @@ def _openvpn_tls(folder: Path) -> Commands:
     """Each end knows the other's certificate by its fingerprint."""
     prints = []
     for me in (1, 2):
-        made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=end{me}"
+        made = f"openssl req -x509 {EC_KEY} -nodes -days 2 -subj /CN=end{me}"
         files = ("-keyout", str(folder / f"{me}.key"), "-out", str(folder / f"{me}.crt"))
         _run(*made.split(), *files)
         shown = _run("openssl", "x509", "-fingerprint", "-sha256", "-noout", "-in", files[-1])
@@ -112,7 +114,7 @@ def tinc(folder: Path) -> Commands:
         (home / "hosts").mkdir(parents=True)
         (home / "tinc.conf").write_text(
             f"Name = end{me}\nInterface = tun0\n"
-            f"BindToAddress = 192.0.2.{me}\nAddressFamily = ipv4\n"
+            f"BindToAddress = 192.0.2.{me}\nAddressFamily = ipv4\nMaxTimeout = 1\n"
             + ("ConnectTo = end1\n" if me == 2 else "")
         )
         (home / "hosts" / f"end{me}").write_text(
@@ -121,7 +123,7 @@ def tinc(folder: Path) -> Commands:
         up = home / "tinc-up"
         up.write_text(f"#!/bin/sh\nip addr add 100.64.0.{me}/24 dev tun0\nip link set tun0 up\n")
         up.chmod(0o755)
-        _run("tincd", "-c", str(home), "-K2048")
+        _run("tincd", "-c", str(home), "-K1024")
     for me in (1, 2):
         public = folder / f"tinc{me}" / "hosts" / f"end{me}"
         (folder / f"tinc{3 - me}" / "hosts" / f"end{me}").write_text(public.read_text())

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.support.daemon_configs import openssl
+from tests.support.daemon_configs import EC_KEY, openssl
 from tests.support.namespace import Namespace, connect, wait_for
 
 SUBNETS = {"alice": "192.0.2", "bob": "198.51.100"}
 OVERLAY = {"alice": "100.64.0.2", "bob": "100.64.0.3"}
 PORT = 1194
-KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+KEY = (*EC_KEY.split(), "-nodes")
 BEHIND = "10.9.2"
 """The network behind alice."""
 

@@ -278,8 +278,8 @@ def test_bind_errors() -> None:
         with pytest.raises(DeviceError, match=name) as error:
             SockDevice.bind(*first.address)
         assert error.value.errno == errno.EADDRINUSE
-    with pytest.raises(DeviceError, match=r"\[2001:db8::77\]:9") as error:
-        SockDevice.bind("2001:db8::77", 9)
+    with pytest.raises(DeviceError, match=r"\[2001:db8::77\]:5820") as error:
+        SockDevice.bind("2001:db8::77", 5820)
     assert error.value.errno == errno.EADDRNOTAVAIL
 
 
