@@ -30,7 +30,7 @@ demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 # PYTEST_ARGS is for more options: make test PYTEST_ARGS="-x -k spool".
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 WORKERS ?= $(shell expr `nproc` + 2)
-PARALLEL = $(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal
+PARALLEL = $(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal --durations=30
 
 test test-soak test-all: NEEDED := ip
 test: needs $(VENV)/.built ## the tests, without the long rounds; WORKERS=4 PYTEST_ARGS="-k spool"

@@ -74,9 +74,9 @@ int netlog_sock_send_entered(const struct netlog_sock *sock, struct netlog_lane 
 			     const struct netlog_outgoing *outgoing, uint32_t n,
 			     struct netlog_outcome *outcome);
 
-/* Sends the bundles of a bundler in the same way. If the kernel refuses a bundle as a whole, its datagrams
- * are sent one by one. EMSGSIZE concerns this bundle only. Other errors (such as EIO and EINVAL)
- * mean that UDP_SEGMENT does not work here, and it is not tried again. */
+/* Sends the bundles of a bundler in the same way. If the kernel refuses a bundle as a whole, its
+ * datagrams are sent one by one. EMSGSIZE concerns this bundle only. Other errors (such as EIO and
+ * EINVAL) mean that UDP_SEGMENT does not work here, and it is not tried again. */
 int netlog_sock_send_bundles_entered(struct netlog_sock *sock, struct netlog_lane *lane,
 				     struct netlog_bundler *bundler,
 				     struct netlog_outcome *outcome);
