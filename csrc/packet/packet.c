@@ -197,18 +197,26 @@ static uint32_t jumbo_header_bytes(const uint8_t *data)
 }
 
 /* Adds what the segments of a super-packet repeat: all headers, in front of each payload. */
-static void add_segments(const struct netlog_packet *packet, uint32_t headers, uint32_t limit,
-			 struct netlog_increment *increment)
+NETLOG_INLINE void add_segments(const struct netlog_packet *packet, uint32_t headers,
+				uint32_t limit, struct netlog_increment *increment)
 {
 	uint32_t payload = limit - headers; /* what lies beyond is no payload */
 
 	if (payload > packet->gso_size) {
 		increment->packets = (payload - 1) / packet->gso_size + 1;
 		increment->bytes += (uint64_t)(increment->packets - 1) * headers;
-		if (packet->data[0] >> 4 == 6)
+		if (unlikely(packet->data[0] >> 4 == 6))
 			increment->bytes -=
 				(uint64_t)increment->packets * jumbo_header_bytes(packet->data);
 	}
+}
+
+static NETLOG_NOINLINE void count_tunnel_segments(const struct netlog_packet *packet,
+						  const struct netlog_upper *upper,
+						  struct netlog_increment *increment)
+{
+	if (packet->gso_size && packet->headers < upper->limit)
+		add_segments(packet, packet->headers, upper->limit, increment);
 }
 
 /* Makes increment what a super-packet is on the wire: its payload in segments, each with all
@@ -216,6 +224,10 @@ static void add_segments(const struct netlog_packet *packet, uint32_t headers, u
 static bool count_segments(const struct netlog_packet *packet, const struct netlog_upper *upper,
 			   struct netlog_increment *increment)
 {
+	if (unlikely(packet->headers)) {
+		count_tunnel_segments(packet, upper, increment);
+		return true;
+	}
 	if (upper->proto != PROTO_TCP && upper->proto != PROTO_UDP)
 		return true; /* the kernel segments nothing else: gso_size has no meaning */
 	uint32_t transport = netlog_packet_transport(packet->data, upper);
@@ -266,10 +278,13 @@ NETLOG_INLINE enum parsed parse4(const uint8_t *data, uint32_t captured, uint32_
 	uint32_t header = (data[0] & 15u) * 4;
 	uint32_t total = load_be16(data + 2);
 
-	if (unlikely(!total))
-		total = length;
-	if (header < PACKET_IP4_HEADER || header > total || total > length)
+	if (header < PACKET_IP4_HEADER || total > length)
 		return PARSED_MALFORMED;
+	if (unlikely(header > total)) {
+		if (total || header > length)
+			return PARSED_MALFORMED;
+		total = length;
+	}
 	upper->offset = header;
 	upper->limit = total;
 	upper->proto = data[9];
@@ -334,12 +349,12 @@ int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *
 		if (upper.limit - upper.offset < PACKET_PORTS)
 			return 1 + NETLOG_MALFORMED;
 		ports = data + upper.offset;
-		if (packet->gso_size && !packet->headers && !upper.fragment &&
+		if (packet->gso_size && !upper.fragment &&
 		    !count_segments(packet, &upper, increment))
 			return 1 + NETLOG_MALFORMED;
+	} else if (unlikely(packet->headers) && !upper.fragment) {
+		count_tunnel_segments(packet, &upper, increment);
 	}
-	if (unlikely(packet->gso_size && packet->headers && packet->headers < upper.limit))
-		add_segments(packet, packet->headers, upper.limit, increment);
 	if (upper.version == 4)
 		packet_put_addresses4(key, data, increment->direction);
 	else
