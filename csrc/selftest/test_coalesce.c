@@ -47,7 +47,7 @@ static void send_one(struct world *world, uint32_t size)
 
 	for (uint32_t i = 0; i < n; i++)
 		payload[i] = (uint8_t)next_random(&world->random);
-	flow->flags = pick(world, 20) ? 0x10 : (uint8_t)(0x10 | 1u << pick(world, 8));
+	flow->flags = (uint8_t)(pick(world, 20) ? 0x10 : 0x10 | 1u << pick(world, 8));
 	sent->length = wire_make(flow, payload, n, false, packet);
 	sent->flow = number;
 	if (!pick(world, 30))
