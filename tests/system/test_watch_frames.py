@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.namespace import Namespace, connect, wait_for
 from tests.support.runs import Running, summed
+from tests.support.suite import KERNEL_LACKS
 from tests.support.watches import counts, watching
 
 pytestmark = pytest.mark.root
@@ -107,7 +108,7 @@ def add(namespace: Namespace, arguments: str) -> None:
     try:
         namespace.ip(arguments)
     except AssertionError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"{KERNEL_LACKS}such link, or ip(8) does not know it: {error}")
 
 
 def set_big_ipv4(namespace: Namespace, interface: str) -> None:
@@ -122,7 +123,7 @@ def set_big_ipv4(namespace: Namespace, interface: str) -> None:
         netlink.send(struct.pack("IHHII", 16 + len(body), RTM_NEWLINK, 5, 1, 0) + body)
         (error,) = struct.unpack("i", netlink.recv(4096)[16:20])
     if error:
-        pytest.skip(f"no BIG TCP over IPv4: {error}")
+        pytest.skip(f"{KERNEL_LACKS}BIG TCP over IPv4: {error}")
 
 
 def transfer(sender: Namespace, receiver: Namespace, address: str) -> None:
