@@ -137,7 +137,7 @@ def test_as_many_of_one_kind_as_of_the_other(namespace: Namespace) -> None:
         SockDevice.bind("127.0.0.1", 0, meter=meter) as sock,
         SockDevice.bind("127.0.0.1", 0) as other,
     ):
-        with pytest.raises(ValueError, match="got 1 and 2"):
+        with pytest.raises(ValueError, match="got 1 sockets and 2 queues"):
             Relay(tuns, sock, [])
         with pytest.raises(ValueError, match="different meters"):
             Relay(tuns, [sock, other], [])

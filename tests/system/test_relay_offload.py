@@ -209,7 +209,7 @@ def test_what_the_kernel_has_not(
         flows_through(a, b)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 4
-    assert sum("no offload of uso" in text for text in said) == 2
+    assert sum("no uso offload for a TUN" in text for text in said) == 2
     assert sum("no UDP_GRO" in text for text in said) == 2
 
 

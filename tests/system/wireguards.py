@@ -8,6 +8,7 @@ lan0 192.0.2.1:51820  ----------- veth -----------  lan0 192.0.2.2:51820
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -20,6 +21,7 @@ from tests.support.gateways import joined
 from tests.support.namespace import IFF_TUN_NO_PI, TUNSETIFF, Namespace, wait_for
 
 PORT = 51820
+IFF_TUN = 0x0001
 SOCKETS = Path("/var/run/wireguard")
 
 
@@ -51,6 +53,16 @@ class WireGuard:
         self.namespace.run("wg", "set", self.interface, *arguments.split())
 
 
+def tun_flags() -> int:
+    """Return the flags that wireguard-go assumes of a TUN that it is given."""
+    shown = subprocess.run(
+        ["wireguard-go", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    year = re.search(r"v0\.0\.(\d{4})", shown)
+    assert year, shown
+    return IFF_TUN_NO_PI if int(year[1]) > 2022 else IFF_TUN
+
+
 def listens(path: Path) -> bool:
     """Whether somebody listens at a unix socket, which is there a moment earlier."""
     with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
@@ -67,7 +79,7 @@ def plain_tun(namespace: Namespace, interface: str) -> Iterator[int]:
     """
     with namespace.entered():
         tun = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", interface.encode(), IFF_TUN_NO_PI))
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", interface.encode(), tun_flags()))
     try:
         yield tun
     finally:

@@ -314,7 +314,7 @@ def test_the_command_says_what_it_left_out(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr.decode().splitlines() == [
         "netlog: 1 malformed packets: counted without addresses",
-        "netlog: 1 packets are neither IPv4 nor IPv6: counted without addresses",
+        "netlog: 1 packets that are neither IPv4 nor IPv6: counted without addresses",
         "netlog: 1 packets longer than 9216 bytes (host with offloads): each counts as one",
         "netlog: 3 frames that are not IP (2 ARP, 1 LLDP): left out",
         "netlog: 1 frames of unknown link types (163 IEEE802_11_AVS): left out",
@@ -414,7 +414,7 @@ SECTION = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
     [
         (
             block(0x0A0D0D0A, SECTION[:4] + b"\x09" + SECTION[5:]),
-            "a version of pcap or pcapng that",
+            "version of pcap or pcapng that",
         ),
         (block(0x0A0D0D0A, b"\x11" + SECTION[1:]), "with an unknown byte order mark"),
     ],

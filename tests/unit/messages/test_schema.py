@@ -6,7 +6,6 @@ import copy
 import json
 import re
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from netlog.messages.schema import line_schema
 from netlog.model.loss import Loss
 from netlog.sinks.remote.entries import with_identity
 from netlog.spool import Position, Record
+from tests.support import ROOT
 from tests.support import flow_strategies as r
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STORED = json.loads(files("netlog.messages").joinpath("schema.json").read_text())
 VALIDATOR = Draft202012Validator(STORED)
-ROOT = Path(__file__).parents[2]
 
 SELF = Node("n1", "gw.example", ["100.64.0.1", "fd7a:115c:a1e0::1"], "linux", tags=["tag:gw"])
 PEER = Node("n2", "ann.example", ["100.64.0.2"], "macOS", "ann@example.com")
