@@ -241,16 +241,18 @@ def test_a_short_packet_is_malformed_and_not_snapped() -> None:
 
 def test_scapy_writes_and_netlog_reads(tmp_path: Path) -> None:
     """Captures that another program wrote: headers of all kinds, ARP and padding among them."""
+    # With both addresses: scapy would ask the network for them.
+    link = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
     made = [
-        Ether() / IP(src=A, dst=C) / TCP(sport=1, dport=2),
-        Ether() / Dot1Q(vlan=5) / IP(src=C, dst=A, options=[b"\x01\x01\x01\x00"]) / UDP() / b"xy",
-        Ether() / IP(src=A, dst=C) / ICMP(),
-        Ether() / IP(src=A, dst=C, frag=9) / b"rest",
-        Ether() / IPv6(src=A6, dst=B6) / IPv6ExtHdrHopByHop() / UDP(sport=5, dport=6) / b"z",
-        Ether() / IPv6(src=B6, dst=A6) / IPv6ExtHdrFragment(offset=8, nh=17) / b"01234567",
+        link / IP(src=A, dst=C) / TCP(sport=1, dport=2),
+        link / Dot1Q(vlan=5) / IP(src=C, dst=A, options=[b"\x01\x01\x01\x00"]) / UDP() / b"xy",
+        link / IP(src=A, dst=C) / ICMP(),
+        link / IP(src=A, dst=C, frag=9) / b"rest",
+        link / IPv6(src=A6, dst=B6) / IPv6ExtHdrHopByHop() / UDP(sport=5, dport=6) / b"z",
+        link / IPv6(src=B6, dst=A6) / IPv6ExtHdrFragment(offset=8, nh=17) / b"01234567",
     ]
     raw = [bytes(packet[IP] if IP in packet else packet[IPv6]) for packet in made]
-    frames = [bytes(packet).ljust(60, b"\0") for packet in made] + [bytes(Ether() / ARP())]
+    frames = [bytes(packet).ljust(60, b"\0") for packet in made] + [bytes(link / ARP())]
     pcap_path, pcapng_path = tmp_path / "x.pcap", tmp_path / "x.pcapng"
     for path, writer in (
         (pcap_path, scapy.utils.PcapWriter(str(pcap_path), linktype=ETHERNET)),
