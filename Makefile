@@ -15,7 +15,7 @@ TESTS ?=
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/netlog.cdef $(wildcard csrc/*.c csrc/*.h csrc/preload/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions warnings lint clean needs needs-go
+.PHONY: help build demo test interop selftest sanitize test-sanitized wheels test-wheels bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -75,6 +75,13 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
 		-k "not selftest and not leaks and not readme and not killed and not test_exec and not test_stress_poll and not c_library"
 
+wheels: needs $(VENV)/.wheels ## an sdist and a wheel for each platform, checked, in dist
+	$(BIN)/python packaging/wheels.py
+
+test-wheels: NEEDED := tun
+test-wheels: wheels ## the wheels, installed and used; the C tests on a processor that is emulated
+	$(BIN)/python packaging/try_wheels.py
+
 # BENCH="count relay" runs some of it, BENCH=--help says what else there is. A missed budget fails
 # nothing; a bench that failed does, and says where it wrote why.
 bench: needs $(VENV)/.built $(VENV)/.bench ## measure, print one table, keep bench/results/bench.json
@@ -101,6 +108,7 @@ lint: needs $(VENV)/.built $(VENV)/.lint ## format, style, types, spelling, the 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p netlog -m netlog_command
+	$(BIN)/mypy packaging
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
 	@$(MAKE) -s warnings
@@ -177,7 +185,7 @@ $(VENV)/.test: pyproject.toml
 	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
 	@touch $@
 
-$(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
+$(VENV)/.bench $(VENV)/.lint $(VENV)/.wheels: $(VENV)/.%: $(VENV)/.test pyproject.toml
 	@echo "netlog: installing what make $* needs in $(VENV)"
 	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
 	@touch $@
