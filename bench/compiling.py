@@ -23,7 +23,7 @@ def compiler_name() -> str:
     """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
     asked = "__clang_major__ __GNUC__"
     shown = subprocess.run(
-        [*compiler_command(), "-E", "-P", "-"],
+        [*compiler_command(), "-E", "-P", "-x", "c", "-"],
         input=asked,
         check=True,
         capture_output=True,
