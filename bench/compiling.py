@@ -22,7 +22,7 @@ def compiler_name() -> str:
     """Return the compiler, its major version and the processor, such as `gcc 12 x86_64`."""
     asked = "__clang_major__ __GNUC__"
     shown = subprocess.run(
-        [*compiler_command(), "-E", "-P", "-"],
+        [*compiler_command(), "-E", "-P", "-x", "c", "-"],
         input=asked,
         check=True,
         capture_output=True,

@@ -33,6 +33,7 @@ for argument; do
 	*) set -- "$@" "$argument" ;;
 	esac
 done
+export ZIG_GLOBAL_CACHE_DIR={cache} ZIG_LOCAL_CACHE_DIR={cache}
 exec {zig} cc -target {triple} {flags} "$@"
 """
 
@@ -42,7 +43,6 @@ class Zig:
 
     def __init__(self, target: Target, folder: Path) -> None:
         """Put a script that calls zig, and Python's headers, into a folder of the target's own."""
-        self._cache = folder.parent / "zig-cache"
         self.compiler = folder / "cc"
         folder.mkdir(parents=True, exist_ok=True)
         self.compiler.write_text(
@@ -51,6 +51,7 @@ class Zig:
                 triple=target.triple,
                 flags=" ".join(FLAGS),
                 hook_flags=" ".join(HOOK_FLAGS),
+                cache=folder.parent / "zig-cache",
             )
         )
         self.compiler.chmod(0o755)
@@ -61,10 +62,8 @@ class Zig:
 
     def environment(self) -> dict[str, str]:
         """This process's, with zig as the compiler, and without what is said to netlog's build."""
-        caches = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
         return {
             **{name: said for name, said in os.environ.items() if not name.startswith("NETLOG_")},
-            **dict.fromkeys(caches, str(self._cache)),
             "CC": str(self.compiler),
             "AR": f"{ZIG} ar",
         }

@@ -1,6 +1,6 @@
 """The counters of each kind of gateway.
 
-This module imports none of what is counted, so that a process which prints the counters of a watch does
+This module imports none of what is counted. So a process that prints the counters of a watch does
 not load a relay.
 """
 
