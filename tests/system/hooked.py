@@ -18,7 +18,7 @@ from tests.support.namespace import Namespace, wait_for
 
 PROLOGUE = """
 import ctypes, errno, fcntl, os, signal, socket, struct, subprocess, sys, tempfile
-import threading
+import threading, time
 from tests.system.tun_user import *
 libc = ctypes.CDLL(None, use_errno=True)
 """
