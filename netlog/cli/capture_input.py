@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import FileIO
 
 from netlog.capture import CaptureError
@@ -31,11 +31,18 @@ class CaptureInput:
         name: what errors call it.
         stop: ends the reading. A regular file ends immediately. A live input, such as a pipe, ends
             when its writer closes it, or `GRACE_S` after the signal.
+        on_read: called with the number of bytes after each read.
 
     Thread safety: the main thread only.
     """
 
-    def __init__(self, file: FileIO, name: str, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        file: FileIO,
+        name: str,
+        stop: StopRequest,
+        on_read: Callable[[int], None] | None = None,
+    ) -> None:
         self._file = file
         self._name = name
         self._unpacked: Iterator[bytes] | None = None  # if it is packed
@@ -43,6 +50,7 @@ class CaptureInput:
         self._piece = memoryview(b"")  # unpacked, and not asked for yet
         self._fd = file.fileno()
         self._stop = stop
+        self._on_read = on_read
         self._deadline_s: float | None = None
         self.live = not stat.S_ISREG(os.fstat(self._fd).st_mode)
         self.stopped = False
@@ -95,7 +103,10 @@ class CaptureInput:
         if not self._wait():
             self.stopped = True
             return 0
-        return self._file.readinto(buffer) or 0
+        n_bytes = self._file.readinto(buffer) or 0
+        if self._on_read is not None:
+            self._on_read(n_bytes)
+        return n_bytes
 
     def _wait(self) -> bool:
         """Wait until there is input or the end of it; False: the user has stopped the reading."""
@@ -114,12 +125,15 @@ class CaptureInput:
 
 
 @contextlib.contextmanager
-def open_source(name: str, stop: StopRequest) -> Iterator[CaptureInput]:
+def open_source(
+    name: str, stop: StopRequest, on_read: Callable[[int], None] | None = None
+) -> Iterator[CaptureInput]:
     """Open a capture.
 
     Args:
         name: a path; - is standard input.
         stop: see `CaptureInput`.
+        on_read: as for `CaptureInput`.
 
     Raises:
         CaptureError: the capture cannot be opened.
@@ -131,4 +145,4 @@ def open_source(name: str, stop: StopRequest) -> Iterator[CaptureInput]:
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from error
     with opened:
-        yield CaptureInput(opened, "standard input" if name == STDIN else name, stop)
+        yield CaptureInput(opened, "standard input" if name == STDIN else name, stop, on_read)

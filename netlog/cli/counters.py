@@ -1,8 +1,11 @@
 """The counters of a gateway and its sinks, in lines for a person."""
 
+import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from netlog.cli.diagnostics import say
 from netlog.display.units import binary_size
 from netlog.gateways.counters import AnyCounters, ExecCounters, GatewayCounters, WatchCounters
 from netlog.sinks.base import SinkCounters
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from netlog.preload.meter import Aside
     from netlog.relay.relay import RelayCounters
 
-__all__ = ["aside_lines", "counter_lines", "sink_line", "words"]
+__all__ = ["aside_lines", "counter_lines", "print_counters", "sink_line", "words"]
 
 
 def counter_lines(counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
@@ -42,6 +45,28 @@ def counter_lines(counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> I
         yield f"source: {counters.source_errors} times without an answer"
     for name, sent in sinks.items():
         yield f"{name}: {sink_line(sent)}"
+
+
+def print_counters(
+    node_id: str, counters: AnyCounters, sinks: Mapping[str, SinkCounters], prefix: str = ""
+) -> None:
+    """Print the counters to standard error: tables on a terminal, lines elsewhere.
+
+    Args:
+        node_id: the gateway's node.
+        counters: the gateway's.
+        sinks: those of its sinks, by name.
+        prefix: what each line begins with.
+    """
+    if sys.stderr.isatty():
+        # Imported only for a terminal, because it loads rich.
+        from netlog.cli.counter_tables import print_tables  # noqa: PLC0415
+
+        with contextlib.suppress(OSError):
+            print_tables(node_id, counters, sinks)
+        return
+    for line in counter_lines(counters, sinks):
+        say(f"{prefix}{line}")
 
 
 def aside_lines(aside: "Aside") -> Iterator[str]:

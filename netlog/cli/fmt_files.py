@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from netlog.cli.diagnostics import describe, say
+from netlog.cli.progress import ReadingBar
 from netlog.display.terminal import Style, takes_color
 from netlog.fmt.damage import Damage, read_values
 from netlog.fmt.lines import CsvLines, JsonLines
@@ -51,22 +52,24 @@ def show_files(options: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     total = Total() if options.total else None
+    paths = options.files or (STDIN,)
     status = 0
     _show(output.begin())
-    for path in options.files or (STDIN,):
-        records = _Records(path, keep_tree=options.json and total is None)
-        for record in records:
-            wanted = selection.apply(record)
-            if wanted is None:
-                continue
-            if total is None:
-                _show(output.record(wanted))
-            else:
-                total.add(wanted)
-        if records.damaged:
-            status = 1
-        elif not records.n_records:
-            say(f"{records.name}: no flow log messages")
+    with ReadingBar(paths, output_at_end=total is not None) as bar:
+        for path in paths:
+            records = _Records(path, bar, keep_tree=options.json and total is None)
+            for record in records:
+                wanted = selection.apply(record)
+                if wanted is None:
+                    continue
+                if total is None:
+                    _show(output.record(wanted))
+                else:
+                    total.add(wanted)
+            if records.damaged:
+                status = 1
+            elif not records.n_records:
+                say(f"{records.name}: no flow log messages")
     for record in total.records() if total is not None else ():
         _show(output.record(record))
     _show(output.end())
@@ -76,11 +79,12 @@ def show_files(options: argparse.Namespace) -> int:
 class _Records:
     """The messages of a file. Damage is skipped, and reported on standard error."""
 
-    def __init__(self, path: str, *, keep_tree: bool) -> None:
+    def __init__(self, path: str, bar: ReadingBar, *, keep_tree: bool) -> None:
         self.name = "standard input" if path == STDIN else path
         self.n_records = 0
         self.damaged = False
         self._path = path
+        self._bar = bar
         self._keep_tree = keep_tree
 
     def __iter__(self) -> Iterator[FlowLog]:
@@ -102,7 +106,8 @@ class _Records:
             yield record
 
     def _read(self) -> Iterator[FlowLog]:
-        for value in read_values(unpack(read_chunks(self._path)), self._skip):
+        chunks = unpack(self._bar.counted(read_chunks(self._path)))
+        for value in read_values(chunks, self._skip):
             try:
                 yield from read_records(value, keep_tree=self._keep_tree)
             except ReadError as error:

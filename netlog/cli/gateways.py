@@ -4,9 +4,9 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from netlog.cli.counters import counter_lines
+from netlog.cli.counters import print_counters
 from netlog.cli.diagnostics import describe, say
 from netlog.cli.importing import importing
 from netlog.cli.waiting import StopRequest, ready
@@ -15,9 +15,10 @@ from netlog.config.external import ExecConfig, WatchConfig
 from netlog.config.file import AnyConfig, PlacedConfig
 from netlog.config.relay import RelayConfig
 from netlog.gateways.base import AnyGateway
+from netlog.gateways.counters import AnyCounters
 from netlog.gateways.settings import with_node
 from netlog.gateways.sinks import open_sinks
-from netlog.sinks import Sink, SinkGroup, StreamSink
+from netlog.sinks import Sink, SinkCounters, SinkGroup, StreamSink
 
 __all__ = ["run_gateways"]
 
@@ -135,7 +136,7 @@ class _Running:
         if number == REOPEN:
             self._group.reopen()
         else:
-            self._say(counter_lines(self._gateway.counters(), self._group.counters()))
+            self._report(self._gateway.counters(), self._group.counters())
 
     def ask_to_end(self) -> None:
         """Ask a daemon to end, without waiting for it."""
@@ -165,7 +166,7 @@ class _Running:
         trouble = self._close(timeout_s)
         if counters is not None:
             sent = self._group.counters()
-            self._say(counter_lines(counters, sent))
+            self._report(counters, sent)
             for name, left in sent.items():
                 if left.pending:
                     self._say(
@@ -183,6 +184,9 @@ class _Running:
         except TimeoutError as error:
             return f"the sinks did not accept the last messages: {error}"
         return ""
+
+    def _report(self, counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> None:
+        print_counters(self.config.node_id, counters, sinks, self._prefix)
 
     def _complain(self, trouble: str) -> None:
         self.troubled = True

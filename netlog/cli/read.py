@@ -10,6 +10,7 @@ from netlog.capture import LARGE_BYTES, CaptureCounters, CaptureError, CaptureRe
 from netlog.cli.capture_input import STDIN, open_source
 from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import say
+from netlog.cli.progress import ReadingBar
 from netlog.cli.waiting import StopRequest
 from netlog.errors import ConfigError
 from netlog.messages.build import EXIT_MODES
@@ -128,20 +129,21 @@ def read(options: argparse.Namespace) -> int:
             raise
         raise ConfigError(str(error)) from error
     with reader, StopRequest() as stop:
-        status = _read_all(options.captures, reader, stop)
+        with ReadingBar(options.captures) as bar:
+            status = _read_all(options.captures, reader, stop, bar)
         for line in _report(reader.counters()):
             say(line)
     return status
 
 
-def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest) -> int:
+def _read_all(names: list[str], reader: CaptureReader, stop: StopRequest, bar: ReadingBar) -> int:
     """Write the messages of all captures, and return the exit status."""
     sink = StreamSink(sys.stdout)
     status = 0
     for name in names:
         complete = False
         try:
-            with open_source(name, stop) as source:
+            with open_source(name, stop, bar.advance) as source:
                 try:
                     for message in reader.read(source, _title(name)):
                         sink.write(message)

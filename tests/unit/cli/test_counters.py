@@ -1,20 +1,27 @@
 """The counters that a gateway prints: none of them is missing."""
 
 import dataclasses
+import io
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from netlog import Count, LoggerCounters, RelayCounters
-from netlog.cli.counters import counter_lines
+from netlog.cli.counter_tables import counter_tables
+from netlog.cli.counters import counter_lines, print_counters
 from netlog.devices.tap import TapCounters
 from netlog.display.units import binary_size
-from netlog.gateways.exec_metering import ExecCounters
-from netlog.gateways.relay import GatewayCounters
-from netlog.gateways.watch import WatchCounters
+from netlog.gateways.counters import (
+    AnyCounters,
+    ExecCounters,
+    GatewayCounters,
+    WatchCounters,
+)
 from netlog.preload.meter import Aside
 from netlog.relay.relay import RX_DROPS, TX_DROPS
 from netlog.sinks import SinkCounters
@@ -74,12 +81,27 @@ def is_shown(value: Any, path: str, text: str) -> bool:  # noqa: ANN401 - a coun
     return re.search(rf"(?<![\w.]){shown}(?!\w)", text) is not None
 
 
+def lines(counters: AnyCounters, sinks: dict[str, SinkCounters]) -> str:
+    """The counters as they are printed into a file or a pipe."""
+    return "\n".join(counter_lines(counters, sinks))
+
+
+def tables(counters: AnyCounters, sinks: dict[str, SinkCounters], width: int = 120) -> str:
+    """The counters as a terminal shows them."""
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(counter_tables("node-a", counters, sinks))
+    return shown.getvalue()
+
+
+@pytest.mark.parametrize("render", [lines, tables])
 @pytest.mark.parametrize("counters", gateways(), ids=lambda each: type(each).__name__)
-def test_every_counter_is_printed(counters: Any) -> None:  # noqa: ANN401 - of three kinds
+def test_every_counter_is_printed(
+    counters: AnyCounters, render: Callable[[AnyCounters, dict[str, SinkCounters]], str]
+) -> None:
     """Whatever field the counters have, its number is in the text; a new one must be, too."""
     numbers = itertools.count(101)
     full, sink = filled(counters, numbers), filled(SinkCounters(), numbers)
-    text = "\n".join(counter_lines(full, {"flows.jsonl": sink}))
+    text = render(full, {"flows.jsonl": sink})
     every = [*leaves(full), *leaves(sink, "sink")]
     assert len(every) > 30
     assert [path for path, value in every if not is_shown(value, path, text)] == []
@@ -94,3 +116,36 @@ def test_counters_that_are_zero_say_little(counters: Any) -> None:  # noqa: ANN4
     assert text.endswith("\nflows.jsonl: 0 messages written, 0 dropped")
     for word in ("lost", "failure", "without an answer", "retries"):
         assert word not in text
+
+
+def test_tables_are_in_columns() -> None:
+    """Numbers and sizes are aligned, each row has its unit, and what is 0 has no column."""
+    relay = RelayCounters(Count(1_234_567, 2048), Count(1, 5), {"no_peer": Count(3, 99)}, {})
+    counters = GatewayCounters(relay, LoggerCounters(messages=7))
+    sinks = {"a": SinkCounters(written=1000), "b": SinkCounters(pending=2)}
+    shown = [line.rstrip() for line in tables(counters, sinks, 80).splitlines()]
+    assert shown[1:5] == [
+        "node-a",
+        "sent to peers         1,234,567  packets     2.0 KiB",
+        "  dropped, no peer            3  packets      99 B",
+        "received from peers           1  packets       5 B",
+    ]
+    assert shown[-3:] == [
+        "messages to  written  waiting  dropped",
+        "a              1,000        0        0",
+        "b                  0        2        0",
+    ]
+
+
+def test_a_terminal_gets_tables_and_a_pipe_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipe each line begins with the program and the gateway."""
+    counters, sinks = gateways()[0], {"a": SinkCounters()}
+    print_counters("node-a", counters, sinks, "node-a: ")
+    expected = "".join(f"netlog: node-a: {line}\n" for line in counter_lines(counters, sinks))
+    assert capsys.readouterr().err == expected
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    print_counters("node-a", counters, sinks, "node-a: ")
+    assert "netlog: " not in (shown := capsys.readouterr().err)
+    assert "sent to peers" in shown
