@@ -1,13 +1,15 @@
 """The counters of a gateway and its sinks as tables. This module loads rich."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from netlog.cli.counters import words
+from netlog.cli.counters import aside_lines, words
+from netlog.display.console import open_console
 from netlog.display.units import binary_size
 from netlog.gateways.counters import AnyCounters, ExecCounters, GatewayCounters, WatchCounters
 from netlog.sinks.base import SinkCounters
@@ -15,7 +17,6 @@ from netlog.sinks.base import SinkCounters
 if TYPE_CHECKING:
     from netlog.devices.tap import TapCounters
     from netlog.logger.logger import LoggerCounters
-    from netlog.preload.meter import Aside
     from netlog.relay.relay import RelayCounters
 
 __all__ = ["counter_tables", "print_tables"]
@@ -38,7 +39,7 @@ class _Row(NamedTuple):
 
 def print_tables(node_id: str, counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> None:
     """Print the counters of a gateway to standard error; see `counter_tables`."""
-    Console(stderr=True, highlight=False).print(counter_tables(node_id, counters, sinks))
+    open_console(sys.stderr).print(counter_tables(node_id, counters, sinks))
 
 
 def counter_tables(
@@ -64,7 +65,9 @@ def counter_tables(
     for row in _rows(counters):
         style = TROUBLE if row.trouble else None
         table.add_row(row.name, f"{row.number:,}", row.unit, _size(row.n_bytes), style=style)
-    return Group(Text(f"\n{node_id}", "bold"), table, "", *_sinks(sinks))
+    aside = aside_lines(counters.aside) if isinstance(counters, ExecCounters) else ()
+    remarks = (Text(line, TROUBLE) for line in aside)
+    return Group(Text(f"\n{node_id}", "bold"), table, *remarks, "", *_sinks(sinks))
 
 
 def _rows(counters: AnyCounters) -> Iterator[_Row]:
@@ -75,7 +78,8 @@ def _rows(counters: AnyCounters) -> Iterator[_Row]:
             for name, tap in counters.taps.items():
                 yield from _of_tap(name, tap)
         case ExecCounters():
-            yield from _of_exec(counters.aside)
+            yield _Row("metered processes", counters.aside.processes, "processes")
+            yield _Row("metered TUNs", counters.aside.tuns, "interfaces")
     yield from _of_logger(counters.logger)
     if not isinstance(counters, GatewayCounters):
         yield from _troubles(("source without an answer", counters.source_errors, "times"))
@@ -106,15 +110,6 @@ def _of_tap(name: str, tap: "TapCounters") -> Iterator[_Row]:
     for what, count in (("not IP", tap.not_ip), ("of other hosts", tap.other_host)):
         if count:
             yield _Row(f"  left out, {what}", count, "frames")
-
-
-def _of_exec(aside: "Aside") -> Iterator[_Row]:
-    yield _Row("metered processes", aside.processes, "processes")
-    yield _Row("metered TUNs", aside.tuns, "interfaces", trouble=not aside.tuns)
-    if aside.laneless_packets:
-        name = "  counted without addresses"
-        yield _Row(name, aside.laneless_packets, "packets", aside.laneless_bytes, trouble=True)
-    yield from _troubles(("  not watched", aside.far_descriptors, "descriptors"))
 
 
 def _of_logger(logger: "LoggerCounters") -> Iterator[_Row]:

@@ -13,10 +13,8 @@ from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import TUN_DEVICE, Lines, advice_on, describe, say
 from netlog.cli.waiting import StopRequest
 from netlog.demo.namespace import Namespace
-from netlog.demo.reconcile import Verdict
-from netlog.demo.scenario import Demo, Interrupted
+from netlog.demo.scenario import Demo, Interrupted, Outcome
 from netlog.demo.table import header, message_lines, verdict_lines
-from netlog.display.terminal import Style, takes_color
 
 __all__ = ["add_parser"]
 
@@ -81,15 +79,21 @@ def demo(options: argparse.Namespace) -> int:
             for line in missing:
                 say(line)
             return 1
-        show = _Json() if options.json else _Table(Style(color=takes_color(sys.stdout)))
+        show = _show(as_json=options.json)
         say("the relays of this demo do not encrypt")
         try:
             outcome = Demo(options.seconds, show.message, stop.wait).run()
         except Interrupted:
             say("stopped before the verdict; everything was removed")
             return 128 + (stop.signal or 0)
-        show.verdict(outcome.verdict)
+        show.verdict(outcome)
         return 0 if outcome.verdict.reconciled else 1
+
+
+def _show(*, as_json: bool) -> "_Json | _Lines | _Terminal":
+    if as_json:
+        return _Json()
+    return _Terminal() if sys.stdout.isatty() else _Lines()
 
 
 class _Json:
@@ -101,30 +105,47 @@ class _Json:
         sys.stdout.flush()
 
     @staticmethod
-    def verdict(verdict: Verdict) -> None:
-        sys.stdout.write(json.dumps(verdict.as_json()) + "\n")
+    def verdict(found: Outcome) -> None:
+        sys.stdout.write(json.dumps(found.verdict.as_json()) + "\n")
         sys.stdout.flush()
 
 
-class _Table:
+class _Lines:
     """Messages as rows under one header, and the verdict as a table of its own."""
 
-    def __init__(self, style: Style) -> None:
-        self._style = style
-        self._lines = [header(style)]
+    def __init__(self) -> None:
+        self._lines = [header()]
 
     def message(self, _: bytes, message: dict[str, Any]) -> None:
-        self._lines.extend(message_lines(message, self._style))
+        self._lines.extend(message_lines(message))
         self._flush()
 
-    def verdict(self, verdict: Verdict) -> None:
-        self._lines.extend(("", *verdict_lines(verdict, self._style)))
+    def verdict(self, found: Outcome) -> None:
+        self._lines.extend(("", *verdict_lines(found.verdict)))
         self._flush()
 
     def _flush(self) -> None:
         sys.stdout.write("".join(f"{line}\n" for line in self._lines))
         sys.stdout.flush()
         self._lines.clear()
+
+
+class _Terminal:
+    """The same in tables that fit the terminal, with colours if its user wants them."""
+
+    def __init__(self) -> None:
+        # Imported only for a terminal, because both load rich.
+        from netlog.demo.terminal import message_table, verdict_table  # noqa: PLC0415
+        from netlog.display.console import open_console  # noqa: PLC0415
+
+        self._console = open_console(sys.stdout)
+        self._message_table, self._verdict_table = message_table, verdict_table
+
+    def message(self, _: bytes, message: dict[str, Any]) -> None:
+        self._console.print(self._message_table(message, self._console.width))
+
+    def verdict(self, found: Outcome) -> None:
+        self._console.print(self._verdict_table(found.verdict, found.traffic))
 
 
 def _enter_user_namespace() -> Lines:

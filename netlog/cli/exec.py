@@ -3,11 +3,12 @@
 import argparse
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from netlog.cli.commands import add_command
-from netlog.cli.counters import aside_lines
+from netlog.cli.counters import aside_lines, print_counters
 from netlog.cli.diagnostics import say
 from netlog.cli.external_options import add_external_options, external_changes
 from netlog.cli.waiting import StopRequest
@@ -130,13 +131,18 @@ def _metering(config: ExecConfig, options: argparse.Namespace) -> Iterator[ExecM
                 metering.stop(SINK_LIMIT_S)
             except TimeoutError as error:
                 say(f"the sinks did not accept the last messages: {error}")
-            for line in aside_lines(metering.counters().aside):
-                say(line)
+            counters = metering.counters()
     finally:
         try:
             group.close(SINK_LIMIT_S)
         except TimeoutError as error:
             say(f"the sinks did not accept the last messages: {error}")
+    # Elsewhere, standard error belongs to the command: only what the messages lack is reported.
+    if sys.stderr.isatty():
+        print_counters(config.node_id, counters, group.counters())
+    else:
+        for line in aside_lines(counters.aside):
+            say(line)
 
 
 def _config(options: argparse.Namespace) -> ExecConfig:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from netlog import Count, LoggerCounters, RelayCounters
 from netlog.cli.counter_tables import counter_tables
 from netlog.cli.counters import counter_lines, print_counters
 from netlog.devices.tap import TapCounters
+from netlog.display.console import open_console
 from netlog.display.units import binary_size
 from netlog.gateways.counters import (
     AnyCounters,
@@ -89,7 +89,9 @@ def lines(counters: AnyCounters, sinks: dict[str, SinkCounters]) -> str:
 def tables(counters: AnyCounters, sinks: dict[str, SinkCounters], width: int = 120) -> str:
     """The counters as a terminal shows them."""
     shown = io.StringIO()
-    Console(file=shown, width=width).print(counter_tables("node-a", counters, sinks))
+    console = open_console(shown)
+    console.width = width
+    console.print(counter_tables("node-a", counters, sinks))
     return shown.getvalue()
 
 
@@ -122,7 +124,7 @@ def test_tables_are_in_columns() -> None:
     """Numbers and sizes are aligned, each row has its unit, and what is 0 has no column."""
     relay = RelayCounters(Count(1_234_567, 2048), Count(1, 5), {"no_peer": Count(3, 99)}, {})
     counters = GatewayCounters(relay, LoggerCounters(messages=7))
-    sinks = {"a": SinkCounters(written=1000), "b": SinkCounters(pending=2)}
+    sinks = {"a": SinkCounters(written=1000), "[::1]:x:": SinkCounters(pending=2)}
     shown = [line.rstrip() for line in tables(counters, sinks, 80).splitlines()]
     assert shown[1:5] == [
         "node-a",
@@ -133,7 +135,7 @@ def test_tables_are_in_columns() -> None:
     assert shown[-3:] == [
         "messages to  written  waiting  dropped",
         "a              1,000        0        0",
-        "b                  0        2        0",
+        "[::1]:x:           0        2        0",
     ]
 
 

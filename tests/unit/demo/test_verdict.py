@@ -1,17 +1,20 @@
 """The demo's verdict and tables: what it compares, and what it must not overlook."""
 
 import copy
+import io
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
+from rich.console import RenderableType
 
 from netlog.demo.reconcile import COUNTS, Counts, MessageSums, Verdict, add_message, reconcile
 from netlog.demo.table import ROWS_PER_CLASS, message_lines, verdict_lines
-from netlog.display.terminal import Style
+from netlog.demo.terminal import message_table, verdict_table
+from netlog.demo.traffic import TrafficCounters
+from netlog.display.console import open_console
 from netlog.display.units import binary_size
-
-PLAIN = Style(color=False)
 
 
 def entry(tx: int, rx: int) -> dict[str, Any]:
@@ -135,11 +138,11 @@ def test_the_verdict_as_json_has_both_sides() -> None:
 
 def test_the_verdict_as_a_table_marks_what_differs() -> None:
     """A line a number, and one at the end that says how it came out."""
-    lines = list(verdict_lines(verdict(messages()), PLAIN))
+    lines = list(verdict_lines(verdict(messages())))
     assert sum(line.endswith("equal") for line in lines) == 16
     assert lines[-1] == "reconciled: 3 messages agree with the kernel exactly"
     wrong = {"a": counts(6, 9), "b": counts(9, 7)}
-    lines = list(verdict_lines(verdict(messages(), tuns=wrong), PLAIN))
+    lines = list(verdict_lines(verdict(messages(), tuns=wrong)))
     assert sum("DIFFERENT" in line for line in lines) == 2
     assert lines[-1].startswith("NOT reconciled")
 
@@ -151,7 +154,7 @@ def test_a_message_is_shown_with_its_busiest_connections() -> None:
         entry(i, i) | {"src": f"100.64.0.1:{i}", "dst": "[fd7a:115c:a1e0::2]:0"}
         for i in range(1, ROWS_PER_CLASS + 4)
     ]
-    lines = list(message_lines(message, PLAIN))
+    lines = list(message_lines(message))
     assert lines[0] == "a: 00:00:00.000 to 00:00:01.500 UTC"
     virtual = [line for line in lines if " virtual " in line]
     assert len(virtual) == ROWS_PER_CLASS + 1
@@ -164,13 +167,48 @@ def test_a_message_is_shown_with_its_busiest_connections() -> None:
     ]
 
 
-def test_colour_is_asked_for() -> None:
-    """Escape sequences are there only if the output takes them."""
-    painted = list(message_lines(messages()[0], Style(color=True)))
-    plain = list(message_lines(messages()[0], PLAIN))
-    assert not any("\x1b" in line for line in plain)
-    assert all(line.startswith("\x1b[") and line.endswith("\x1b[0m") for line in painted)
-    assert len(painted) == len(plain)
+def shown(renderable: RenderableType, width: int = 120) -> list[str]:
+    """What a terminal without colours shows."""
+    text = io.StringIO()
+    console = open_console(text)
+    console.width = width
+    console.print(renderable)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_the_same_connections(width: int) -> None:
+    """As the plain text has them; a class is named once, and an address is no markup."""
+    message = messages()[0]
+    message["virtualTraffic"] = [
+        entry(i, i) | {"src": f"100.64.0.1:{i}", "dst": "[fd7a:115c:a1e0::2]:65535"}
+        for i in range(1, ROWS_PER_CLASS + 4)
+    ]
+    lines = shown(message_table(message, width), width)
+    assert lines[0] == "a: 00:00:00.000 to 00:00:01.500 UTC"
+    text = "\n".join(lines)
+    for kind in ("virtual", "subnet", "exit", "physical"):
+        assert text.count(kind) == 1
+    assert max(map(len, lines)) <= width
+    if width == 120:
+        assert text.count("[fd7a:115c:a1e0::2]:65535") == ROWS_PER_CLASS
+        plain = [line.split()[-4:] for line in message_lines(message)][1:]
+        assert [line.split()[-4:] for line in lines[2:] if line] == plain
+
+
+def test_a_terminal_shows_what_differs() -> None:
+    """The kernel's number stands below netlog's, and the row says how it came out."""
+    traffic = TrafficCounters(Counter(tcp=1200, udp=3), Counter(tcp=1))
+    lines = shown(verdict_table(verdict(messages()), traffic))
+    assert sum(line.endswith("  equal") for line in lines) == 4
+    assert "traffic: 1,200 tcp, 3 udp exchanges; 1 without an answer" in lines
+    assert lines[-1] == "reconciled: 3 messages agree with the kernel exactly"
+    wrong = {"a": counts(6, 9), "b": counts(9, 7000)}
+    lines = shown(verdict_table(verdict(messages(), tuns=wrong), traffic))
+    (at,) = (i for i, line in enumerate(lines) if line.endswith("DIFFERENT"))
+    assert lines[at].split() == ["the", "kernel", "9", "900", "7,000", "700,000", "DIFFERENT"]
+    assert lines[at - 1].split() == ["b", "tun", "netlog", "9", "900", "6", "600"]
+    assert lines[-1].startswith("NOT reconciled")
 
 
 @pytest.mark.parametrize(
