@@ -1,7 +1,7 @@
 # netlog on a fresh machine: every target sets up what it needs in .venv and builds what changed.
 #
 #	make demo	two gateways in network namespaces, checked against the kernel's counters
-#	make test	all tests; as root also those with real interfaces
+#	make test	the tests; as root also those with real interfaces
 #
 # PYTHON=python3.12 chooses another interpreter.
 
@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help build demo docs generate test interop selftest sanitize test-sanitized bench bench-curve bench-report instructions lint clean needs needs-go
+.PHONY: help analyze build demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -25,9 +25,22 @@ demo: NEEDED := tun
 demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
-test: NEEDED := ip
-test: needs $(VENV)/.built ## all tests
-	$(BIN)/python -m pytest
+# Tests start netlog a thousand times, so its bytecode is kept whatever the environment says. They
+# wait as often as they work: there are more workers than processors. WORKERS=0 has none, and
+# PYTEST_ARGS is for more options: make test PYTEST_ARGS="-x -k spool".
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+WORKERS ?= $(shell expr `nproc` + 2)
+PARALLEL = $(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal --durations=30
+
+test test-soak test-all: NEEDED := ip
+test: needs $(VENV)/.built ## the tests, without the long rounds; WORKERS=4 PYTEST_ARGS="-k spool"
+	$(PARALLEL) -m "not soak" $(PYTEST_ARGS)
+
+test-soak: needs $(VENV)/.built ## the long rounds of what is killed again and again
+	$(PARALLEL) -m soak $(PYTEST_ARGS)
+
+test-all: needs $(VENV)/.built ## both
+	$(PARALLEL) $(PYTEST_ARGS)
 
 # A headscale and two nodes of it, as they are published: built from their modules, at the versions
 # that tests/interop/tools pins. What takes long to compile and is not met there is left out.
@@ -40,7 +53,7 @@ interop: NEEDED := tun ip
 interop: needs $(VENV)/.built ## headscale and two tailscaled, metered; needs Go
 	@if $(MAKE) -s needs-go; then \
 		$(MAKE) -s $(INTEROP)/.built && \
-		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(BIN)/python -m pytest tests/interop; \
+		NETLOG_INTEROP_BIN=$(CURDIR)/$(INTEROP) $(PYTEST) tests/interop; \
 	else \
 		echo "netlog: interop: left out" >&2; test "$$CI" != true; \
 	fi
@@ -71,8 +84,16 @@ test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with A
 	rm -f $(SANITIZED)/netlog/_core*
 	cd $(SANITIZED) && NETLOG_SANITIZE=address $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=`cc -print-file-name=libasan.so` \
-		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit tests/oracle tests/stress \
+		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider --numprocesses=$(WORKERS) \
+		--dist=worksteal tests/unit tests/oracle tests/stress \
 		--ignore=tests/unit/test_readme.py -k "not selftest and not leaks and not killed and not test_exec and not test_stress_poll and not c_library"
+
+wheels: needs $(VENV)/.wheels ## an sdist and a wheel for each platform, checked, in dist
+	$(BIN)/python packaging/wheels.py
+
+test-wheels: NEEDED := tun
+test-wheels: wheels ## the wheels, installed and used; the C tests on a processor that is emulated
+	$(BIN)/python packaging/try_wheels.py
 
 # BENCH="count relay" runs some of it, BENCH=--help says what else there is. A missed budget fails
 # nothing; a bench that failed does, and says where it wrote why.
@@ -88,18 +109,34 @@ bench-report: needs $(VENV)/.built $(VENV)/.bench ## draw the last measurements 
 instructions: needs $(VENV)/.built $(VENV)/.bench ## instructions a packet against the committed figures
 	$(BIN)/python -m bench.instructions
 
-# Compiled apart from what is used: there a warning is no error.
-LINTED := build/lint
+# Compiled apart from what is used, where a warning is no error.
+WARNED := build/warnings/$(notdir $(firstword $(CC)))
+
+warnings: needs $(VENV)/.test ## all C, where a warning is an error; CC=clang
+	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(WARNED) -t $(WARNED) \
+		build_library -b $(WARNED) -t $(WARNED)
+	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest programs
 
 lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, spelling, the compiler's warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p netlog -m netlog_command -p docs._generate
+	$(BIN)/mypy
+	$(BIN)/mypy packaging
 	$(BIN)/lint-imports --no-logo
 	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
-	NETLOG_WERROR=1 $(BIN)/python setup.py -q build_ext -b $(LINTED) -t $(LINTED) build_library -b $(LINTED) -t $(LINTED)
-	NETLOG_WERROR=1 $(MAKE) -s -C csrc/selftest BUILD=$(CURDIR)/$(LINTED)/selftest programs
+	! git grep -nEf .ci/words -- netlog csrc bench packaging docs '*.md' ':!bench/results'
+	@$(MAKE) -s warnings analyze
+	$(BIN)/shellcheck .ci/run .ci/debian
+
+# gcc follows paths. It does not see through vectors, and takes a member that only one kind of batch has
+# for missing in the other.
+ANALYZED := $(filter-out csrc/count/% csrc/python/% csrc/selftest/%,$(wildcard csrc/*/*.c))
+
+analyze: ## csrc/ by gcc -fanalyzer, where cc is gcc
+	@cc --version | grep -q -i clang || for file in $(ANALYZED); do \
+		cc -std=gnu11 -O2 -Icsrc -Icsrc/include -fanalyzer -Wno-analyzer-null-dereference -Werror \
+			-c $$file -o /dev/null || exit 1; done
 
 # A warning fails it, such as a link that leads nowhere; so does what would load from another host.
 # Not with --quiet, which keeps warnings from being counted.
@@ -187,7 +224,7 @@ $(VENV)/.test: pyproject.toml
 	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
 	@touch $@
 
-$(VENV)/.bench $(VENV)/.docs $(VENV)/.lint: $(VENV)/.%: $(VENV)/.test pyproject.toml
+$(VENV)/.bench $(VENV)/.docs $(VENV)/.lint $(VENV)/.wheels: $(VENV)/.%: $(VENV)/.test pyproject.toml
 	@echo "netlog: installing what make $* needs in $(VENV)"
 	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
 	@touch $@

@@ -4,14 +4,15 @@ Everything else is in pyproject.toml. `python setup.py build_library --build-lib
 the C library, in DIR/netlog.
 """
 
-import platform
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import ClassVar
 
 from setuptools import Command, Extension, setup
 from setuptools.command.build import build as build_all
+from setuptools.command.build_ext import build_ext
 
 # setuptools' copy of distutils: importing setuptools puts it under this name.
 from distutils.ccompiler import new_compiler  # isort: skip
@@ -109,6 +110,24 @@ class BuildLibrary(Command):
         return [*build["library_sources"](), *build["headers"]()]
 
 
+class BuildExtensions(build_ext):
+    """The usual step. It leaves out the preload library unless the target's C library is glibc.
+
+    The library hooks functions of glibc. The compiler knows the target, which need not be this
+    system.
+    """
+
+    def build_extensions(self) -> None:
+        """Compile what the target can load."""
+        ask = ("-E", "-dM", "-include", "stdio.h", "-x", "c", "/dev/null")
+        macros = subprocess.run(  # noqa: S603 - the compiler
+            [*self.compiler.compiler_so, *ask], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+        if "#define __GLIBC__ " not in macros:
+            self.extensions.remove(preload)
+        super().build_extensions()
+
+
 class Build(build_all):
     """The usual build, followed by that of the C library."""
 
@@ -116,9 +135,9 @@ class Build(build_all):
 
 
 setup(
-    ext_modules=[preload] if platform.libc_ver()[0] == "glibc" else [],
+    ext_modules=[preload],
     cffi_modules=["netlog/_build.py:ffi"],
-    cmdclass={"build": Build, "build_library": BuildLibrary},
+    cmdclass={"build": Build, "build_ext": BuildExtensions, "build_library": BuildLibrary},
     # One wheel serves every CPython from 3.11 on, because the module uses only the limited API.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,4 +1,4 @@
-"""What netlog costs: one claim a file, each beside its floor or its peer, in one run."""
+"""What netlog costs: one claim a file, each measured beside its floor or its peer in one run."""
 
 from pathlib import Path
 

@@ -3,15 +3,15 @@
     python -m bench                     # all of bench/bench_*.py, about eleven minutes
     python -m bench count relay         # two of them
     python -m bench count -k Zipf       # some rows of one
-    python -m bench --quick             # two rounds of each: does everything run here?
+    python -m bench --quick             # two rounds of each: checks that everything runs here
     python -m bench --list              # their names, and what each claims
     python -m bench --table             # the last table again
     python -m bench --json > run.json   # the document instead of the table
 
-The document goes to bench/results/bench.json (curve.json with --curve), or where --output says;
-bench/README.md describes it. It is written when the run is over. Until then, and after Ctrl-C, what
-has been measured is in bench.part.json beside it, and the last whole run's is kept. Each row is
-said on standard error as soon as it is measured.
+The document goes to bench/results/bench.json (curve.json with --curve), or to the file that
+--output names; bench/README.md describes it. It is written when the run is complete. During the run
+and after Ctrl-C, the rows measured so far are in bench.part.json beside it, and the document of the
+last complete run is kept. Each row is printed on standard error as soon as it is measured.
 """
 
 import argparse
@@ -39,10 +39,10 @@ def arguments_of(argv: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="such as count; default: all")
-    parser.add_argument("-k", dest="only", default="", metavar="WORDS", help="as pytest's -k")
-    parser.add_argument("--curve", action="store_true", help="the points of the curves instead")
-    parser.add_argument("--quick", action="store_true", help="two rounds of each, as a trial")
-    parser.add_argument("--list", action="store_true", help="what there is")
+    parser.add_argument("-k", dest="only", default="", metavar="WORDS", help="like pytest's -k")
+    parser.add_argument("--curve", action="store_true", help="measure the curves' points instead")
+    parser.add_argument("--quick", action="store_true", help="two rounds of each, to try them")
+    parser.add_argument("--list", action="store_true", help="list the benches")
     parser.add_argument("--table", action="store_true", help="print the last run's table again")
     parser.add_argument("--json", action="store_true", help="print the document, not the table")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the document goes")
@@ -50,12 +50,12 @@ def arguments_of(argv: list[str]) -> argparse.Namespace:
     known = files_of("curve" if arguments.curve else "bench")
     for name in arguments.names:
         if name not in known:
-            parser.error(f"no {name!r}; there are: {' '.join(known)}")
+            parser.error(f"no bench {name!r}; there are: {' '.join(known)}")
     return arguments
 
 
 def write(document: dict[str, Any], path: Path) -> None:
-    """Write it whole, or leave what was there."""
+    """Write the document completely, or leave the old file unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_text(json.dumps(document, indent=1) + "\n")
@@ -63,11 +63,11 @@ def write(document: dict[str, Any], path: Path) -> None:
 
 
 def measure(plan: Plan, output: Path) -> dict[str, Any]:
-    """Run it, and keep what it measured; gives the document."""
+    """Run the plan, keep what it measured, and return the document."""
     part = output.with_name(f"{output.stem}.part{output.suffix}")
     for line in missing():
         sys.stderr.write(f"bench: {line}\n")
-    # Whoever ends the run ends what it has started.
+    # SIGTERM interrupts the run, like Ctrl-C, so that it ends the processes that it started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     document = run(plan, lambda so_far: write(so_far, part))
     if document.get("ended"):
@@ -83,7 +83,7 @@ def measure(plan: Plan, output: Path) -> dict[str, Any]:
 
 
 def listed(kind: str) -> str:
-    """A line for each file: its name and its claim."""
+    """Return a line for each file: its name and its claim."""
     claims = {
         name: (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n", 1)[0]
         for name, path in files_of(kind).items()
@@ -92,7 +92,7 @@ def listed(kind: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run what is asked for; a missed budget is no failure, a bench that failed is one."""
+    """Run what the command line names. A missed budget is not a failure; a failed bench is."""
     arguments = arguments_of(argv)
     os.environ["PATH"] = PATH
     kind = "curve" if arguments.curve else "bench"
@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     elif output.exists():
         document = json.loads(output.read_text())
     else:
-        sys.stderr.write(f"bench: there is no {output}\n")
+        sys.stderr.write(f"bench: {output} does not exist; run python -m bench first\n")
         return 1
     shown = json.dumps(document, indent=1) if arguments.json else markdown(document)
     sys.stdout.write(shown + "\n")

@@ -1,7 +1,7 @@
 """Counting a packet in batches costs at most twice the floor, 2.3 times for IPv6, at every size.
 
-The floor is bench/floor.c. The rows without a budget show what lies beside the budgeted ones: other
-traffic, a ring that is in the cache, the way over Python.
+The floor is bench/floor.c. Rows without a budget show related cases: other traffic, a ring that is
+in the cache, counting from Python.
 """
 
 from collections.abc import Callable
@@ -21,15 +21,15 @@ from bench.packets import HOT_SLOTS, RING_SLOTS, Meter, Ring, counting, flooring
 SIZES = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16, "1 M": 1 << 20, "4 M": 1 << 22}
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
-# The issue's, by version, at every size.
+# The budget for each IP version, at every size.
 LIMITS = {4: Budget("<=", 2.0), 6: Budget("<=", 2.3)}
 
-# Packets of a hot ring are counted so often, for a pass to be long enough to time.
+# A hot ring is counted repeatedly, up to this many packets, so that a pass is long enough to time.
 HOT_PACKETS = 1 << 18
 
 
 def timed(function: Any, turn: Any) -> Callable[[], float]:  # noqa: ANN401 - cffi
-    """A callable that runs the pass and returns CPU ns per packet."""
+    """Return a callable that runs the pass and returns CPU ns per packet."""
 
     def run() -> float:
         function(turn)
@@ -48,16 +48,17 @@ def beside_floor(  # noqa: PLR0913 - a row's columns
     fill: Callable[[Ring, int], None] = lambda ring, number: ring.fill_uniform(SEED + number),
     rounds: int = ROUNDS,
 ) -> None:
-    """One row: what the meter takes for a packet from a cold ring of 1 M, and what the floor does.
+    """Measure one row: the meter's time for a packet from a cold ring of 1 M, and the floor's.
 
     Args:
         benchmark: pytest-benchmark's fixture.
         name: of the row.
-        connections: the meter knows them all, and the floor has as many lines.
+        connections: the meter knows them all, and the floor has a line for each.
         version: of IP.
         budget: on the ratio.
-        fill: makes the ring's packets of a round; of both turns the same, so it is called once.
-        rounds: how many.
+        fill: makes the ring's packets for a round. Both turns of a round use the same packets, so
+            it is called once.
+        rounds: number of rounds.
     """
     with (
         Ring(connections, version) as ring,
@@ -84,7 +85,7 @@ def beside_floor(  # noqa: PLR0913 - a row's columns
 
 @pytest.mark.parametrize("size", ["1 k", "64 k", "1 M"])
 def test_mixed(benchmark: Any, size: str) -> None:  # noqa: ANN401
-    """Packets of both families by turns, of half as many connections each."""
+    """Packets of both families in turn, each with half of the connections."""
     connections = SIZES[size]
     with (
         Ring(connections) as ring,
@@ -94,7 +95,7 @@ def test_mixed(benchmark: Any, size: str) -> None:  # noqa: ANN401
     ):
 
         def mix(numbers: NDArray[np.integer[Any]]) -> None:
-            # Connections of even numbers are IPv4's, those of odd ones IPv6's.
+            # Even connections are IPv4, odd ones IPv6.
             four, six = (
                 np.frombuffer(ffi.buffer(each.data, each.n_bytes), np.uint8).reshape(-1, 64)
                 for each in (ring, other)
@@ -133,7 +134,7 @@ def test_uniform(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN4
 
 @VERSIONS
 def test_zipf(benchmark: Any, version: int) -> None:  # noqa: ANN401
-    """Traffic by Zipf's law, 1 M connections."""
+    """Traffic distributed by Zipf's law, 1 M connections."""
     beside_floor(
         benchmark,
         f"count, 1 M, IPv{version}, Zipf",
@@ -172,9 +173,9 @@ def test_all_new(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN4
 
 
 def collisions(ring: Ring, wanted: int) -> NDArray[np.uint32]:
-    """Connections that all fall into one bucket of a table for so many, by a key that is guessed.
+    """Return connections that share a bucket in a table of `wanted` connections, for a guessed key.
 
-    The same hash as csrc/packet/key.h, over all connections of the ring.
+    This is the hash of csrc/packet/key.h, over all connections of the ring.
     """
     ring.fill(np.arange(ring.slots))
     slots = np.frombuffer(ffi.buffer(ring.data, ring.n_bytes), np.uint8)
@@ -185,17 +186,18 @@ def collisions(ring: Ring, wanted: int) -> NDArray[np.uint32]:
 
     def product(low: NDArray[Any], high: NDArray[Any], keys: NDArray[Any]) -> NDArray[Any]:
         lower, upper = (low.astype(np.uint32) + keys[0]), (high.astype(np.uint32) + keys[1])
-        return lower.astype(np.uint64) * upper.astype(np.uint64)
+        multiplied: NDArray[Any] = np.multiply(lower, upper, dtype=np.uint64)
+        return multiplied
 
-    addresses = (words[:, at].astype(np.uint32).byteswap() for at in (3, 4))
-    total = product(*addresses, secret[:2]) + product(ports, protos << 8 | 4, secret[2:4])
+    source, target = (words[:, at].astype(np.uint32).byteswap() for at in (3, 4))
+    total = product(source, target, secret[:2]) + product(ports, protos << 8 | 4, secret[2:4])
     folded = product(total & 0xFFFFFFFF, total >> np.uint64(32), secret[4:])
     bucket = (folded ^ folded >> np.uint64(32)) & np.uint64(wanted // 8 - 1)
     return np.flatnonzero(bucket == 0)[:wanted].astype(np.uint32)
 
 
 def test_guessed_key(benchmark: Any) -> None:  # noqa: ANN401
-    """Who picks connections that collide under a key which is not the meter's gains nothing."""
+    """Connections that collide under a guessed key, which is not the meter's, cost no more."""
     connections = SIZES["1 k"]
     with (
         Ring(RING_SLOTS) as picked,
@@ -228,7 +230,7 @@ def test_guessed_key(benchmark: Any) -> None:  # noqa: ANN401
 @VERSIONS
 @pytest.mark.parametrize("size", ["1", "1 k"])
 def test_hot_ring(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
-    """Headers that lie in the cache, as after a small receive: instructions are what is left."""
+    """Headers are in the cache, as after a small receive, so the cost is mostly instructions."""
     connections = SIZES[size]
     with (
         Ring(connections, version) as ring,
@@ -248,7 +250,7 @@ def test_hot_ring(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("per_call", [64, 4096])
 def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa: ANN401
-    """`Meter.update_batch` on the same ring, so many packets a call."""
+    """`Meter.update_batch` on the same ring, with `per_call` packets a call."""
     connections = SIZES[size]
     calls = 2048 if per_call == 64 else 128
     with (
@@ -287,7 +289,7 @@ def test_from_python(benchmark: Any, size: str, per_call: int) -> None:  # noqa:
 @VERSIONS
 @pytest.mark.parametrize("size", CONNECTIONS)
 def test_instructions(benchmark: Any, size: str, version: int) -> None:  # noqa: ANN401
-    """Instructions a packet: the one figure that no neighbour disturbs."""
+    """Instructions a packet: the one figure that other users of the machine do not affect."""
     tool_or_skip("valgrind")
     counted: list[float] = []
     benchmark.pedantic(

@@ -1,7 +1,7 @@
 """Classify, sort and encode 1 M connections by 1 000 routes: at most 150 ns each, IPv6 200.
 
-All of them are shown (exit traffic in full), in random order, with counts of all lengths. Beside it
-stands the copying of the text that comes out. The seed needed 956 ns to extract and classify and
+All of them are reported in full (as exit traffic), in random order, with counts of all lengths.
+The peer is copying the text that comes out. The seed needed 956 ns to extract and classify and
 388 ns to encode, unsorted, by one prefix.
 """
 
@@ -34,7 +34,7 @@ Routes = list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 
 def routes_of(version: int) -> Routes:
-    """One overlay prefix, and subnets of all lengths between a few and many hosts."""
+    """Return one overlay prefix, and subnets of all lengths between a few and many hosts."""
     random = np.random.default_rng(SEED)
     if version == 4:
         routes: Routes = [ipaddress.ip_network("100.64.0.0/10")]
@@ -52,7 +52,7 @@ def routes_of(version: int) -> Routes:
 
 
 def addresses_in(networks: Routes, picks: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One address of each picked network, 16 raw bytes each, IPv4 in mapped form."""
+    """Return one address of each picked network, 16 raw bytes each, IPv4 in mapped form."""
     low = np.frombuffer(
         b"".join(_mapped(network.network_address) for network in networks), np.uint8
     ).reshape(-1, 16)
@@ -71,7 +71,7 @@ def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
 
 
 def flows_of(version: int, routes: Routes) -> FlowArray:
-    """Connections of all classes: from the overlay to overlay, subnets, and the outside world."""
+    """Return connections of all classes: from the overlay to overlay, subnets, and the outside."""
     random = np.random.default_rng(SEED + 1)
     overlay = [network for network in routes if str(network) == "100.64.0.0/10"]
     overlay = overlay or [ipaddress.ip_network("fd7a:115c:a1e0::/48")]
@@ -97,7 +97,7 @@ def flows_of(version: int, routes: Routes) -> FlowArray:
 
 @VERSIONS
 def test_messages(benchmark: Any, version: int) -> None:  # noqa: ANN401
-    """All of it, as the logger does it: one message after the other, as text."""
+    """All three steps, as the logger does them: one message after the other, as text."""
     routes = routes_of(version)
     flows = flows_of(version, routes)
     config = RouterConfig(routes=routes)
@@ -137,7 +137,7 @@ def _messages(flows: FlowArray, config: RouterConfig) -> Any:  # noqa: ANN401
 
 @VERSIONS
 def test_steps(benchmark: Any, version: int) -> None:  # noqa: ANN401
-    """The three steps apart; no budget of their own."""
+    """The three steps separately, without a budget of their own."""
     routes = routes_of(version)
     flows = flows_of(version, routes)
     prefix_map = route_map([RouterConfig(routes=routes)])

@@ -1,16 +1,15 @@
 """A call that `netlog exec` hooks costs at most 15 ns more than the bare one; OpenVPN keeps 0.98.
 
-Of calls: bench/programs/calls.c under the preload library, which makes each call by way of the
-library and past it, in turns, on a TUN and on UDP sockets in a namespace that this bench makes.
-Nobody sends but the program itself. What is measured is the median of the differences between
-neighbours; the ratio is that of the two calls.
+For calls: bench/programs/calls.c runs under the preload library. It makes each call through the
+library and around it, in turns, on a TUN and on UDP sockets in a network namespace that this bench
+makes. Only the program itself sends. The measured value is the median of the differences between
+neighbouring calls; the ratio is that of the two calls.
 
-Of OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or
+For OpenVPN: a tunnel between two namespaces, AES-256-GCM over UDP, with both ends metered or
 neither, in turns, and one TCP connection of iperf3 through it.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import re
@@ -28,7 +27,12 @@ import netlog
 from bench import BENCH
 from bench.compiling import build_program
 from bench.harness import Budget, Row, Turns, tool_or_skip
+from bench.peers import rights_or_skip
 from netlog.preload.library import library_path, preload_environment
+from tests.support import daemon_configs
+from tests.support.daemon_configs import Commands
+from tests.support.daemons import underlay
+from tests.support.namespace import Namespace
 
 KINDS = {
     "read-tun": "read of a TUN",
@@ -39,10 +43,10 @@ KINDS = {
     "send": "send, connected UDP",
     "recvmsg": "recvmsg, UDP",
     "sendmsg": "sendmsg, UDP",
-    "read-other": "read of what is none of ours",
+    "read-other": "read of another descriptor",
 }
 CALLS_A_BLOCK = 128
-"""As in calls.c."""
+"""The same as CALLS in calls.c."""
 BLOCKS = 2000
 ROUNDS = 5
 COUNTED_BLOCKS = 50
@@ -52,26 +56,26 @@ OPENVPN_RUNS = 7
 SECONDS = 4
 LIMIT_S = 20.0
 NO_PACKET = 3
-"""Status of calls.c where nothing came: an interface drops packets for a while when it is new."""
+"""Exit status of calls.c if no packet came: a new interface drops packets for a while."""
 TRIES = 20
 
 
 class Calls:
-    """The program, where it has an interface and a meter."""
+    """The program, with its interface and its meter."""
 
-    def __init__(self, namespace: Any, meter: Path) -> None:  # noqa: ANN401 - the tests'
+    def __init__(self, namespace: Namespace, meter: Path) -> None:
         self._namespace = namespace
-        self._program = build_program(BENCH / "programs" / "calls.c", with_core=False)
+        self._program = str(build_program(BENCH / "programs" / "calls.c", with_core=False))
         self._environment = preload_environment(os.environ, library_path(), str(meter))
 
     def ns(self, kind: str) -> tuple[float, float, float]:
-        """Hooked, bare, and the difference."""
+        """Return ns for a hooked call, for a bare one, and the difference."""
         said = self._run(self._program, kind, str(BLOCKS), "both").stdout
         hooked, bare, more = map(float, said.split())
         return hooked, bare, more
 
     def instructions(self, valgrind: str, kind: str, way: str) -> float:
-        """Instructions a call in user space, with those of the loop around it."""
+        """Return user-space instructions a call, including those of the loop around it."""
         tool = ("--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=measure")
         command = (valgrind, *tool, self._program, kind, str(COUNTED_BLOCKS), way)
         found = re.search(r"Collected : (\d+)", self._run(*command).stderr)
@@ -91,23 +95,13 @@ class Calls:
         return done
 
 
-def _tests(name: str) -> Any:  # noqa: ANN401 - a module
-    """A module of the system tests."""
-    folder = str(BENCH.parent / "tests" / "system")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    namespaces = importlib.import_module("namespace")
-    if missing := namespaces.missing_rights():
-        pytest.skip(missing)
-    return importlib.import_module(name)
-
-
 @pytest.fixture(name="calls", scope="module")
 def _calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
+    rights_or_skip()
     folder = tmp_path_factory.mktemp("exec")
     with (
         netlog.Meter.create(folder / "run" / "meter", 1024, max_lanes=2) as meter,
-        _tests("namespace").Namespace() as namespace,
+        Namespace() as namespace,
     ):
         namespace.ip("tuntap add dev tun0 mode tun")
         namespace.quiet("tun0")
@@ -130,7 +124,7 @@ def test_call(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa: ANN401
 
 @pytest.mark.parametrize("kind", ["read-tun", "write-tun", "recvfrom", "sendto"])
 def test_instructions(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa: ANN401
-    """What the hook adds, counted by callgrind: the one figure that no neighbour disturbs."""
+    """What the hook adds, counted by callgrind: other users of the machine do not affect it."""
     valgrind = tool_or_skip("valgrind")
     added: list[float] = []
 
@@ -143,7 +137,7 @@ def test_instructions(benchmark: Any, calls: Calls, kind: str) -> None:  # noqa:
 
 
 @contextlib.contextmanager
-def _daemons(ends: tuple[Any, Any], commands: Any, folder: Path) -> Iterator[None]:  # noqa: ANN401
+def _daemons(ends: tuple[Namespace, Namespace], commands: Commands, folder: Path) -> Iterator[None]:
     """Both ends' commands, to the point where packets pass."""
     running = []
     with (folder / "said").open("wb") as said:
@@ -170,25 +164,25 @@ def _daemons(ends: tuple[Any, Any], commands: Any, folder: Path) -> Iterator[Non
                 process.wait(20)
 
 
-def _answers(end: Any) -> bool:  # noqa: ANN401
+def _answers(end: Namespace) -> bool:
     with end.entered():
         ping = ("ping", "-q", "-c", "1", "-W", "0.3", "100.64.0.2")
         return subprocess.run(ping, capture_output=True, check=False).returncode == 0
 
 
-def _megabits(ends: tuple[Any, Any], iperf: str) -> float:
+def _megabits(ends: tuple[Namespace, Namespace], iperf: str) -> float:
     """What one TCP connection through the tunnel moves in a second."""
     command = (iperf, "-c", "100.64.0.2", "-t", str(SECONDS), "-O", "1", "-J")
     for _ in range(TRIES):
         server = ends[1].popen(iperf, "-s", "-1", stdout=subprocess.DEVNULL)
         try:
-            time.sleep(0.2)  # until it listens; a client that comes before is another try
+            time.sleep(0.2)  # until it listens; if the client comes too early, try again
             with ends[0].entered():
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
         finally:
             server.kill()
             server.wait()
-        # It says so in its status, or not, when the other end hung up before the sums.
+        # If the other end hangs up before the sums, the exit status may or may not say so.
         sums = json.loads(done.stdout or "{}").get("end", {}).get("sum_received")
         if done.returncode == 0 and sums:
             return float(sums["bits_per_second"]) / 1e6
@@ -196,19 +190,21 @@ def _megabits(ends: tuple[Any, Any], iperf: str) -> float:
 
 
 def test_openvpn(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    """OpenVPN with both ends metered, beside OpenVPN."""
+    """OpenVPN with both ends metered, beside OpenVPN without netlog."""
     iperf = tool_or_skip("iperf3")
     tool_or_skip("openvpn")
-    daemons, configs = _tests("daemons"), _tests("daemon_configs")
-    plain = configs.openvpn(tmp_path, "--verb", "1", tls=True)
-    metered = tuple(
-        (*(sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--"), *command)
-        for end, command in enumerate(plain)
-    )
-    loads = [os.getloadavg()[0]]
-    with daemons.underlay() as ends:
+    rights_or_skip()
+    plain = daemon_configs.openvpn(tmp_path, "--verb", "1", tls=True)
 
-        def through(commands: Any) -> float:  # noqa: ANN401
+    def under_netlog(end: int) -> tuple[str, ...]:
+        command = (sys.executable, "-m", "netlog", "exec", "--output", f"{end}.jsonl", "--")
+        return *command, *plain[end]
+
+    metered = under_netlog(0), under_netlog(1)
+    loads = [os.getloadavg()[0]]
+    with underlay() as ends:
+
+        def through(commands: Commands) -> float:
             with _daemons(ends, commands, tmp_path):
                 return _megabits(ends, iperf)
 

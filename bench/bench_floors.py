@@ -1,9 +1,9 @@
-"""What a relay can not do without: its system calls and its copies, beside counted ones.
+"""What a relay cannot avoid: its system calls and its copies, each beside counting.
 
-A bare write(2) and read(2) of a TUN in a network namespace, and the same through `TunDevice` in
-batches of 64 with each packet counted. Copying a packet of 1 400 bytes, from a ring that is out of
-the caches, beside counting one. The floor of memory, random lines that are prefetched, stands
-beside every row of bench_count.py.
+A bare write(2) and read(2) of a TUN in a network namespace, beside `TunDevice` in batches of 64
+with each packet counted. Copying a packet of 1 400 bytes from a ring that is not in the caches,
+beside counting one. The floor of memory, random lines that are prefetched, is beside every row of
+bench_count.py.
 """
 
 import socket
@@ -37,14 +37,14 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def ring() -> Iterator[Ring]:
-    """A packet of each connection."""
+    """A ring with one packet of each connection."""
     with Ring(PACKETS, slots=PACKETS) as made:
         datagrams(made)
         yield made
 
 
 def test_write(benchmark: Any, live: Live, ring: Ring) -> None:  # noqa: ANN401
-    """Into the TUN, to a socket that takes no more."""
+    """Write into the TUN, to a socket whose buffer is full."""
     size = int(lib.BENCH_SLOT_BYTES)
     batch = PacketBatch(PACKETS, size)  # counted 64 at a time
     for slot in range(PACKETS):
@@ -62,7 +62,7 @@ def test_write(benchmark: Any, live: Live, ring: Ring) -> None:  # noqa: ANN401
 
 
 def test_read(benchmark: Any, live: Live) -> None:  # noqa: ANN401
-    """What the kernel has queued, which a sender in the namespace has put there."""
+    """Read what the kernel has queued from a sender in the namespace."""
     with live.namespace.entered():
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     batch = PacketBatch(BATCH, 128)

@@ -1,10 +1,11 @@
-"""What a relay's counting costs beside counters that live in the kernel, on one live TUN.
+"""What a relay's counting costs beside counters in the kernel, on one live TUN.
 
-A tc eBPF program with a per-CPU hash map, attached to the interface, and connection tracking with
-accounting: what each adds to the CPU time of writing a packet into the TUN, in turns with writing
-it without. Also all that `netlog watch` adds: its own CPU time, and what tapping makes of the
-write. netlog's counting is what a relay does with a batch of the same packets. The difference of
-two writes is near the noise of a busy machine: every round is in the JSON.
+The counters are a tc eBPF program with a per-CPU hash map, attached to the interface, and
+connection tracking with accounting. Measured is the CPU time that each adds to writing a packet
+into the TUN, in turns with writing it without. A further row has everything that `netlog watch`
+adds: its own CPU time, and the cost that tapping adds to the write. netlog's figure is what a
+relay's counting takes for a batch of the same packets. The difference of two writes is near the
+noise of a busy machine, so the JSON has every round.
 """
 
 import os
@@ -26,6 +27,7 @@ from bench.harness import Budget, Row, tool_or_skip
 from bench.live import NAME, Live, datagrams, live_tun
 from bench.native import ffi, lib
 from bench.packets import Meter, Ring, counting
+from tests.support.namespace import wait_for
 
 CONNECTIONS = 4096
 ROUNDS = 25
@@ -47,7 +49,7 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def ring() -> Iterator[Ring]:
-    """A packet of each connection."""
+    """A ring with one packet of each connection."""
     with Ring(CONNECTIONS, slots=CONNECTIONS) as made:
         datagrams(made)
         yield made
@@ -55,7 +57,7 @@ def ring() -> Iterator[Ring]:
 
 @pytest.fixture(scope="module")
 def counted_ns(ring: Ring) -> float:
-    """What the meter takes for a packet of the same ring."""
+    """The meter's time for a packet of the same ring."""
     with Meter(CONNECTIONS) as meter:
         count = timed(lib.bench_count, counting(ring, meter.lanes[0]))
         times = [count() for _ in range(4 * ROUNDS)]
@@ -64,24 +66,24 @@ def counted_ns(ring: Ring) -> float:
 
 
 def added_ns(live: Live, ring: Ring, counter: Callable[[], Any]) -> tuple[float, list[float]]:
-    """What a counter adds to a write: the median of the rounds' differences, and all of them."""
+    """Return what a counter adds to a write: the median of the differences, and all of them."""
     differences = []
     for _ in range(ROUNDS):
         plain = live.write(ring)
         with counter():
-            live.write(ring)  # it meets the connections
+            live.write(ring)  # the counter meets the connections
             differences.append(live.write(ring) - plain)
     return statistics.median(differences), differences
 
 
 @contextmanager
 def bpf(live: Live) -> Iterator[None]:
-    """The eBPF program; it must have seen every packet."""
+    """Attach the eBPF program; check that it has seen every packet."""
     counter = ffi.new("struct bench_bpf *")
     with live.namespace.entered():
         error = lib.bench_bpf_open(counter, live.index, 2 * CONNECTIONS)
     if error:
-        pytest.skip(f"the kernel takes no tcx program: {os.strerror(-error)}")
+        pytest.skip(f"the kernel refuses a tcx program: {os.strerror(-error)}")
     try:
         yield
         assert lib.bench_bpf_packets(counter) == 2 * CONNECTIONS
@@ -91,7 +93,7 @@ def bpf(live: Live) -> Iterator[None]:
 
 @contextmanager
 def conntrack(live: Live) -> Iterator[None]:
-    """Connection tracking, which begins as soon as a rule asks for it."""
+    """Turn on connection tracking, with a rule that asks for it."""
     live.namespace.run(tool_or_skip("nft"), RULES)
     try:
         yield
@@ -109,7 +111,7 @@ def test_bpf(benchmark: Any, live: Live, ring: Ring, counted_ns: float) -> None:
 
 
 def test_conntrack(benchmark: Any, live: Live, ring: Ring, counted_ns: float) -> None:  # noqa: ANN401
-    """Not more than connection tracking, which does more than to count."""
+    """Not more than connection tracking, which does more than counting."""
     live.namespace.sysctl("net/netfilter/nf_conntrack_acct", 1)
     beside, rounds = added_ns(live, ring, lambda: conntrack(live))
     save(benchmark, counted_ns, beside, rounds, "conntrack accounting")
@@ -122,8 +124,8 @@ def save(
     rounds: list[float],
     name: str,
 ) -> None:
-    """The row of a kernel's counter."""
-    benchmark.pedantic(lambda: None, rounds=1)  # it has been measured
+    """Save the row of a counter in the kernel."""
+    benchmark.pedantic(lambda: None, rounds=1)  # measured already
     benchmark.extra_info["beside_rounds"] = rounds
     Row(
         f"counting on a live TUN in a relay, {CONNECTIONS} connections",
@@ -142,7 +144,7 @@ def _task_ns(pid: int) -> int:
 
 
 def test_watch(benchmark: Any, live: Live, ring: Ring, tmp_path: Path) -> None:  # noqa: ANN401
-    """All that a watch adds: to the writer, and on its own."""
+    """Everything that a watch adds: to the writer, and in its own process."""
     beside, _ = added_ns(live, ring, lambda: bpf(live))
     plain = statistics.median(live.write(ring) for _ in range(ROUNDS))
     said = tmp_path / "said"
@@ -155,11 +157,10 @@ def test_watch(benchmark: Any, live: Live, ring: Ring, tmp_path: Path) -> None: 
             stderr=out,
         )
     try:
-        wait_for = sys.modules["namespace"].wait_for
         wait_for(lambda: b"every" in said.read_bytes(), "the watch")
         used_ns = _task_ns(watch.pid)
         tapped = statistics.median(live.write(ring) for _ in range(ROUNDS))
-        time.sleep(SETTLE_S)  # what is in its ring is taken
+        time.sleep(SETTLE_S)  # until its ring is empty
         used_ns = _task_ns(watch.pid) - used_ns
         watch.send_signal(signal.SIGTERM)
         watch.wait(30)

@@ -15,7 +15,7 @@ BANKS = 2
 
 
 def resident_bytes() -> int:
-    """What the process has in memory."""
+    """Return the process's resident memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 

@@ -1,7 +1,7 @@
-"""100 k connections of one period with 10 k nodes: all messages in less than a second.
+"""Messages of 100 k connections of one period with 10 k nodes take less than a second.
 
-Half of the connections go to nodes in random order, a quarter to subnets and a quarter is exit
-traffic in both directions, which is anonymized. Beside it stand the same connections without nodes.
+Half of the connections go to nodes in random order, a quarter to subnets, and a quarter is exit
+traffic in both directions, which is anonymized. The peer is the same connections without nodes.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ ROUTES = RouterConfig(routes=["100.64.0.0/10", "10.0.0.0/8"])
 
 
 def mapped(numbers: np.ndarray) -> np.ndarray:
-    """IPv4 addresses as rows have them."""
+    """Return IPv4 addresses in the form that rows have."""
     rows = np.zeros((len(numbers), 16), np.uint8)
     rows[:, 10:12] = 0xFF
     rows[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
@@ -35,7 +35,7 @@ def mapped(numbers: np.ndarray) -> np.ndarray:
 
 
 def flows_of() -> FlowArray:
-    """Connections of all classes, in random order."""
+    """Return connections of all classes, in random order."""
     random = np.random.default_rng(SEED)
     flows = np.zeros(CONNECTIONS, FLOW_DTYPE)
     kind = random.integers(0, 8, CONNECTIONS)
@@ -54,7 +54,7 @@ def flows_of() -> FlowArray:
 
 
 def nodes_of() -> StaticNodes:
-    """Nodes as long as they usually are: 130 bytes."""
+    """Return nodes of the usual length: 130 bytes."""
     peers = [
         Node(
             f"n{number:08}CNTRL",
@@ -69,7 +69,7 @@ def nodes_of() -> StaticNodes:
 
 
 def test_messages_with_nodes(benchmark: Any) -> None:  # noqa: ANN401
-    """As the logger makes them, one after the other."""
+    """Messages as the logger makes them, one after the other."""
     flows, nodes = flows_of(), nodes_of()
 
     def build(known: StaticNodes | None) -> float:

@@ -1,8 +1,8 @@
 """A poll that finds 100 000 connections: swap, drain, classify, encode and write take below 1 s.
 
-It is the logger's own poll, at its shutdown, into a file: what the file has is all of the
-connections, as virtual traffic with 1 000 peers, in messages of at most 256 KiB. The memory is what
-the process had at most, above what it had before.
+It is the logger's own poll, at its shutdown, into a file. Checks that the file has all connections,
+as virtual traffic with 1 000 peers, in messages of at most 256 KiB. The memory is the process's
+peak, above what it had before.
 """
 
 import json
@@ -35,7 +35,7 @@ PEERS = 0x64400100  # 100.64.1.0, and on
 
 
 def packets(start: int, stop: int, *, rx: bool = False) -> np.ndarray[Any, Any]:
-    """A UDP packet of each connection from number `start` on, tx or rx: uint8, shape (n, 28)."""
+    """Return a UDP packet of each connection from number `start` on: uint8, shape (n, 28)."""
     number = np.arange(start, stop, dtype=np.uint32)
     rows = np.zeros(
         stop - start,
@@ -61,9 +61,9 @@ def count(meter: Meter, connections: int) -> None:
 
 
 def count_on(lanes: list[Any], connections: int) -> None:
-    """Count as the threads of a relay's queues: tx on the first half of the lanes, rx on the other.
+    """Count as the threads of a relay's queues do.
 
-    A single lane counts tx only.
+    The first half of the lanes counts tx, the other half rx. A single lane counts tx only.
     """
     half = len(lanes) // 2
     for number, start in enumerate(range(0, connections, AT_ONCE)):
@@ -81,13 +81,13 @@ def count_on(lanes: list[Any], connections: int) -> None:
 
 
 def peak_bytes() -> int:
-    """What the process had in memory at most since `clear_refs` was written to."""
+    """Return the process's peak memory since `clear_refs` was written to."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def poll(path: Path, nodes: StaticNodes | None) -> tuple[float, int]:
-    """Seconds of a poll, and the memory that it took."""
+    """Return the seconds of a poll, and the memory that it took."""
     logger, sink = Logger(), FileSink(path)
     with Meter(2 * CONNECTIONS) as meter:
         logger.startup(
@@ -110,7 +110,7 @@ def poll(path: Path, nodes: StaticNodes | None) -> tuple[float, int]:
 
 
 def check(path: Path) -> None:
-    """All connections are there, once, in messages that keep the limit."""
+    """Check that all connections are there, once, in messages that keep the limit."""
     lines = path.read_bytes().splitlines()
     assert all(len(line) <= MAX_BYTES for line in lines)
     entries = [entry for line in lines for entry in json.loads(line)["virtualTraffic"]]
@@ -120,7 +120,7 @@ def check(path: Path) -> None:
 
 @pytest.mark.parametrize("known", [False, True], ids=["routes", "nodes"])
 def test_poll(benchmark: Any, tmp_path: Path, known: bool) -> None:  # noqa: ANN401, FBT001
-    """Below a second, of five polls the slowest."""
+    """The slowest of five polls takes less than a second."""
     addresses = [f"100.64.{n // 256 + 1}.{n % 256}" for n in range(NODES)]
     peers = [Node(f"p{n}", f"p{n}.example.net", (a,)) for n, a in enumerate(addresses)]
     nodes = StaticNodes(Node("n", "n.example.net", (SELF,)), peers) if known else None
@@ -139,18 +139,18 @@ def test_poll(benchmark: Any, tmp_path: Path, known: bool) -> None:  # noqa: ANN
 
 
 class Discarding:
-    """A sink that only looks at how long a message is; the text is made."""
+    """A sink that makes each message's text and only adds up its length."""
 
     def __init__(self) -> None:
         self.n_bytes = 0
 
     def write(self, message: Message) -> None:
-        """Take one."""
+        """Add the length of one message."""
         self.n_bytes += len(message.to_json())
 
 
 def routes(n: int) -> RouterConfig:
-    """The overlay and n - 1 further prefixes."""
+    """Return the overlay and n - 1 further prefixes."""
     others = (f"{10 + i // 65536}.{i // 256 % 256}.{i % 256}.0/24" for i in range(n - 1))
     return RouterConfig(routes=["100.64.0.0/10", *others])
 
@@ -161,8 +161,8 @@ def routes(n: int) -> RouterConfig:
 def test_poll_of_many(benchmark: Any, n_routes: int, n_lanes: int) -> None:  # noqa: ANN401
     """Four million connections: swapped, drained, classified, sorted and encoded within a second.
 
-    Of a logger that has polled as many before: memory that a process touches for the first time is
-    the machine's to find. On several lanes, each connection is on two of them.
+    The logger has polled as many before, because the kernel must first find memory that a process
+    touches for the first time. With several lanes, each connection is on two of them.
     """
     seconds: list[float] = []
     most = MANY // max(n_lanes // 2, 1)
@@ -192,8 +192,8 @@ def test_poll_of_many(benchmark: Any, n_routes: int, n_lanes: int) -> None:  # n
 
 
 def test_poll_memory(benchmark: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    """What a poll takes above what the process had, at most: rows, their order, their text."""
-    # In a process of its own: in this one a poll takes what those before it have left.
+    """The most memory that a poll takes beyond what the process had: rows, order and text."""
+    # In a process of its own: in this one, earlier polls have left memory that would be reused.
     code = f"import bench.bench_poll as b; print(b.poll(b.Path({str(tmp_path / 'x')!r}), None)[1])"
 
     def measure() -> int:

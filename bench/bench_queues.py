@@ -1,16 +1,14 @@
 """A relay of two queues moves 1.8 times the packets a second of a relay of one.
 
-The TUN's queues are filled while no relay runs, then it is started: so both cores are the relay's,
-and the sender costs nothing meanwhile. With one queue or two, as many packets are there, of many
-flows, and each queue of two has half of them. Beside it, what the kernel makes of two bare senders
-in place of one, on the same link: how well this machine's two cores scale at best.
+The TUN's queues are filled while no relay runs, and then the relay is started. So the relay has
+both cores, and no sender runs meanwhile. With one queue or with two, the same number of packets is
+queued, of many flows; with two, each queue has half of them. The peer is the kernel with two bare
+senders beside one, on the same link: how well this machine's two cores scale at best.
 
-The peer's frames are for a machine that is not there: the kernel at the other end of the link drops
-them as such, so that no socket of one machine is shared by what would be two.
+The frames to the relay's peer are for a machine that does not exist. The kernel at the other end of
+the link drops them, so that the two ends, which would be two machines, share no socket of this one.
 """
 
-import importlib
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +18,10 @@ import pytest
 
 from bench.harness import Budget, Turns
 from bench.native import BENCH, build_program
+from bench.peers import rights_or_skip
 from netlog import Meter, Peer, Relay, SockDevice, TunDevice
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace
 
 ROUNDS = 11
 PACKETS = 300_000
@@ -35,13 +36,13 @@ WINDOW_S = 0.2
 
 
 class Path:
-    """Two namespaces with a link, and what a bench sends over it.
+    """Two namespaces with a link, and the traffic that a bench sends over it.
 
     Args:
         namespaces: of the gateway and of the far end.
     """
 
-    def __init__(self, namespaces: tuple[Any, Any]) -> None:
+    def __init__(self, namespaces: tuple[Namespace, Namespace]) -> None:
         self._left, self._right = namespaces
         self._program = build_program(BENCH / "programs" / "blast.c", with_core=False)
         self._left.ip(f"neigh replace {PEER} lladdr {NOBODY} dev lan0 nud permanent")
@@ -57,7 +58,7 @@ class Path:
             yield
 
     def ns_a_packet(self, queues: int) -> float:
-        """How long a relay of so many queues takes to move what is in them."""
+        """Return how long a relay of `queues` queues takes for a packet that is queued."""
         with ExitStack() as stack:
             meter = stack.enter_context(Meter())
             with self._left.entered():
@@ -74,17 +75,17 @@ class Path:
             return _drained_ns(relay)
 
     def _fill(self) -> None:
-        """Send until every queue of the TUN is full: then all that is sent is dropped."""
+        """Send until every queue of the TUN is full and drops packets."""
         with self._blasted("100.64.0.2", FLOWS):
             deadline = time.monotonic() + BOUND_S
             dropped = self._left.counters("tun0").tx_dropped
-            # Each batch of the sender has all flows: so many losses hit every queue.
+            # Each batch of the sender has all flows, so this many losses hit every queue.
             while self._left.counters("tun0").tx_dropped - dropped < 2 * PACKETS:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
     def bare_ns(self, senders: int) -> float:
-        """The same of so many processes that do nothing but send to the far end."""
+        """Return the time a packet of bare senders to the far end, without a relay."""
         with self._blasted(PEER, 1, senders):
             time.sleep(WINDOW_S)  # all have begun
             before, start = self._arrived(), time.perf_counter_ns()
@@ -98,9 +99,9 @@ class Path:
 
 
 def _drained_ns(relay: Relay) -> float:
-    """Start a relay and wait until it has moved all that there was; how long a packet took.
+    """Start a relay, wait until it has moved all packets, and return the time a packet.
 
-    From when its threads run: what it takes to start is not what is asked here.
+    The time counts from when its threads run, without starting them.
     """
     with relay:
         moved, start = relay.counters().tx.packets, time.perf_counter_ns()
@@ -115,16 +116,13 @@ def _drained_ns(relay: Relay) -> float:
 @pytest.fixture(scope="module")
 def path() -> Iterator[Path]:
     """The path; skips where there are no rights for it."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
-    if missing := namespace.missing_rights():
-        pytest.skip(missing)
+    rights_or_skip()
     with ExitStack() as stack:
-        yield Path(stack.enter_context(gateways.joined()))
+        yield Path(stack.enter_context(joined()))
 
 
 def test_two_queues(benchmark: Any, path: Path) -> None:  # noqa: ANN401 - it has no types
-    """Packets a second of two queues and four threads beside those of one queue."""
+    """Packets a second with two queues and four threads, beside one queue."""
     Turns(benchmark, lambda: path.ns_a_packet(2), lambda: path.ns_a_packet(1)).row(
         f"relay of two queues, {PAYLOAD_BYTES} B, {FLOWS} flows",
         "one queue",

@@ -1,11 +1,11 @@
 """Reading a capture is at least ten times faster than with the flow tools that Debian has.
 
-All read the same file of 5 M packets of 64 k connections, snapped to 64 bytes, as processes of
-their own from start to end, and come to the same totals; nfstream reads one of 500 k packets, as it
-takes 15 us for each. The budget is for the same work as nfpcapd's and softflowd's: they write every
-connection once, so netlog gets one period for the whole capture. With its default period it writes
-twelve times as many entries; that row and the other tools are for information. What is compared is
-CPU time (user and system): threads and a busy machine then make no difference in anybody's favour.
+All tools read the same file of 5 M packets of 64 k connections, snapped to 64 bytes, each as a
+process of its own from start to end, and must come to the same totals. nfstream reads a file of
+500 k packets, because it takes 15 us for each. The budget compares the same work: nfpcapd and
+softflowd write every connection once, so netlog gets one period for the whole capture. With its
+default period netlog writes twelve times as many entries; that row and the other tools are for
+information. CPU time (user and system) is compared, so threads and a busy machine favour nobody.
 """
 
 import importlib.util
@@ -54,8 +54,8 @@ Totals = tuple[int, int]
 Flows = tuple[int, int, int]
 """Flows, packets and bytes, as a tool reports them."""
 
-# With room between its processes: by default most packets do not reach its table. It sleeps for
-# milliseconds after each buffer that it hands over, so they are large.
+# Large buffers between pmacctd's processes: with the defaults most packets do not reach its table.
+# It sleeps for milliseconds after each buffer that it hands over.
 PMACCTD = """
 plugins: print
 aggregate: src_host, dst_host, src_port, dst_port, proto
@@ -78,7 +78,7 @@ if __name__ == "__main__":
 
 
 def records(random: np.random.Generator, first: int, count: int, of: int) -> NDArray[Any]:
-    """Packets first..first+count of `of`: TCP and UDP by turns, 60 to 1499 bytes of IP."""
+    """Return packets first..first+count of `of`: TCP and UDP in turn, 60 to 1499 bytes of IP."""
     rows = np.zeros(count, RECORD)
     moment = np.arange(first, first + count, dtype=np.uint64) * SECONDS * 10**6 // of
     connection = random.integers(0, CONNECTIONS, count, dtype=np.uint32)
@@ -97,7 +97,7 @@ def records(random: np.random.Generator, first: int, count: int, of: int) -> NDA
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A file, and what is in it."""
+    """A capture file, and what is in it."""
 
     path: Path
     totals: Totals
@@ -105,7 +105,7 @@ class Capture:
 
 
 def written(path: Path, packets: int) -> Capture:
-    """Make a capture of so many packets."""
+    """Write a capture of `packets` packets."""
     assert RECORD.itemsize == 16 + SNAP
     random = np.random.default_rng(SEED)
     n_bytes, seen = 0, np.zeros(1 << 24, np.bool_)
@@ -122,7 +122,7 @@ def written(path: Path, packets: int) -> Capture:
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
-    """The large file; it is gone afterwards."""
+    """The large file; it is removed afterwards."""
     path = tmp_path_factory.mktemp("read") / "bench.pcap"
     yield written(path, PACKETS)
     path.unlink()
@@ -130,14 +130,14 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
-    """The small one."""
+    """The small file."""
     path = tmp_path_factory.mktemp("read") / "few.pcap"
     yield written(path, FEW_PACKETS)
     path.unlink()
 
 
 def run(command: list[str], capture: Capture, totals: Callable[[str], Flows]) -> float:
-    """Run a tool over the capture; CPU seconds. Its totals must be the capture's."""
+    """Run a tool over the capture; return CPU seconds. Its totals must be the capture's."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,
@@ -158,7 +158,7 @@ def run(command: list[str], capture: Capture, totals: Callable[[str], Flows]) ->
 
 
 def ours(capture: Capture, period_s: int) -> float:
-    """Let netlog read it."""
+    """Measure netlog."""
 
     def totals(text: str) -> Flows:
         entries = [entry for line in text.splitlines() for entry in json.loads(line)["exitTraffic"]]
@@ -177,7 +177,7 @@ def ours(capture: Capture, period_s: int) -> float:
 
 
 def nfpcapd(capture: Capture, folder: Path) -> float:
-    """Its totals stand in the line that it ends with."""
+    """Measure nfpcapd; its totals are in its last line."""
 
     def totals(text: str) -> Flows:
         return added(re.findall(r"Flows: (\d+), Packets: (\d+), Bytes: (\d+)", text))
@@ -187,7 +187,10 @@ def nfpcapd(capture: Capture, folder: Path) -> float:
 
 
 def softflowd(capture: Capture, folder: Path) -> float:
-    """In the table that it ends with; with as many flows as it takes, and no daemon's files."""
+    """Measure softflowd, with room for as many flows as the capture has, and no daemon's files.
+
+    Its totals are in the table that it prints at the end.
+    """
 
     def totals(text: str) -> Flows:
         found = re.findall(r"^\s*(?:tcp|udp) \(\d+\):\s+(\d+)\s+(\d+)", text, re.MULTILINE)
@@ -205,7 +208,7 @@ def softflowd(capture: Capture, folder: Path) -> float:
 
 
 def argus(capture: Capture, folder: Path) -> float:
-    """Its file is added up by its own client. It counts the bytes of Ethernet frames."""
+    """Measure argus; its own client adds up its file. It counts the bytes of Ethernet frames."""
     file, count = folder / "argus", tool_or_skip("racount")
     file.unlink(missing_ok=True)
 
@@ -219,7 +222,7 @@ def argus(capture: Capture, folder: Path) -> float:
 
 
 def pmacctd(capture: Capture, folder: Path) -> float:
-    """It prints a table to a file; with room between its processes, as it drops packets else."""
+    """Measure pmacctd, which prints a table to a file. Without large buffers it drops packets."""
     file, settings = folder / "table.csv", folder / "pmacctd.conf"
     settings.write_text(PMACCTD.format(path=file))
 
@@ -232,7 +235,7 @@ def pmacctd(capture: Capture, folder: Path) -> float:
 
 
 def nfstream(capture: Capture, _folder: Path) -> float:
-    """From Python, as it is used; without looking into the packets."""
+    """Measure nfstream from Python, its usual way of use, without inspecting payloads."""
     if importlib.util.find_spec("nfstream") is None:
         skip("nfstream")
 
@@ -243,7 +246,7 @@ def nfstream(capture: Capture, _folder: Path) -> float:
 
 
 def added(rows: Iterable[tuple[str, ...]]) -> Flows:
-    """Sums of the columns flows, packets and bytes."""
+    """Return the sums of the columns flows, packets and bytes."""
     columns = [[int(value) for value in column] for column in zip(*rows, strict=True)]
     flows, packets, n_bytes = (sum(column) for column in columns)
     return flows, packets, n_bytes
@@ -258,7 +261,7 @@ def row(
     *,
     rounds: int = 2,
 ) -> None:
-    """Read by turns."""
+    """Read in turns, and save the row."""
     size = f"{capture.totals[0] / 10**6:g} M packets, 64 k connections"
     Turns(benchmark, lambda: ours(capture, period_s), theirs).row(
         f"read a capture, {size}, {period_s} s periods",
@@ -284,7 +287,7 @@ def test_read(
     tool: Reader,
     period_s: int,
 ) -> None:
-    """Ten times faster than either, every connection in full."""
+    """Ten times faster than either, with every connection in full."""
     rounds = ROUNDS if period_s == WHOLE_S else 2
     row(benchmark, capture, period_s, lambda: tool(capture, tmp_path), tool.__name__, rounds=rounds)
 
@@ -296,5 +299,5 @@ def test_others(benchmark: Any, capture: Capture, tmp_path: Path, tool: Reader) 
 
 
 def test_nfstream(benchmark: Any, few: Capture, tmp_path: Path) -> None:  # noqa: ANN401
-    """A library for Python; most of what netlog takes for so few packets is to start."""
+    """A Python library; for so few packets netlog's time is mostly its start."""
     row(benchmark, few, WHOLE_S, lambda: nfstream(few, tmp_path), "nfstream")

@@ -1,12 +1,10 @@
 """A relay with metering on moves at least 0.98 of the packets that it moves with metering off.
 
-Two gateways in network namespaces that this bench makes, each with a TUN, a UDP socket and a relay;
-a sender behind one blasts at the other, with more than gets through. Packets a second are those
-that the second gateway wrote to its TUN. The topology is that of the system tests.
+Two gateways in network namespaces that this bench makes, each with a TUN, a UDP socket and a relay.
+A sender behind one sends to the other more than gets through. Packets a second are those that the
+second gateway wrote to its TUN. The topology is that of the system tests.
 """
 
-import importlib
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,9 +16,12 @@ import pytest
 from bench import BENCH
 from bench.compiling import build_program
 from bench.harness import Budget
+from bench.peers import rights_or_skip
 from bench.windows import Windows, alternate, save
+from netlog import Relay
+from tests.support.gateways import Gateway, pair
 
-# Many short windows: what else happens on the machine lasts longer than one and so hits both kinds.
+# Many short windows: most disturbances last longer than one, and so hit both kinds alike.
 ROUNDS = 201
 WINDOW_S = 0.07
 SETTLE_S = 0.01
@@ -32,19 +33,19 @@ BOUND_S = 60
 
 @dataclass
 class Path:
-    """Sender, both gateways, and what they have moved."""
+    """The sender and both gateways, and what they have moved."""
 
-    gateways: tuple[Any, Any]
-    relays: tuple[Any, Any]
+    gateways: tuple[Gateway, Gateway]
+    relays: tuple[Relay, ...]
 
     def meter(self, *, enabled: bool) -> None:
-        """Switch metering of all four devices."""
+        """Switch metering of all four devices on or off."""
         for gateway in self.gateways:
             gateway.tun.set_statistics_enabled(enabled)
             gateway.sock.set_statistics_enabled(enabled)
 
     def window(self) -> tuple[float, float]:
-        """Packets a second that arrived, and CPU ns of this process a packet, over one window."""
+        """Return packets a second that arrived, and CPU ns a packet of this process."""
         packets = self.relays[1].counters().rx.packets
         wall, cpu = time.perf_counter(), time.process_time_ns()
         time.sleep(WINDOW_S)
@@ -57,13 +58,10 @@ class Path:
 @contextmanager
 def blasted() -> Iterator[Path]:
     """Both gateways running, and the sender; skips where there are no rights for it."""
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    gateways, namespace = importlib.import_module("gateways"), importlib.import_module("namespace")
-    if missing := namespace.missing_rights():
-        pytest.skip(missing)
+    rights_or_skip()
     program = build_program(BENCH / "programs" / "blast.c", with_core=False)
     with ExitStack() as stack:
-        left, right = stack.enter_context(gateways.pair())
+        left, right = stack.enter_context(pair())
         # Bound, and never read: the kernel need not answer with ICMP, and drops them cheaply.
         for port in range(PORT, PORT + FLOWS):
             stack.enter_context(right.udp(right.overlay4, port))
@@ -80,7 +78,7 @@ def windows() -> tuple[Windows, Windows]:
     """Metering on and off in turns, on the same running relays."""
     with blasted() as path:
         metered, plain = alternate(path, ROUNDS, SETTLE_S)
-        # Both ends did meter while they were told to.
+        # Check that both ends did meter while it was on.
         for gateway in path.gateways:
             snapshot = gateway.meter.snapshot()
             assert len(snapshot.tun) == FLOWS
@@ -96,7 +94,7 @@ def test_throughput(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  
 
 
 def test_cost(benchmark: Any, windows: tuple[Windows, Windows]) -> None:  # noqa: ANN401
-    """CPU time of both relays a packet, which other users of the machine disturb less."""
+    """CPU time of both relays a packet, which other users of the machine affect less."""
     metered, plain = windows
     name = "relay, CPU time a packet, both ends"
     save(benchmark, name, "ns", metered.costs_ns, plain.costs_ns)

@@ -1,12 +1,12 @@
 """Counting is at least ten times faster than the table of the system that netlog follows.
 
-And five times with connections that are all new.
+With connections that are all new, it is at least five times faster.
 
 That table is `tailscale.com/net/connstats` of v1.34, a Go map under a mutex, compiled from its own
-source by the Go tool: bench/seed. The system's table of today, bench/today, stands beside it
-without a budget. All count the same packets out of a ring that the same process has just written:
-one of 1 M packets, and, where the table itself is so small that the ring is most of what is
-measured, also one that fits into the second-level cache.
+source by the Go tool: bench/seed. The system's present table, bench/today, is also measured,
+without a budget. All count the same packets from a ring that the same process has just written. The
+ring has 1 M packets. Where the table is so small that reading the ring dominates, there is also a
+row with a ring that fits into the second-level cache.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from bench.packets import Ring
 BUDGET = Budget(">=", 10.0)
 NEW_BUDGET = Budget(">=", 5.0)
 
-# 1 MiB of headers; counted over and over.
+# 1 MiB of headers, counted over and over.
 CACHED_SLOTS = 1 << 14
 CACHED_PASSES = 32
 
@@ -35,14 +35,14 @@ def seed() -> Path:
 
 @pytest.fixture(scope="module")
 def today() -> Path:
-    """Today's."""
+    """The system's present table."""
     return go_program("today")
 
 
 @VERSIONS
 @pytest.mark.parametrize("size", SIZES)
 def test_seed(benchmark: Any, seed: Path, size: str, version: int) -> None:  # noqa: ANN401
-    """At every size."""
+    """Ten times faster at every size."""
     with Ring(SIZES[size], version) as ring:
         name = f"against the seed's table, {size}, IPv{version}"
         compare(benchmark, seed, ring, name=name, beside_name="Go map", budget=BUDGET)
@@ -51,7 +51,7 @@ def test_seed(benchmark: Any, seed: Path, size: str, version: int) -> None:  # n
 @VERSIONS
 @pytest.mark.parametrize("size", ["1 k", "64 k", "1 M"])
 def test_all_new(benchmark: Any, seed: Path, size: str, version: int) -> None:  # noqa: ANN401
-    """Five times faster where every packet is of a connection that no packet was of before."""
+    """Five times faster if every packet is the first of its connection."""
     with Ring(SIZES[size], version) as ring:
         name = f"against the seed's table, {size} all new, IPv{version}"
         compare_all_new(
@@ -62,7 +62,7 @@ def test_all_new(benchmark: Any, seed: Path, size: str, version: int) -> None:  
 @VERSIONS
 @pytest.mark.parametrize("size", ["1", "1 k"])
 def test_cached_ring(benchmark: Any, seed: Path, size: str, version: int) -> None:  # noqa: ANN401
-    """Table against table: headers in the cache."""
+    """Table against table: the headers are in the cache."""
     with Ring(SIZES[size], version, CACHED_SLOTS) as ring:
         name = f"against the seed's table, {size}, IPv{version}, cached ring"
         compare(
@@ -79,7 +79,7 @@ def test_cached_ring(benchmark: Any, seed: Path, size: str, version: int) -> Non
 @VERSIONS
 @pytest.mark.parametrize("size", ["1 k", "64 k", "1 M"])
 def test_today(benchmark: Any, today: Path, size: str, version: int) -> None:  # noqa: ANN401
-    """Today's table starts anew after about a thousand connections, so it never gets as large."""
+    """The present table starts over after about a thousand connections, so it never grows large."""
     with Ring(SIZES[size], version) as ring:
         name = f"against Tailscale's table of today, {size}, IPv{version}"
         compare(benchmark, today, ring, name=name, beside_name="Go map", budget=None, rounds=3)

@@ -1,9 +1,9 @@
 """Over 1 000 swaps under load no writer's stall differs by more than one batch's refill.
 
-The same writer with a poller beside it that swaps, drains and clears, and without one, in turns
-until there were so many swaps. The histograms of all batches that nobody else interrupted are in
-the JSON, and `python -m bench.report` draws them. The row is the difference that the poller makes
-to the 99.9th percentile, as more than one batch in a thousand is the first after a swap.
+The same writer runs with a poller beside it that swaps, drains and clears, and without one, in
+turns, until there were enough swaps. The JSON has the histograms of all batches that nothing else
+interrupted, and `python -m bench.report` draws them. The row is what the poller adds to the 99.9th
+percentile, because more than one batch in a thousand is the first after a swap.
 """
 
 from typing import Any
@@ -25,12 +25,12 @@ BATCHES = 400_000
 MAX_TURNS = 20
 LONGEST = 0.999
 
-# Four to an octave, from 64 ns to 67 ms.
+# Four bins for each doubling, from 64 ns to 67 ms.
 EDGES = 64 * 2 ** (np.arange(81) / 4)
 
 
 def histogram(times: NDArray[np.uint32]) -> list[int]:
-    """Batches by their time, in the bins between EDGES; what is beyond is in the last one."""
+    """Count batches by their time, in the bins between EDGES; longer ones are in the last bin."""
     counts: list[int] = np.histogram(np.clip(times, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
     return counts
 
@@ -59,7 +59,7 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
     polled, unpolled = np.concatenate(beside), np.concatenate(alone)
     one_batch = float(np.quantile(refilled.undisturbed(), 0.99))
     longest = float(np.quantile(polled, LONGEST) - np.quantile(unpolled, LONGEST))
-    benchmark.pedantic(lambda: None, rounds=1)  # it has been measured
+    benchmark.pedantic(lambda: None, rounds=1)  # measured already
     benchmark.extra_info["histogram"] = {
         "size": size,
         "swaps": swaps,

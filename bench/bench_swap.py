@@ -1,7 +1,6 @@
 """A swap stalls a writer for no more than refilling one batch's cache lines takes.
 
-And swapping and draining 1 M connections, counted on two lanes and merged, costs at most 60 ns
-each.
+Swapping and draining 1 M connections, counted on two lanes and merged, costs at most 60 ns each.
 """
 
 from typing import Any
@@ -19,8 +18,8 @@ from bench.stalls import REFILLS, Stall, region_of
 
 BATCHES = 1_000_000
 
-# "Longest" is the 99th percentile of either kind: what is beyond are interrupts, which come with
-# and without swaps. All quantiles are in the JSON.
+# "Longest" is the 99th percentile of either kind: longer batches are due to interrupts, which come
+# with and without swaps. The JSON has all quantiles.
 LONGEST = 0.99
 
 
@@ -29,7 +28,7 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
     """The first batch after a swap takes no longer than one whose tables left the cache."""
     connections = SIZES[size]
     flow_bytes = 2 * connections * ffi.sizeof("struct netlog_flow")
-    # Twice the room: a table that is nearly full wakes the poller, which is another story.
+    # Twice the room, because a table that is nearly full would wake the poller.
     with Ring(connections) as ring, Meter(2 * connections) as meter, Memory(flow_bytes) as flows:
         meter.warm(ring)
         ring.fill_uniform(SEED)
@@ -71,13 +70,14 @@ def test_stall(benchmark: Any, size: str) -> None:  # noqa: ANN401
             longest / beside,
             Budget("<=", 1.0),
         ).save(benchmark)
-        # Of the meter's each swap would have one. The kernel may take a page away at any time.
+        # If the meter caused page faults, each swap would have one. A few may come from the kernel,
+        # which can take a page away at any time.
         assert 100 * swapped.c.page_faults < len(first)
         assert swapped.c.sleeps == 0
 
 
 def drained_ns(meter: Meter, flows: Memory) -> tuple[float, int]:
-    """Swap, drain and clear; CPU ns of swap and drain, and the rows."""
+    """Swap, drain and clear; return CPU ns of swap and drain, and the number of rows."""
     unattributed = ffi.new("struct netlog_unattributed *")
     capacity = flows.n_bytes // ffi.sizeof("struct netlog_flow")
     rows = ffi.cast("struct netlog_flow *", flows.address)
@@ -121,7 +121,7 @@ def test_drain(benchmark: Any, lanes: int, version: int) -> None:  # noqa: ANN40
 
 
 def test_snapshot(benchmark: Any) -> None:  # noqa: ANN401
-    """The same through Python: `Meter.snapshot` allocates the rows that it hands over."""
+    """The same from Python: `Meter.snapshot` allocates the rows that it returns."""
     connections = SIZES["1 M"]
     with Ring(connections) as ring, netlog.Meter(connections, max_endpoints=1) as meter:
         ring.fill(np.arange(connections))

@@ -1,9 +1,9 @@
 """Counting takes at most half the time of other libraries' hash tables, on the same keys.
 
-DPDK's rte_hash, looked up in bulk, and absl::flat_hash_map: what somebody would take who wrote a
-meter for a data plane today. Both find the key of a packet that they know to be whole, and add to a
-record of four counters; the meter also checks the packet and takes either direction. The last row
-is absl with its prefetch called for the whole batch first. Rings are out of the caches for all.
+The tables are DPDK's rte_hash, looked up in bulk, and absl::flat_hash_map: likely choices today for
+a data plane's meter. Both find the key of a packet that they know to be complete, and add to a
+record of four counters. The meter also checks the packet and takes either direction. The last row
+is absl with its prefetch called for the whole batch first. No ring is in the caches.
 """
 
 from typing import Any
@@ -22,11 +22,11 @@ TABLES = {
     "flat_hash_map, prefetched": ("absl.cc", "absl_flat_hash_map", ("-DPREFETCH",)),
 }
 LIBRARIES = {"libdpdk": ("-lrte_eal", "-lrte_hash")}
-"""pkg-config names all of DPDK, drivers too, which then take a second to start."""
+"""Linker options. pkg-config names all of DPDK with its drivers, which take a second to start."""
 
 
 def row(benchmark: Any, table: str, size: str, version: int, budget: Budget | None) -> None:  # noqa: ANN401
-    """Compare with one of them."""
+    """Compare with one of the tables."""
     source, package, options = TABLES[table]
     program = table_program(source, package, *options, libraries=LIBRARIES.get(package, ()))
     with Ring(SIZES[size], version) as ring:
@@ -51,5 +51,5 @@ def test_table(benchmark: Any, table: str, size: str, version: int) -> None:  # 
 
 @VERSIONS
 def test_prefetched(benchmark: Any, version: int) -> None:  # noqa: ANN401
-    """What a batch is worth to the other one, too."""
+    """What prefetching a whole batch gains the other table."""
     row(benchmark, "flat_hash_map, prefetched", "1 M", version, None)

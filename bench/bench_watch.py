@@ -1,14 +1,13 @@
 """A watch takes at most a third of the CPU a packet of the flow tools that Debian has.
 
-One live interface in a namespace that this bench makes, a TAP as not all of them take a TUN. The
-same packets at the same rate for each, in turns: what the tool's threads used while they came, by
-the scheduler's own count, for each packet that was sent. netlog must have counted every one; of the
-others, which may drop some or still have them in a buffer, half. The kernel's part of
-tapping lands with whoever sends, for all of them alike.
+The interface is live, in a namespace that this bench makes; it is a TAP, because not all tools take
+a TUN. Each tool gets the same packets at the same rate, in turns. Measured is what the tool's
+threads used meanwhile, by the scheduler's own accounting, for each packet that was sent. netlog
+must have counted every packet. The others, which may drop some or still have them in a buffer, must
+have seen half. The kernel's part of tapping is charged to the sender, for all of them alike.
 """
 
 import fcntl
-import importlib
 import os
 import re
 import signal
@@ -25,6 +24,8 @@ import pytest
 
 from bench import BENCH
 from bench.harness import Budget, Turns, tool_or_skip
+from bench.peers import rights_or_skip
+from tests.support.namespace import TUNSETIFF, Namespace
 
 PACKETS = 300_000
 PER_SECOND = 100_000
@@ -40,12 +41,12 @@ imt_path: {path}
 plugin_pipe_size: 67108864
 plugin_buffer_size: 65536
 """
-"""With room between its processes: by default most packets do not reach its table."""
+"""Large buffers between pmacctd's processes: by default most packets do not reach its table."""
 BUDGET = Budget("<=", 0.333)
 
 
 def frame(flow: int, link: bytes) -> bytes:
-    """An IPv4 packet of a flow, to an address that the host does not have: it is dropped early."""
+    """Return an IPv4 packet of a flow that the host drops early: it is for another address."""
     head = struct.pack("!BBHHHBBH", 0x45, 0, 28 + PAYLOAD_BYTES, 0, 0, 64, 17, 0)
     head += socket.inet_aton("100.64.0.2") + socket.inet_aton("203.0.113.9")
     folded = sum(struct.unpack("!10H", head))
@@ -56,9 +57,9 @@ def frame(flow: int, link: bytes) -> bytes:
 
 
 class Live:
-    """The interface, and what runs beside it."""
+    """The interface, and the tool that runs beside it."""
 
-    def __init__(self, namespace: Any, fd: int, folder: Path) -> None:  # noqa: ANN401 - the tests'
+    def __init__(self, namespace: Namespace, fd: int, folder: Path) -> None:
         self._namespace = namespace
         self._fd = fd
         self._folder = folder
@@ -69,7 +70,7 @@ class Live:
     def cost_ns(
         self, command: list[str], seen: Callable[[str], bool], ask: Sequence[str] = ()
     ) -> float:
-        """CPU ns a packet of a tool, which says, or answers if asked, that it had them."""
+        """Return a tool's CPU ns a packet; `seen` checks its output and its answer to `ask`."""
         said = self._folder / "said"
         before = self._taps()
         with said.open("wb") as out:
@@ -120,37 +121,34 @@ def _until(condition: Callable[[], bool], said: Path) -> None:
 
 
 def _cpu_ns(pid: int) -> int:
-    """What the threads of a process have run."""
+    """Return how long the threads of a process have run."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
 def _settled_ns(pid: int) -> int:
-    """The same, once what is buffered has been taken."""
+    """Return the same once the tool has read what was buffered."""
     time.sleep(1.5)
     return _cpu_ns(pid)
 
 
 def of_netlog(text: str) -> bool:
-    """Every packet was counted, and none dropped."""
+    """Return whether every packet was counted, and none dropped."""
     return f"tun tap0: {PACKETS} frames counted, 0 dropped by the kernel" in text
 
 
 def most(pattern: str) -> Callable[[str], bool]:
-    """Whether the numbers that the pattern finds add up to more than half of the packets."""
+    """Return a check that the numbers which the pattern finds are more than half of the packets."""
     return lambda text: sum(map(int, re.findall(pattern, text))) > PACKETS // 2
 
 
 @pytest.fixture(name="live", scope="module")
 def _live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    sys.path.append(str(BENCH.parent / "tests" / "system"))
-    namespaces = importlib.import_module("namespace")
-    if missing := namespaces.missing_rights():
-        pytest.skip(missing)
-    with namespaces.Namespace() as namespace:
+    rights_or_skip()
+    with Namespace() as namespace:
         with namespace.entered():
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-        fcntl.ioctl(fd, namespaces.TUNSETIFF, struct.pack("16sH22x", b"tap0", IFF_TAP_NO_PI))
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", b"tap0", IFF_TAP_NO_PI))
         namespace.quiet("tap0")
         namespace.up("tap0", "100.64.0.1/24")
         yield Live(namespace, fd, tmp_path_factory.mktemp("watch"))
@@ -159,7 +157,7 @@ def _live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.mark.parametrize("tool", ["softflowd", "nfpcapd", "pmacctd"])
 def test_watch(benchmark: Any, live: Live, tmp_path: Path, tool: str) -> None:  # noqa: ANN401
-    """A third of each, every packet counted."""
+    """A third of each tool's CPU, with every packet counted."""
     program = tool_or_skip(tool)
     control = str(tmp_path / "control")
     settings = tmp_path / "pmacctd.conf"

@@ -1,7 +1,7 @@
 """Two writer threads, each with its own lane, scale at least 0.9 as well as the floor does.
 
-And on one hot connection two threads are never slower than one. Scaling is the packets that two
-threads count in the CPU time in which one thread counts its own: 2 is perfect.
+On one hot connection two threads are never slower than one. Scaling is the number of packets that
+two threads count in the CPU time in which one thread counts its own: 2 is perfect.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def scaling(
     second: Any,  # noqa: ANN401
     chill: Callable[[], None],
 ) -> Callable[[], float]:
-    """A callable that runs a pass alone, then two at once, and returns how much two are of one."""
+    """Return a callable that runs a pass alone and then two at once, and returns their speed-up."""
 
     def run() -> float:
         chill()

@@ -1,4 +1,4 @@
-"""One file of benches while it runs, in a process of its own: what it tells is read as it comes."""
+"""One file of benches in a process of its own; its reports are read as they come."""
 
 import contextlib
 import json
@@ -20,37 +20,37 @@ from bench.recorder import PIPE
 __all__ = ["FILE_BOUND_S", "run_file"]
 
 FILE_BOUND_S = 600.0
-"""No file takes longer; each of its benches has a bound of its own, in recorder.py."""
+"""A file is ended after this time; recorder.py has the bound for each of its benches."""
 END_S = 20.0
 LINE_BYTES = 4 << 20
-"""A line of a row that is longer is none: the longest have some hundred rounds."""
+"""A longer line is not a row: the longest rows have some hundred rounds."""
 CHUNK_BYTES = 1 << 16
 STATUS = {0, 1, 5}
-"""All passed; some failed, which was told; there was none."""
+"""Exit statuses of pytest: all passed; some failed, and were reported; there were no benches."""
 
 Told = Callable[[dict[str, Any]], None]
 
 
 def _short(path: Path) -> Path:
-    """A path from the root of the sources, if it lies there: documents are shown around."""
+    """Return a path from the root of the sources, if it is there: documents are passed on."""
     root = BENCH.parent
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a file that still runs, which may first take away what it has made."""
+    """End a file that is still running, after giving it time to clean up."""
     try:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(END_S)
-    finally:  # also where it is interrupted once more
+    finally:  # also if this is interrupted again
         process.kill()
         process.wait()
 
 
 def _read(pipe: int, deadline_s: float, told: Told) -> str:
-    """Hand on every line until the pipe ends; an empty string, or what went wrong."""
+    """Pass on every line until the pipe ends; return an empty string, or what went wrong."""
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
@@ -64,7 +64,7 @@ def _read(pipe: int, deadline_s: float, told: Told) -> str:
             if not chunk:
                 return ""
             if len(rest) > LINE_BYTES:
-                return "a row is longer than any can be"
+                return f"a row is longer than {LINE_BYTES} bytes"
     return "not finished in time"
 
 
@@ -73,16 +73,16 @@ def run_file(path: Path, log: Path, settings: dict[str, str], timeout_s: float, 
 
     Args:
         path: the file.
-        log: what pytest says goes there.
+        log: file for pytest's output.
         settings: `command`, for the rows; `only`, pytest's -k; `quick`, if not empty.
-        timeout_s: it is ended when that is over.
-        told: is called with each line of recorder.py, parsed, as it comes.
+        timeout_s: the file is ended after this many seconds.
+        told: called with each line of recorder.py, parsed, as it comes.
 
     Returns:
         An empty string, or what went wrong with the file as a whole.
 
     Raises:
-        KeyboardInterrupt: as it came; the file has ended.
+        KeyboardInterrupt: this process was interrupted; the file has ended.
     """
     deadline_s = time.monotonic() + max(timeout_s, 0.1)
     reading, writing = os.pipe()
@@ -95,7 +95,8 @@ def run_file(path: Path, log: Path, settings: dict[str, str], timeout_s: float, 
     if settings["quick"]:
         environment[QUICK] = "1"
     with log.open("wb") as out:
-        # In a session of its own: Ctrl-C is this process's, which then asks it once to end.
+        # In a session of its own, so that Ctrl-C reaches only this process. It then interrupts the
+        # file once.
         process = subprocess.Popen(
             arguments,
             cwd=BENCH.parent,
@@ -110,9 +111,9 @@ def run_file(path: Path, log: Path, settings: dict[str, str], timeout_s: float, 
     try:
         wrong = _read(reading, deadline_s, told)
         if not wrong and process.wait(END_S) not in STATUS:
-            wrong = f"exit status {process.returncode}, see {_short(log)}"
+            wrong = f"exit status {process.returncode}; see {_short(log)}"
     except subprocess.TimeoutExpired:
-        wrong = f"it did not end, see {_short(log)}"
+        wrong = f"it did not end; see {_short(log)}"
     finally:
         _end(process)
         os.close(reading)

@@ -1,4 +1,4 @@
-"""What is compiled for the benches: C, with the core in it, as setup.py compiles the core."""
+"""Compile the benches' C, with the core in it, as setup.py compiles the core."""
 
 import hashlib
 import platform
@@ -8,8 +8,8 @@ from pathlib import Path
 from bench import BENCH, RESULTS
 from netlog._build import CSRC, INCLUDES, ROOT, compile_flags, compiler_command, library_sources
 
-# Of the core, the meter: what counts, and what the poller calls. Of the benches, all but programs/,
-# whose sources are compiled to programs of their own.
+# From the core: the meter, which is what counts and what the poller calls. From the benches:
+# everything except programs/, whose sources are compiled to programs of their own.
 SOURCES = [
     *sorted(BENCH.glob("*.c")),
     *(ROOT / path for path in library_sources()),
@@ -19,10 +19,10 @@ HEADERS = [BENCH / "bench.h", BENCH / "bench.cdef", *sorted(CSRC.glob("*/*.h"))]
 
 
 def compiler_name() -> str:
-    """The compiler, its major version and the processor, such as `gcc 12 x86_64`."""
+    """Return the compiler, its major version and the processor, such as `gcc 12 x86_64`."""
     asked = "__clang_major__ __GNUC__"
     shown = subprocess.run(
-        [*compiler_command(), "-E", "-P", "-"],
+        [*compiler_command(), "-E", "-P", "-x", "c", "-"],
         input=asked,
         check=True,
         capture_output=True,
@@ -42,11 +42,11 @@ def digest(*more: Path) -> str:
 
 
 def build_program(source: Path, *, with_core: bool) -> Path:
-    """Compile one C program, by itself or with the core and the benches' C in it.
+    """Compile one C program, alone or with the core and the benches' C.
 
     Args:
         source: its C file.
-        with_core: whether to compile and link everything that the module has, too.
+        with_core: whether to compile and link everything that the module contains, too.
 
     Returns:
         The path of the executable.

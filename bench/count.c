@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* count: a data plane that counts a ring through the public C API, alone or two at once. */
+/* count: a data plane that counts a ring through the public C API, alone or with a second one. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -7,7 +7,8 @@
 
 void bench_count(struct bench_pass *pass)
 {
-	/* What is the same for all packets is written once, as a data plane does that reuses it. */
+	/* Fields that are the same for all packets are set once, as in a data plane that reuses its
+	 * descriptors. */
 	struct netlog_packet batch[BENCH_BATCH] = {{.direction = NETLOG_TX}};
 	struct netlog_lane *lane = pass->lane;
 	size_t mask = pass->slots - 1;

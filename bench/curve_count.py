@@ -1,4 +1,4 @@
-"""Cost of counting a packet, by the number of connections, with the floor and the seed's table."""
+"""Cost of counting a packet by number of connections, with the floor and the seed's table."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cost of a poll for each connection that it finds, by their number."""
+"""Cost of a poll for each connection that it finds, by number of connections."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ ROUNDS = 3
 
 @pytest.mark.parametrize("size", CONNECTIONS)
 def test_drain(benchmark: Any, size: str) -> None:  # noqa: ANN401
-    """Swap and drain, two lanes merged."""
+    """Swap and drain, with two lanes merged."""
     connections = CONNECTIONS[size]
     curve(benchmark, "poll", connections, "swap and drain, 2 lanes", "copying")
     flow_bytes = ffi.sizeof("struct netlog_flow")

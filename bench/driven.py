@@ -1,7 +1,7 @@
-"""Hash tables of others: a program each, which counts the rings that it is told to.
+"""Other projects' hash tables: a program each, which counts a ring on request.
 
 The protocol is that of tables/drive.h and goring/. A program makes the same packets as a Ring of
-the same seed, which a checksum shows.
+the same seed; a checksum proves it.
 """
 
 import functools
@@ -26,13 +26,14 @@ from netlog._build import INCLUDES, ROOT
 GO_BUILD_TIMEOUT_S = 240
 BUILD_TIMEOUT_S = 120
 COMPARED_ROUNDS = 9
-"""A neighbour disturbs single ones; what he does for longer moves the ratio all the same."""
+"""Enough that a disturbance of single rounds does not move the median. A longer one moves the ratio
+in any case."""
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""The meter's tables lie on such pages; theirs come from malloc."""
+"""The meter's tables are on huge pages. This gives the same to the other tables' malloc."""
 
 
 def _built(command: list[str], target: Path, folder: Path, timeout_s: int) -> Path:
-    """Run a build; skip with its last word if it fails, and where it takes too long."""
+    """Run a build. If it fails or takes too long, skip the bench and give the error."""
     RESULTS.mkdir(exist_ok=True)
     try:
         build = subprocess.run(
@@ -53,7 +54,7 @@ def _built(command: list[str], target: Path, folder: Path, timeout_s: int) -> Pa
 
 
 def go_program(name: str) -> Path:
-    """Build the Go program of a folder of bench/; its modules come by the Go tool's own ways."""
+    """Build the Go program of a folder of bench/. The Go tool gets its modules."""
     target = RESULTS / name
     command = [tool_or_skip("go"), "build", "-o", str(target), "."]
     return _built(command, target, BENCH / name, GO_BUILD_TIMEOUT_S)
@@ -67,7 +68,7 @@ def table_program(
 
     Args:
         source: its file name there.
-        package: what pkg-config calls the library; the bench is skipped where it has none.
+        package: pkg-config's name for the library; without it the bench is skipped.
         options: for the compiler.
         libraries: options for the linker, instead of all that the package names.
 
@@ -99,22 +100,22 @@ def table_program(
 
 
 class Driven:
-    """A program while it runs; it counts a ring each time it is asked."""
+    """A running program, which counts a ring each time it is asked."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
-        """Wait until it has met every connection."""
+        """Wait until it has counted every connection once."""
         self._process = process
         self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"{self._process.args}: exit status {self._process.wait(10)}"
+        assert line, f"{self._process.args!r}: exit status {self._process.wait(10)}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def count(self, ring: int | str) -> dict[str, Any]:
-        """Make and count the ring of this seed, or `new FIRST`: its checksum, packets, CPU ns."""
+        """Make and count the ring of a seed or `new FIRST`: its checksum, packets and CPU ns."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{ring}\n")
         self._process.stdin.flush()
@@ -123,7 +124,7 @@ class Driven:
     @classmethod
     @contextmanager
     def running(cls, program: Path, ring: Ring, passes: int) -> Iterator[Self]:
-        """Start a program for a ring like this one, and end it."""
+        """Start a program for a ring like this one, and end it afterwards."""
         numbers = (ring.version, ring.connections, ring.slots, passes)
         with subprocess.Popen(
             [str(program), *map(str, numbers)],
@@ -138,7 +139,7 @@ class Driven:
                 process.kill()
 
 
-def compare(  # noqa: PLR0913 - a row has so many
+def compare(  # noqa: PLR0913 - a row's parameters
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
     program: Path,
     ring: Ring,
@@ -150,18 +151,18 @@ def compare(  # noqa: PLR0913 - a row has so many
     prepare: Callable[[Ring], None] = lambda _ring: None,
     rounds: int = COMPARED_ROUNDS,
 ) -> None:
-    """One row: the time of another's table for a packet, over netlog's.
+    """Measure one row: another table's time for a packet, over netlog's.
 
     Args:
         benchmark: pytest-benchmark's fixture.
-        program: the other's.
-        ring: of as many connections, and as many packets, as both count.
+        program: with the other table.
+        ring: has the connections and the packets that both count.
         passes: how often they count it in a round.
         name: of the row.
-        beside_name: the other's.
+        beside_name: the other table's.
         budget: on the ratio, theirs over ours.
-        prepare: what else is done to our ring before each round.
-        rounds: how many.
+        prepare: prepares our ring further before each round.
+        rounds: number of rounds.
     """
     with Driven.running(program, ring, passes) as driven, Meter(ring.connections) as meter:
         meter.warm(ring)
@@ -188,7 +189,7 @@ def compare(  # noqa: PLR0913 - a row has so many
         assert ring.checksum() == checksums[0]
 
 
-def compare_all_new(  # noqa: PLR0913 - a row has so many
+def compare_all_new(  # noqa: PLR0913 - a row's parameters
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
     program: Path,
     ring: Ring,
@@ -198,19 +199,20 @@ def compare_all_new(  # noqa: PLR0913 - a row has so many
     budget: Budget | None,
     rounds: int = 5,
 ) -> None:
-    """One row of connections that are all new: each comes once, to tables that were emptied.
+    """Measure one row of new connections: each comes once, to tables that were emptied.
 
-    A round is a ring of connections that no round before has had, in periods of as many as the ring
-    says. Emptying is timed on neither side, nor is draining; what a table needs to grow again is.
+    A round is a ring of connections that no earlier round had. It has several periods, each with as
+    many packets as the ring has connections. Neither side is timed while it empties or drains its
+    table, but the time that a table takes to grow again counts.
 
     Args:
         benchmark: pytest-benchmark's fixture.
-        program: the other's.
+        program: with the other table.
         ring: its slots are a multiple of its connections.
         name: of the row.
-        beside_name: the other's.
+        beside_name: the other table's.
         budget: on the ratio, theirs over ours.
-        rounds: how many.
+        rounds: number of rounds.
     """
     periods = ring.slots // ring.connections
     with Driven.running(program, ring, 1) as driven, Meter(ring.connections) as meter:

@@ -1,4 +1,4 @@
-"""Figures of what the last runs measured, for docs/figures."""
+"""Figures of the last runs, for docs/figures."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-import matplotlib.pyplot as plt  # after the choice of how to draw
+import matplotlib.pyplot as plt  # must come after mpl.use()
 
 from bench import RESULTS
 
@@ -19,7 +19,7 @@ TITLES = {
     "count": ("Counting a packet in batches", "CPU ns a packet"),
     "poll": ("A poll, swap to file", "CPU ns a connection"),
 }
-# Of a family one colour; IPv6 is dashed.
+# One colour for each family of curves; IPv6 is dashed.
 COLOURS = {
     "netlog": "C0",
     "floor": "C7",
@@ -32,7 +32,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 
 def curves_of(document: dict[str, Any], figure: str) -> Curves:
-    """The points of a figure's curves, in order."""
+    """Return the points of a figure's curves, in order."""
     points: Curves = defaultdict(list)
     for row in document["rows"]:
         curve = row.get("curve")
@@ -56,13 +56,13 @@ def _machine(document: dict[str, Any]) -> str:
 def _save(document: dict[str, Any], path: Path) -> None:
     plt.figtext(0.01, 0.01, _machine(document), fontsize=6, color="0.4")
     plt.tight_layout(rect=(0, 0.03, 1, 1))
-    # Without a date and with ids by the content, so that the same figures make the same file.
+    # No date, and ids computed from the content, so that the same data gives the same file.
     plt.savefig(path, metadata={"Date": None})
     plt.close()
 
 
 def draw_curves(document: dict[str, Any], figure: str, path: Path) -> bool:
-    """One figure of cost by connections; whether there was something to draw."""
+    """Draw one figure of cost by connections; return whether there was something to draw."""
     curves = curves_of(document, figure)
     if not curves:
         return False
@@ -88,7 +88,7 @@ def draw_curves(document: dict[str, Any], figure: str, path: Path) -> bool:
 
 
 def draw_stalls(document: dict[str, Any], path: Path) -> bool:
-    """The histograms of a writer's batches; whether there are any."""
+    """Draw the histograms of a writer's batches; return whether there are any."""
     found = [row["histogram"] for row in document["rows"] if "histogram" in row]
     if not found:
         return False
@@ -119,14 +119,14 @@ def draw_stalls(document: dict[str, Any], path: Path) -> bool:
 
 
 def draw(folder: Path) -> int:
-    """Draw what there is; the exit status is 1 if there is nothing."""
+    """Draw what the last runs measured; the exit status is 1 if there is nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     mpl.rcParams.update({"svg.hashsalt": "netlog", "svg.fonttype": "none"})
     drawn = 0
     for kind in ("curve", "bench"):
         results = RESULTS / f"{kind}.json"
         if not results.exists():
-            sys.stderr.write(f"bench: there is no {results}\n")
+            sys.stderr.write(f"bench: {results} does not exist\n")
             continue
         document = json.loads(results.read_text())
         done = [

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* floor: the least that counting can cost on this machine, at this moment.
  *
- * Headers are streamed from the ring; each header line is touched, and one line of as many as there
- * are connections is added to. No key is compared, nothing is hashed, nothing is decoded. The line
- * is known 32 packets ahead and prefetched.
+ * The floor streams headers from the ring: it touches each header line, and adds to one of as many
+ * lines as there are connections. It compares no key, and hashes and decodes nothing. It knows the
+ * line 32 packets ahead, and prefetches it.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -16,7 +16,7 @@
 
 #include "bench.h"
 
-/* Enough to hide a DRAM access behind the work on the packets between; more gains nothing. */
+/* Enough to hide a DRAM access behind the work on the packets in between; more gains nothing. */
 #define AHEAD           32
 #define HUGE_PAGE_BYTES (2u << 20)
 
@@ -76,7 +76,7 @@ static bool has_clflushopt(void)
 	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & bit_CLFLUSHOPT;
 }
 
-/* Unordered, so many times faster than clflush. */
+/* clflushopt is not ordered, and so many times faster than clflush. */
 __attribute__((target("clflushopt"))) static void flush(const uint8_t *memory, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += BENCH_SLOT_BYTES)
@@ -93,7 +93,7 @@ void bench_chill(const void *memory, size_t bytes)
 		return;
 	}
 #endif
-	/* Elsewhere the ring is larger than most caches by itself. */
+	/* Without clflushopt, rely on the ring being larger than most caches. */
 	(void)memory;
 	(void)bytes;
 }

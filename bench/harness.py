@@ -1,7 +1,7 @@
 """How a bench measures: in turns with its floor or peer, round by round; medians, and their ratio.
 
-The machine has other users, and what they do to a round they do to its neighbour too. So a ratio
-of medians from one run means something where a time alone does not.
+The machine has other users. What they do to a round they also do to the neighbouring round of the
+other side. So the ratio of medians from one run is meaningful where a time alone is not.
 """
 
 import math
@@ -33,23 +33,23 @@ ROUNDS = 11
 QUICK_ROUNDS = 2
 SIDES = ("rounds", "beside_rounds")
 
-# Where `python -m bench` leaves its own command line for the JSON.
+# `python -m bench` puts its own command line here, for the JSON.
 COMMAND = "NETLOG_BENCH_COMMAND"
 
 QUICK = "NETLOG_BENCH_QUICK"
-"""Set where a run only tries whether everything works: two rounds of whatever has more."""
+"""Set if a run only tries whether everything works: no bench then has more than two rounds."""
 
 
 def rounds_of(rounds: int) -> int:
-    """How often to measure what should be measured so often."""
+    """Return how many rounds to measure: `rounds`, or fewer in a quick run."""
     return min(rounds, QUICK_ROUNDS) if os.environ.get(QUICK) else rounds
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Where the median lies, with 95 % confidence, whatever the distribution.
+    """Return the interval of the median, with 95 % confidence, for any distribution.
 
     Args:
-        values: at least one. Of fewer than six no such interval is known: it is all of them.
+        values: at least one. For fewer than six no such interval is known: it is all of them.
 
     Returns:
         Two of the values: the order statistics that enclose the median by the binomial's normal
@@ -70,14 +70,14 @@ class Budget:
     unit: str = "x"
 
     def holds(self, row: "Row") -> bool:
-        """Whether the row keeps it."""
+        """Return whether the row keeps the budget."""
         value = row.ratio if self.unit == "x" else row.measured
         if value is None:
             return False
         return value <= self.limit if self.sign == "<=" else value >= self.limit
 
     def __str__(self) -> str:
-        """As the table prints it."""
+        """Return the budget as the table prints it."""
         return f"{self.sign} {self.limit:g}{'' if self.unit == 'x' else ' '}{self.unit}"
 
 
@@ -94,7 +94,7 @@ class Row:
     budget: Budget | None = None
 
     def save(self, benchmark: Any) -> None:  # noqa: ANN401 - pytest-benchmark has no types
-        """Keep it in the benchmark's JSON."""
+        """Save the row in the benchmark's JSON."""
         benchmark.extra_info.update(
             row=self.name,
             measured=self.measured,
@@ -110,33 +110,33 @@ class Row:
 
 
 def curve(benchmark: Any, name: str, x: int, measured: str, beside: str) -> None:  # noqa: ANN401
-    """Say that a row is a point of curves.
+    """Mark a row as a point of curves.
 
     Args:
         benchmark: pytest-benchmark's fixture.
         name: of the figure.
-        x: where the point lies: connections.
-        measured: the curve that the measured value belongs to; empty: none.
-        beside: that of the value beside it.
+        x: the number of connections.
+        measured: the curve of the measured value; empty: none.
+        beside: the curve of the value beside it; empty: none.
     """
     benchmark.extra_info["curve"] = {"figure": name, "x": x, "measured": measured, "beside": beside}
 
 
 @dataclass(slots=True)
 class Turns:
-    """A measured thing and what stands beside it, taken in turns."""
+    """A measured thing and its floor or peer, in turns."""
 
     benchmark: Any
     measured: Callable[[], float]
     beside: Callable[[], float]
-    prepare: Callable[[int], None] | None = None  # untimed, before either; gets the round's number
+    prepare: Callable[[int], None] | None = None  # untimed, before each; gets the round's number
 
     def _prepare(self, number: int) -> None:
         if self.prepare:
             self.prepare(number)
 
     def medians(self, rounds: int = ROUNDS) -> tuple[float, float]:
-        """Run the rounds; the medians of both, in whatever unit the two callables return."""
+        """Run the rounds; return both medians, in the unit that the two callables return."""
         measured: list[float] = []
         beside: list[float] = []
 
@@ -150,7 +150,7 @@ class Turns:
             measured.append(self.measured())
 
         self.benchmark.pedantic(target, setup=turn, rounds=rounds_of(rounds), iterations=1)
-        # Also every round, so that somebody who doubts the medians can look.
+        # Keep every round, so that readers can check the medians.
         self.benchmark.extra_info.update(rounds=measured, beside_rounds=beside)
         return statistics.median(measured), statistics.median(beside)
 

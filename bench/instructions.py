@@ -1,10 +1,10 @@
-"""Instructions a packet, counted by callgrind, against the figures that are committed.
+"""Instructions a packet, counted by callgrind, compared with the committed figures.
 
     python -m bench.instructions [--record]
 
-Times are noise on a shared machine; instructions are the same whatever else runs on it. What the
-compiler makes of the sources does differ between compilers, so figures are kept for each. They tell
-of the loop that callgrind's processor takes: AVX2, where it does not know AVX-512.
+Times are noisy on a shared machine; instructions do not depend on what else runs. Compilers do make
+different code from the same sources, so there are figures for each compiler. They are those of the
+loop that callgrind's processor runs: AVX2 where it does not support AVX-512.
 """
 
 import json
@@ -20,23 +20,23 @@ __all__ = ["CONNECTIONS", "count_instructions", "measured"]
 CONNECTIONS = {"1": 1, "1 k": 1 << 10, "64 k": 1 << 16}
 PACKETS = 1 << 16
 
-# What each stands for is in programs/instructions.c.
+# programs/instructions.c explains each.
 OTHER_WAYS = {
     "one a bracket": ("single", "1 k"),
     "super-packets": ("super", "1 k"),
     "datagrams": ("datagrams", "1 k"),
 }
 TOLERANCE = 0.02
-"""A build with other flags, or a C library of another version, is within 1 %."""
+"""A build with other flags or another version of the C library differs by less than 1 %."""
 EXPECTED = BENCH / "instructions.json"
 
 
 def count_instructions(version: int, connections: int, way: str = "batch") -> float:
-    """Count a packet's instructions, of uniform traffic whose connections are known.
+    """Count instructions a packet, for uniform traffic of known connections.
 
     Args:
         version: 4 or 6, of IP.
-        connections: how many there are.
+        connections: number of connections.
         way: how the packets come: `batch`, `single`, `super` or `datagrams`.
 
     Returns:
@@ -44,7 +44,8 @@ def count_instructions(version: int, connections: int, way: str = "batch") -> fl
 
     Raises:
         FileNotFoundError: valgrind is not installed.
-        subprocess.CalledProcessError: the program failed; it is built without optimisation.
+        subprocess.CalledProcessError: the program failed, for example because it was built without
+            optimisation.
     """
     program = build_program(BENCH / "programs" / "instructions.c", with_core=True)
     run = subprocess.run(
@@ -62,7 +63,7 @@ def count_instructions(version: int, connections: int, way: str = "batch") -> fl
 
 
 def measured() -> dict[str, float]:
-    """All the figures that are committed, as they are now."""
+    """Measure all figures that are committed."""
     batches = {
         f"IPv{version}, {size}": count_instructions(version, connections)
         for version in (4, 6)
@@ -76,7 +77,7 @@ def measured() -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> int:
-    """Compare, or record; the exit status is 1 if a figure is off, or there is none to compare."""
+    """Compare or record; the exit status is 1 if a figure is off, or none is known to compare."""
     known = json.loads(EXPECTED.read_text())
     compiler = compiler_name()
     found = measured()
@@ -87,7 +88,10 @@ def main(arguments: list[str]) -> int:
         return 2
     expected = found if arguments else known.get(compiler)
     if expected is None:
-        sys.stderr.write(f"no figures of {compiler}; there are: {', '.join(known)}\n")
+        sys.stderr.write(
+            f"no figures for {compiler}, only for {', '.join(known)}; "
+            "to add them: python -m bench.instructions --record\n"
+        )
         return 1
     off = 0
     for name, count in found.items():
@@ -98,8 +102,8 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(f"{name:24} {count:7.1f} instructions a packet, {verdict}\n")
     if off:
         sys.stderr.write(
-            "better or worse than committed by more than 2 %: if that is meant, "
-            "python -m bench.instructions --record\n"
+            "figures differ from the committed ones by more than 2 %; if that is intended, "
+            "run python -m bench.instructions --record\n"
         )
     return 1 if off else 0
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* kernel: bare system calls on a TUN, and a counter of the kind that lives in the kernel: an eBPF
- * program at an interface's ingress, with a hash map of one set of counters a processor.
+/* kernel: bare system calls on a TUN, and a counter inside the kernel: an eBPF program at an
+ * interface's ingress, with a hash map that has a set of counters for each processor.
  *
- * The program is assembled here, so that no compiler for it is needed; it is attached by a link
- * (tcx, Linux 6.6), so that it goes with its descriptor.
+ * The program is assembled here, so that no compiler for eBPF is needed. It is attached by a link
+ * (tcx, Linux 6.6), so that closing the descriptor removes it.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -14,7 +14,7 @@
 #include "bench.h"
 
 #define MAX_PROCESSORS 256
-#define TCX_INGRESS    46 /* enum bpf_attach_type, which older headers do not have */
+#define TCX_INGRESS    46 /* of enum bpf_attach_type; older headers lack it */
 #define TCX_NEXT       (-1)
 #define COUNT(array)   (sizeof(array) / sizeof((array)[0]))
 
@@ -64,7 +64,7 @@ static int make_map(uint32_t entries)
 	return bpf(BPF_MAP_CREATE, &map);
 }
 
-/* IPv4 with ports, from the IP header on, as a TUN hands it to the kernel. */
+/* For IPv4 with ports, from the IP header on, as a TUN hands packets to the kernel. */
 static int load_program(int map)
 {
 	const struct bpf_insn program[] = {

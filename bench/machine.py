@@ -1,4 +1,4 @@
-"""What a run was measured on, with, and beside: the machine, the versions, and its other users."""
+"""The conditions of a run: the machine, the versions, and the machine's other users."""
 
 import importlib.metadata
 import os
@@ -23,7 +23,7 @@ PACKAGES = (
     *("nfdump", "softflowd", "pmacct", "argus-server", "conntrack", "libdpdk-dev", "libabsl-dev"),
     *("openvpn", "socat", "fastd", "vtun", "wireguard-go", "iperf3", "valgrind", "libc6"),
 )
-"""Debian's, whose versions are noted where they are installed."""
+"""Debian packages whose versions are recorded if they are installed."""
 
 
 CPU = "/sys/devices/system/cpu"
@@ -33,11 +33,11 @@ SETTINGS = {
     "hyperthreads": (f"{CPU}/smt/active",),
     "huge_pages": ("/sys/kernel/mm/transparent_hugepage/enabled",),
 }
-"""Where the kernel says how fast a processor may run, and what else makes figures differ."""
+"""Files in which the kernel reports settings that change figures, such as a processor's speed."""
 
 
 def _setting(*paths: str) -> str:
-    """What the first of these files that is there says; a virtual machine often has none."""
+    """Return the first setting of these files that exists. A virtual machine often has none."""
     for path in paths:
         try:
             said = Path(path).read_text().strip()
@@ -58,7 +58,7 @@ def _cpu_model() -> str:
 
 
 def _caches() -> str:
-    """Sizes of the caches of the first processor: level 1 data, 2 and 3."""
+    """Return the sizes of the first processor's caches: level 1 data, 2 and 3."""
     sizes = [
         (index / "size").read_text().strip()
         for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
@@ -68,7 +68,7 @@ def _caches() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """The machine: the JSON's member of this name."""
+    """Return the machine, for the JSON's member `machine`."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": _cpu_model(),
@@ -82,7 +82,7 @@ def describe() -> dict[str, Any]:
 
 
 def _said(*command: str) -> str:
-    """What a program prints; nothing if it is not there, or fails."""
+    """Return a program's output; "" if it is missing or fails."""
     if shutil.which(command[0]) is None:
         return ""
     done = subprocess.run(
@@ -92,7 +92,7 @@ def _said(*command: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the tools that made the figures, and of the peers: the JSON's member of this name."""
+    """Return the versions of the tools and of the peers, for the JSON's member `versions`."""
     found = {"compiler": compiler_name(), "python": platform.python_version()}
     found["commit"] = _said("git", "describe", "--always", "--dirty", "--abbrev=12")
     if go := _said("go", "env", "GOVERSION"):
@@ -113,18 +113,18 @@ def versions() -> dict[str, str]:
 
 
 def _ticks() -> list[int]:
-    """The machine's time by what it went to, as /proc/stat has it, since it started."""
+    """Return the machine's time by use since it started, as /proc/stat has it."""
     return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
 
 
 def steal_s() -> float:
-    """CPU seconds that the host of a virtual machine gave to others, of all cores."""
+    """Return the CPU seconds that a virtual machine's host gave to others, over all cores."""
     return _ticks()[7] / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What all cores have spent until a moment, in CPU seconds: stolen is part of busy."""
+    """What all cores have used until a moment, in CPU seconds; stolen time is part of busy."""
 
     moment_s: float
     busy_s: float
@@ -133,7 +133,7 @@ class Usage:
 
     @classmethod
     def now(cls) -> Self:
-        """Until now; own is what this process has used, and those that it has waited for."""
+        """Return the use until now; own is this process's and that of children it waited for."""
         user, nice, system, _idle, _wait, *rest = _ticks()
         busy = (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -141,7 +141,7 @@ class Usage:
         return cls(time.monotonic(), busy, own, steal_s())
 
     def cores_since(self, then: "Usage") -> dict[str, float]:
-        """Seconds since then, and how many cores were used meanwhile, on average, and by whom."""
+        """Return the seconds since then, and how many cores were used on average, and by whom."""
         elapsed_s = max(self.moment_s - then.moment_s, 0.001)
         own_s = self.own_s - then.own_s
         return {
@@ -153,10 +153,10 @@ class Usage:
 
 
 class Load:
-    """Watches, while a run goes on, how busy the machine is and how much of it was not the run."""
+    """Observes, during a run, how busy the machine is and how much of it is not the run."""
 
     def __init__(self) -> None:
-        """Begin at once."""
+        """Begin to measure."""
         self._samples = [os.getloadavg()[0]]
         self._begun = Usage.now()
         self._over = threading.Event()
@@ -182,7 +182,7 @@ class Load:
         self._thread.join()
 
     def summary(self) -> dict[str, float]:
-        """The JSON's member `load`, until now."""
+        """Return the JSON's member `load`, until now."""
         return {
             "before": round(self._samples[0], 2),
             "median": round(statistics.median(self._samples), 2),

@@ -15,7 +15,7 @@ __all__ = ["BENCH", "RESULTS", "build_program", "ffi", "lib"]
 
 
 def _load() -> Any:  # noqa: ANN401 - cffi's modules have no type
-    """Build the module where this state of the sources has none yet, and import it."""
+    """Import the module; build it first if these sources have no build yet."""
     name = "_bench_" + digest()
     folder = RESULTS / name
     built = sorted(folder.glob(f"{name}*.so"))

@@ -14,7 +14,7 @@ HOT_SLOTS = 64
 
 
 class Memory:
-    """Zeroed memory on huge pages, where the kernel has them."""
+    """Zeroed memory, on huge pages if the kernel has them."""
 
     def __init__(self, n_bytes: int) -> None:
         """Allocate n_bytes."""
@@ -24,7 +24,7 @@ class Memory:
             raise MemoryError(f"{n_bytes} bytes")
 
     def __enter__(self) -> Self:
-        """Nothing to open."""
+        """Do nothing: there is nothing to open."""
         return self
 
     def __exit__(
@@ -33,7 +33,7 @@ class Memory:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         lib.bench_free(self.address, self.n_bytes)
 
 
@@ -41,7 +41,7 @@ class Ring(Memory):
     """Slots of 64 bytes, each a packet of 64 bytes of one of `connections` connections."""
 
     def __init__(self, connections: int, version: int = 4, slots: int = RING_SLOTS) -> None:
-        """Allocate; nothing is in it yet."""
+        """Allocate the ring, empty."""
         super().__init__(slots * lib.BENCH_SLOT_BYTES)
         self.connections = connections
         self.version = version
@@ -62,26 +62,26 @@ class Ring(Memory):
         self.fill(numbers)
 
     def fill_zipf(self, seed: int) -> None:
-        """Draw connections by Zipf's law with exponent 1; which is popular depends on the seed."""
+        """Draw connections by Zipf's law with exponent 1; the seed determines which are popular."""
         random = np.random.default_rng(seed)
         weights = np.cumsum(1 / np.arange(1, self.connections + 1))
         ranks = np.searchsorted(weights, random.random(self.slots) * weights[-1])
         self.fill(random.permutation(self.connections)[ranks])
 
     def chill(self) -> None:
-        """Put the ring out of the caches."""
+        """Flush the ring from the caches."""
         lib.bench_chill(self.data, self.n_bytes)
 
     def checksum(self) -> str:
-        """FNV-1a of all slots."""
+        """Return the FNV-1a hash of all slots."""
         return f"{lib.bench_checksum(self.data, self.slots):016x}"
 
 
 class Meter:
-    """A meter opened through the C API, just large enough, with its lanes taken."""
+    """A meter opened through the C API, just large enough, with all its lanes acquired."""
 
     def __init__(self, connections: int, lanes: int = 1) -> None:
-        """Open it and take all lanes."""
+        """Open it and acquire all lanes."""
         options = ffi.new(
             "struct netlog_meter_options *",
             {"max_flows": connections, "max_endpoints": 1, "max_lanes": lanes},
@@ -96,7 +96,7 @@ class Meter:
             self.lanes.append(lane[0])
 
     def __enter__(self) -> Self:
-        """Nothing to open."""
+        """Do nothing: there is nothing to open."""
         return self
 
     def __exit__(
@@ -111,12 +111,12 @@ class Meter:
         lib.netlog_meter_close(self.handle)
 
     def swap(self) -> None:
-        """Retire the live bank and empty it, undrained."""
+        """Retire the live bank and empty it without draining."""
         assert lib.netlog_meter_swap(self.handle, 10**9) == 0
         lib.netlog_meter_clear(self.handle)
 
     def meet_all(self, ring: Ring) -> None:
-        """Count every connection of the ring once on each lane, in an order of the lane's own."""
+        """Count every connection of the ring once on each lane, in a different order on each."""
         random = np.random.default_rng(SEED)
         for first in range(0, ring.connections, ring.slots):
             numbers = np.arange(first, min(first + ring.slots, ring.connections), dtype=np.uint32)
@@ -131,7 +131,7 @@ class Meter:
             self.meet_all(ring)
 
     def rows(self) -> int:
-        """Swap, and say how many rows the retired bank has; it is emptied."""
+        """Swap, empty the retired bank, and return how many rows it had."""
         assert lib.netlog_meter_swap(self.handle, 10**9) == 0
         rows = int(lib.netlog_meter_retired_rows(self.handle, lib.NETLOG_TUN))
         lib.netlog_meter_clear(self.handle)
@@ -161,5 +161,5 @@ def flooring(ring: Ring, lines: Memory, packets: int | None = None) -> Any:  # n
 
 
 def lines_for(connections: int) -> Memory:
-    """As many lines as there are connections."""
+    """Return as many lines as there are connections."""
     return Memory(connections * ffi.sizeof("struct bench_line"))

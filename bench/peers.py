@@ -1,4 +1,4 @@
-"""What stands beside netlog and is not part of it: where it is found, and what to install."""
+"""Programs and libraries that netlog is compared with: where they are, and how to install them."""
 
 import importlib.util
 import os
@@ -7,12 +7,14 @@ import subprocess
 
 import pytest
 
-__all__ = ["PATH", "installs", "missing", "tool", "tool_or_skip"]
+from tests.support.namespace import missing_rights
+
+__all__ = ["PATH", "installs", "missing", "rights_or_skip", "tool", "tool_or_skip"]
 
 PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin:/usr/sbin:/sbin", "/usr/local/go/bin"]
 )
-"""Daemons and Go lie where not everybody looks."""
+"""Includes folders of daemons and of Go, which many users do not have in PATH."""
 
 PROGRAMS = {
     "nfpcapd": "nfdump",
@@ -34,17 +36,17 @@ PROGRAMS = {
     "pkg-config": "pkg-config",
     "ping": "iputils-ping",
 }
-"""Programs that benches run, and Debian's packages of them."""
+"""Programs that benches run, and their Debian packages."""
 LIBRARIES = {"libdpdk": "libdpdk-dev", "absl_flat_hash_map": "libabsl-dev"}
-"""What pkg-config calls a library, and Debian's package of it."""
+"""Libraries by their pkg-config names, and their Debian packages."""
 MODULES = ("nfstream",)
 
 
 def installs(name: str) -> str:
-    """How a program, a library or a Python module comes onto the machine.
+    """Return how to install a program, a library or a Python module.
 
     Args:
-        name: the program's, what pkg-config calls the library, or the module's.
+        name: the program's name, the library's pkg-config name, or the module's name.
 
     Returns:
         A command, or where to look.
@@ -58,28 +60,34 @@ def installs(name: str) -> str:
 
 
 def tool(name: str) -> str:
-    """The path of a program.
+    """Return the path of a program.
 
     Raises:
         FileNotFoundError: it is not installed.
     """
     path = shutil.which(name, path=PATH)
     if path is None:
-        raise FileNotFoundError(2, f"it is not installed ({installs(name)})", name)
+        raise FileNotFoundError(2, f"not installed ({installs(name)})", name)
     return path
 
 
 def skip(name: str) -> None:
-    """Skip a bench for want of a peer."""
+    """Skip a bench because a peer is missing."""
     pytest.skip(f"{name} is not installed: {installs(name)}")
 
 
 def tool_or_skip(name: str) -> str:
-    """The path of a program, or skip the bench."""
+    """Return the path of a program, or skip the bench."""
     path = shutil.which(name, path=PATH)
     if path is None:
         skip(name)
     return str(path)
+
+
+def rights_or_skip() -> None:
+    """Skip a bench where a namespace with an interface in it cannot be made."""
+    if reason := missing_rights():
+        pytest.skip(reason)
 
 
 def _lacks_library(name: str) -> bool:
@@ -88,7 +96,7 @@ def _lacks_library(name: str) -> bool:
 
 
 def missing() -> list[str]:
-    """Every peer that is not here, as a bench that wants it would say; empty: all are."""
+    """Return a line for each missing peer, as a bench that needs it reports it."""
     absent = [name for name in ("go", *PROGRAMS) if shutil.which(name, path=PATH) is None]
     absent += [name for name in LIBRARIES if _lacks_library(name)]
     absent += [name for name in MODULES if importlib.util.find_spec(name) is None]

@@ -1,9 +1,9 @@
-"""A pytest plugin: hands over each row as soon as it is measured, and bounds each bench.
+"""A pytest plugin: reports each row as soon as it is measured, and limits each bench's time.
 
 `python -m bench` loads it into the process that runs a file, and reads from a pipe, line by line:
 
     {"begun": "test_uniform[1-IPv4]"}
-    {"row": {...}}                                          as README.md has the members of a row
+    {"row": {...}}                                          README.md has the members of a row
     {"without": {"bench": ..., "what": "skipped" or "failed", "why": ...}}
 """
 
@@ -21,9 +21,9 @@ import pytest
 from bench.machine import steal_s
 
 PIPE = "NETLOG_BENCH_PIPE"
-"""The descriptor that the lines go to."""
+"""The environment variable with the number of the pipe's descriptor."""
 BENCH_BOUND_S = 300
-"""No bench takes longer, whatever happens; building what it measures against is part of it."""
+"""A bench is ended after this time, which includes building the peer that it measures against."""
 WHY_CHARACTERS = 300
 
 
@@ -31,7 +31,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def pytest_configure() -> None:
-    """End with whoever runs this file, also where that is killed."""
+    """End this process when its parent ends, even if the parent is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
@@ -42,7 +42,7 @@ def _tell(**what: Any) -> None:  # noqa: ANN401 - JSON
 
 
 def _why(report: pytest.TestReport) -> str:
-    """The first line of what a bench said when it gave up."""
+    """Return the first line of a bench's error."""
     if isinstance(report.longrepr, tuple):
         said = str(report.longrepr[2]).removeprefix("Skipped: ")
     else:
@@ -52,12 +52,12 @@ def _why(report: pytest.TestReport) -> str:
 
 
 def _late(_number: int, _frame: FrameType | None) -> None:
-    raise TimeoutError(f"it took more than {BENCH_BOUND_S} s")
+    raise TimeoutError(f"took more than {BENCH_BOUND_S} s")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Say that a bench begins; interrupt one that hangs."""
+    """Report that a bench begins; interrupt it if it hangs."""
     _tell(begun=item.name)
     item.stash[BEGUN] = (time.monotonic(), steal_s())
     previous = signal.signal(signal.SIGALRM, _late)
@@ -76,7 +76,7 @@ BEGUN = pytest.StashKey[tuple[float, float]]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Hand over what came of a bench: one that failed after it measured has no row."""
+    """Report the result of a bench. A bench that failed after it measured has no row."""
     report = yield
     if report.skipped or report.failed:
         what = "skipped" if report.skipped else "failed"

@@ -6,10 +6,10 @@
     python -m bench.report --table --rows 'IPv6$'   # only rows with such a name
     python -m bench.report --table --budgets --into docs/performance.md   # replaces a page's table
 
-The growth of a packet's and of a poll's cost with the connections comes from `python -m bench
---curve`, the histogram of stalls from `python -m bench stall` or a whole run. What was not measured
-is not drawn. Each figure says on which machine it was. A table of several documents has of each
-file of benches the rows of the last run that has any: what was measured again replaces what was.
+The curves of a packet's and a poll's cost by connections come from `python -m bench --curve`, the
+histograms of stalls from `python -m bench stall` or a whole run. What was not measured is not
+drawn. Each figure names its machine. A table of several documents takes the rows of each file from
+the last run that has any: a newer measurement replaces an older one.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r}: not a regular expression: {error}") from error
 
 
 def main(argv: list[str]) -> int:
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--table", action="store_true", help="print a table; draw nothing")
     parser.add_argument("--budgets", action="store_true", help="only rows that have a budget")
     parser.add_argument(
-        "--rows", type=_pattern, default="", metavar="REGEX", help="only rows with such a name"
+        "--rows", type=_pattern, default="", metavar="REGEX", help="only rows whose name matches"
     )
     parser.add_argument(
         "--into", type=Path, metavar="PAGE", help="put the table into this page; do not print it"
@@ -99,8 +99,8 @@ def main(argv: list[str]) -> int:
     if arguments.into is not None:
         parser.error("--into goes with --table")
     if len(arguments.paths) > 1:
-        parser.error("there is one folder to draw into")
-    from bench.figures import draw  # noqa: PLC0415 - a table is printed without matplotlib
+        parser.error("expected one folder to draw into")
+    from bench.figures import draw  # noqa: PLC0415 - printing a table does not need matplotlib
 
     return draw(arguments.paths[0] if arguments.paths else FIGURES)
 

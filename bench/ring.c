@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* ring: the packets that every bench counts, from a seeded generator; seed/main.go has its twin. */
+/* ring: the packets that every bench counts, from a seeded generator. Its twin is goring/goring.go.
+ */
 #include <string.h>
 
 #include "bench.h"
 
-/* splitmix64, the public-domain generator: a counter, and this mix of it. */
+/* splitmix64, the public-domain generator: it mixes a counter. */
 #define STEP 0x9e3779b97f4a7c15u
 
 static uint64_t mix(uint64_t x)
@@ -37,8 +38,8 @@ static void put_words(uint8_t *at, uint64_t first, uint64_t second)
 	}
 }
 
-/* Each connection has an overlay source of its own (distinct up to 2^22), anything as destination,
- * and either TCP or UDP. */
+/* Each connection has an overlay source of its own (distinct up to 2^22), a random destination, and
+ * either TCP or UDP. */
 static void fill4(uint8_t *slot, uint32_t connection)
 {
 	uint64_t random = mix((connection + 1) * STEP);

@@ -1,7 +1,7 @@
-"""Runs files of benches, one after the other, and gathers what they measured.
+"""Runs files of benches one after the other, and gathers what they measured.
 
-A bench that fails or hangs loses its own row and nothing else. The document that comes out is
-described in README.md beside this file.
+A bench that fails or hangs loses its own row and nothing else. README.md beside this file describes
+the document.
 """
 
 import datetime as dt
@@ -21,11 +21,11 @@ __all__ = ["Plan", "files_of", "run"]
 
 SCHEMA = 2
 BOUND_S = {"bench": 1500.0, "curve": 1800.0}
-"""A whole run is over after so long, whatever happens: twice what it needs on a quiet machine."""
+"""A whole run is ended after this time: twice what it needs on a quiet machine."""
 
 
 def files_of(kind: str, folder: Path = BENCH) -> dict[str, Path]:
-    """The files of a kind of run, `bench` or `curve`, by their names without it."""
+    """Return the files of a kind of run, `bench` or `curve`, by their names without the kind."""
     found = sorted(folder.glob(f"{kind}_*.py"))
     return {path.stem.removeprefix(f"{kind}_"): path for path in found}
 
@@ -35,8 +35,8 @@ class Plan:
     """What to run."""
 
     kind: str  # bench or curve
-    names: tuple[str, ...] = ()  # as files_of() has them; none: all
-    only: str = ""  # an expression as of pytest's -k
+    names: tuple[str, ...] = ()  # keys of files_of(); empty: all
+    only: str = ""  # an expression for pytest's -k
     quick: bool = False  # two rounds of each, to see whether it works
     folder: Path = BENCH
     logs: Path = RESULTS / "log"
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """How to ask for it."""
+        """The command line for this plan."""
         options = [
             *(["--curve"] if self.kind == "curve" else []),
             *(["--quick"] if self.quick else []),
@@ -75,7 +75,7 @@ def _say(text: str) -> None:
 
 
 def _run_one(plan: Plan, path: Path, left_s: float, gathered: _Gathered) -> None:
-    """One file; whatever it tells is kept at once."""
+    """Run one file, and keep everything that it reports at once."""
     begun, before = Usage.now(), len(gathered.rows)
     running = path.stem
 
@@ -103,34 +103,34 @@ def _run_one(plan: Plan, path: Path, left_s: float, gathered: _Gathered) -> None
 
 
 def _run_all(plan: Plan, gathered: _Gathered, keep: Callable[[], None]) -> None:
-    """All files, until they are done, or the time is up, or somebody ends it."""
+    """Run all files, until they are done, the time is up, or the user interrupts."""
     begun_s = time.monotonic()
     files = plan.files
     for number, path in enumerate(files):
         spent_s = time.monotonic() - begun_s
         if spent_s >= BOUND_S[plan.kind]:
             gathered.not_run = [file.stem for file in files[number:]]
-            gathered.ended = f"the run was over after {BOUND_S[plan.kind]:.0f} s"
+            gathered.ended = f"the run reached its limit of {BOUND_S[plan.kind]:.0f} s"
             break
         _say(f"[{number + 1}/{len(files)}, after {spent_s:.0f} s] {path.stem}")
         try:
             _run_one(plan, path, BOUND_S[plan.kind] - spent_s, gathered)
         except KeyboardInterrupt:
             gathered.not_run = [f"the rest of {path.stem}", *(p.stem for p in files[number + 1 :])]
-            gathered.ended = "it was interrupted"
+            gathered.ended = "the run was interrupted"
             break
         keep()
 
 
 def run(plan: Plan, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Run it.
+    """Run the plan.
 
     Args:
-        plan: what.
-        keep: is called with the document so far after each file.
+        plan: what to run.
+        keep: called with the document so far after each file.
 
     Returns:
-        The document: README.md has its members.
+        The document; README.md describes its members.
     """
     plan.logs.mkdir(parents=True, exist_ok=True)
     gathered = _Gathered()

@@ -48,7 +48,7 @@ static struct rusage usage(void)
 	return now;
 }
 
-/* One batch; returns its time. */
+/* Counts one batch and returns its time. */
 static uint32_t time_batch(struct bench_pass *pass, size_t first)
 {
 	struct netlog_packet batch[BENCH_BATCH];
@@ -75,8 +75,9 @@ static void write_batches(struct bench_stall *stall)
 	uint64_t epoch = netlog_meter_epoch(stall->meter);
 
 	for (size_t i = 0; i < stall->batches; i++) {
-		/* Before the batch: one that is long for other reasons is more likely to see a swap
-		 * come, and must not be taken for one that a swap made long. */
+		/* Read the epoch before the batch. A swap is more likely to come during a batch
+		 * that is long for other reasons, and such a batch must not be taken for one that
+		 * a swap made long. */
 		uint64_t seen = netlog_meter_epoch(stall->meter);
 
 		stall->batch_ns[i] = time_batch(stall->pass, i * BENCH_BATCH);

@@ -1,6 +1,6 @@
 """A writer's batches, timed one by one, beside a poller.
 
-Writer and poller each have a processor of their own, where there are two.
+If there are two processors, the writer and the poller each have one of their own.
 """
 
 import os
@@ -19,13 +19,13 @@ from bench.packets import Memory, Meter, Ring, counting
 __all__ = ["REFILLS", "Stall", "region_of"]
 
 REFILLS = 2_000
-"""Batches that find nothing of the meter's in a cache: what others are compared with."""
+"""Batches with nothing of the meter in a cache; other batches are compared with them."""
 PERIOD_NS = 300_000
 
 
 @contextmanager
 def _bound(processor: int) -> Iterator[None]:
-    """The calling thread on one processor only."""
+    """Bind the calling thread to one processor."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {processor})
     try:
@@ -38,10 +38,10 @@ class Stall:
     """A writer's batches, timed one by one, beside a poller."""
 
     def __init__(self, meter: Meter, ring: Ring, batches: int, flows: Memory | None) -> None:
-        """Allocate the results; flows: where the poller drains to, None if it never swaps."""
+        """Allocate the results. `flows`: where the poller drains to; None: it never swaps."""
         if not INTERRUPTS.exists():
-            pytest.skip(f"no {INTERRUPTS}: what interrupts prolonged could not be left out")
-        # Touched, so that no page fault of theirs is taken for one of the meter's.
+            pytest.skip(f"no {INTERRUPTS}: cannot leave out batches that interrupts prolonged")
+        # Filled with 1 to touch all pages: their page faults must not be taken for the meter's.
         self.batch_ns = np.full(batches, 1, np.uint32)
         self.marks = np.full(batches, 1, np.uint8)
         self.interrupts = 0
@@ -64,28 +64,28 @@ class Stall:
         )
 
     def run(self) -> None:
-        """Write all batches; counts the interrupts meanwhile."""
+        """Write all batches, and count the interrupts meanwhile."""
         with _bound(self._writer):
             before = interrupts(self._writer)
             assert lib.bench_stall(self.c) == 0
             self.interrupts = interrupts(self._writer) - before
 
     def refill(self, memory: int, n_bytes: int) -> None:
-        """Write all batches, each after all of the memory was put out of the caches."""
+        """Write all batches, after flushing the whole memory from the caches before each."""
         with _bound(self._writer):
             before = interrupts(self._writer)
             lib.bench_refill(self.c, ffi.cast("void *", memory), n_bytes)
             self.interrupts = interrupts(self._writer) - before
 
     def undisturbed(self, marks: int = 0) -> NDArray[np.uint32]:
-        """Times of the batches that have these marks and were not taken off the processor."""
+        """Return the times of batches that have these marks and were not preempted."""
         kept = (self.marks & (marks | lib.BENCH_PREEMPTED)) == marks
         times: NDArray[np.uint32] = self.batch_ns[kept]
         return times
 
 
 def region_of(meter: Meter) -> tuple[int, int]:
-    """Where the meter's memory lies: the one mapping that can hold all of it and just that."""
+    """Return where the meter's memory is: the one mapping of exactly its size."""
     size = int(lib.netlog_meter_region_bytes(meter.handle))
     for line in Path("/proc/self/maps").read_text().splitlines():
         begin, end = (int(edge, 16) for edge in line.split()[0].split("-"))

@@ -9,11 +9,11 @@ __all__ = ["joined", "line_of", "markdown", "setting"]
 
 COLUMNS = ("what", "measured", "beside it", "ratio", "budget", "")
 BUSY_CORES = 0.2
-"""Of what others used meanwhile: with more than that, a file's figures are to be taken again."""
+"""If others used more cores than this meanwhile, measure a file's figures again."""
 
 
 def setting(document: dict[str, Any]) -> str:
-    """The line that says what was measured on, and what else the machine did."""
+    """Return the line with the machine, the versions, and what else the machine did."""
     machine, versions, load = document["machine"], document["versions"], document["load"]
     return (
         f"{machine['cpu']}{' (virtual)' if machine['virtual'] else ''}, {machine['cores']} cores, "
@@ -33,7 +33,7 @@ def _figure(value: float | None, unit: str) -> str:
 
 
 def _ratio(info: dict[str, Any]) -> str:
-    """The ratio; of rows measured in windows with the interval that its median lies in."""
+    """Format the ratio; for rows measured in windows with the interval of its median."""
     if info["ratio"] is None:
         return ""
     text = f"{info['ratio']:.2f}"
@@ -57,13 +57,13 @@ def _cells(info: dict[str, Any]) -> tuple[str, ...]:
 
 
 def line_of(info: dict[str, Any]) -> str:
-    """A row by itself, in words."""
+    """Return a row by itself, in words."""
     name, *cells = _cells(info)
     return f"{name}: {', '.join(cell for cell in cells if cell)}"
 
 
 def _absent(document: dict[str, Any]) -> list[str]:
-    """A line for each reason why benches have no row."""
+    """Return a line for each reason why benches have no row."""
     reasons = Counter(
         (missing["what"], re.sub(r"^Skipped: ", "", missing["why"]))
         for missing in document["without"]
@@ -75,7 +75,7 @@ def _absent(document: dict[str, Any]) -> list[str]:
 
 
 def _disturbed(document: dict[str, Any]) -> list[str]:
-    """Which files others disturbed."""
+    """Return a line with the files during which others used the machine."""
     busy = [
         f"{file['file']} ({file['other_cores']:g} cores)"
         for file in document.get("files", ())
@@ -85,10 +85,10 @@ def _disturbed(document: dict[str, Any]) -> list[str]:
 
 
 def _ended(document: dict[str, Any]) -> list[str]:
-    """What is missing of a run that was not whole."""
+    """Return a line with what is missing from an incomplete run."""
     if not document.get("ended"):
         return []
-    return [f"Not all of it: {document['ended']}; without {', '.join(document['not_run'])}."]
+    return [f"Incomplete: {document['ended']}; not run: {', '.join(document['not_run'])}."]
 
 
 def _grid(infos: Sequence[dict[str, Any]]) -> list[str]:
@@ -109,10 +109,10 @@ def _verdict(infos: Sequence[dict[str, Any]]) -> str:
 
 
 def joined(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of several runs: those of a file from the last run that has rows of it.
+    """Join the rows of several runs: each file's rows come from the last run that has any.
 
     Args:
-        documents: what bench.run.run() returned, or its JSON, the oldest first.
+        documents: from bench.run.run(), or its JSON, the oldest first.
 
     Returns:
         The rows, file by file in the order in which the files first appear.
@@ -130,15 +130,16 @@ def joined(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def markdown(
     *documents: dict[str, Any], shown: Callable[[dict[str, Any]], bool] = lambda _row: True
 ) -> str:
-    """The table of a run, or of several.
+    """Return the table of a run, or of several.
 
     Args:
-        documents: what bench.run.run() returned, or its JSON, the oldest first.
-        shown: whether a row is in the table. What the table leaves out is told.
+        documents: from bench.run.run(), or its JSON, the oldest first.
+        shown: whether a row is in the table. The text says how many rows are left out.
 
     Returns:
-        The machine's line of each, the table, the number of rows that missed their budget, also of
-        those that are not shown, which benches have no row, and why, and what others disturbed.
+        A line for each run's machine; the table; the number of rows that missed their budget,
+        including rows that are not shown; which benches have no row, and why; and which files
+        others disturbed.
     """
     rows = joined(documents)
     selected = [row for row in rows if shown(row)]

@@ -1,8 +1,7 @@
-"""Relays with metering on and off in turns: what is seen in many short windows of either kind.
+"""Relays with metering on and off in turns, measured in many short windows of either kind.
 
-What else happens on a machine lasts longer than a window, and so hits two neighbours alike. So the
-ratio is that of neighbours, and its median over all of them is what a row says, with the interval
-that the median lies in.
+Most disturbances last longer than a window, and so hit two neighbouring windows alike. So the ratio
+is taken between neighbours. A row has the median of these ratios, with its confidence interval.
 """
 
 import statistics
@@ -19,31 +18,31 @@ class Metered(Protocol):
     """Relays whose metering can be turned off."""
 
     def meter(self, *, enabled: bool) -> None:
-        """Turn it on or off, at both ends."""
+        """Switch metering on or off, at both ends."""
 
     def window(self) -> tuple[float, float]:
-        """Look for a while: what arrives a second, and both relays' CPU time a packet, in ns."""
+        """Observe for a while; return what arrives a second, and both relays' CPU ns a packet."""
         ...
 
 
 @dataclass
 class Windows:
-    """What was seen in the windows of one kind."""
+    """The measurements of the windows of one kind."""
 
     rates: list[float] = field(default_factory=list)
     costs_ns: list[float] = field(default_factory=list)
 
 
 def alternate(path: Metered, rounds: int, settle_s: float) -> tuple[Windows, Windows]:
-    """Windows with metering and without, each first in every other round.
+    """Measure windows with metering and without; which comes first alternates with the rounds.
 
     Args:
         path: the relays, with packets passing.
         rounds: windows of either kind.
-        settle_s: what passes after a switch before a window begins.
+        settle_s: wait between a switch and the window, in seconds.
 
     Returns:
-        Those with metering, and those without; window i of both is of round i.
+        Those with metering, and those without; window i of both belongs to round i.
     """
     metered, plain = Windows(), Windows()
     for number in range(rounds_of(rounds)):
@@ -67,8 +66,8 @@ def save(  # noqa: PLR0913 - a row's columns
     *,
     scale: float = 1,
 ) -> None:
-    """A row of both kinds: medians, and the median of the ratios of neighbours, metered / plain."""
-    benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured
+    """Save a row: medians of both kinds, and the median ratio of neighbours, metered / plain."""
+    benchmark.pedantic(lambda: None, rounds=1)  # the fixture has measured already
     ratios = [on / off for on, off in zip(metered, plain, strict=True)]
     benchmark.extra_info.update(
         rounds=metered, beside_rounds=plain, ratio_interval=interval(ratios), windows=len(ratios)

@@ -120,8 +120,9 @@ def preload_flags() -> tuple[list[str], list[str]]:
 
 
 def preload_sources() -> list[str]:
-    """The C files of the preload library: its own, and those of the core's meter."""
-    own = _listed([*CSRC.glob("preload/*.c"), CSRC / "packet" / "frame.c"])
+    """The C files of the preload library: its own, and those of the core that count."""
+    frames = (CSRC / "packet" / name for name in ("frame.c", "links.c"))
+    own = _listed([*CSRC.glob("preload/*.c"), *frames])
     return sorted([*library_sources(), *own])
 
 

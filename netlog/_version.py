@@ -1,3 +1,3 @@
 """The version, for the package's metadata and `netlog --version`."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,6 +10,7 @@ import numpy as np
 
 from netlog._closing import Closing
 from netlog._native import check, ffi, lib
+from netlog.display.frames import frame_kind
 from netlog.errors import NetlogError
 from netlog.messages.build import LeftOut, Message, iter_messages
 from netlog.messages.classify import PrefixMap
@@ -18,7 +19,10 @@ from netlog.meter.snapshot import Unattributed
 from netlog.model.nodes import NodeSource
 from netlog.model.routes import NetworkLike, RouterConfig, prefix_array
 
-__all__ = ["CaptureCounters", "CaptureError", "CaptureReader"]
+__all__ = ["LARGE_BYTES", "CaptureCounters", "CaptureError", "CaptureReader"]
+
+LARGE_BYTES: int = lib.NETLOG_CAPTURE_LARGE
+"""No link but the loopback interface has longer packets."""
 
 CHUNK_BYTES = 1 << 19
 """Bytes per read. This needs few calls, and the second-level cache still holds the chunk and a part
@@ -38,8 +42,32 @@ _FAULTS = {
     lib.NETLOG_FAULT_CONTENT: "content of a block is longer than the block",
     lib.NETLOG_FAULT_INTERFACE: "packet of an interface without a description",
     lib.NETLOG_FAULT_INTERFACES: f"more than {lib.NETLOG_MAX_INTERFACES} interfaces",
-    lib.NETLOG_FAULT_TIME: "packet with an impossible time",
+    lib.NETLOG_FAULT_ORDER: "section of pcapng with an unknown byte order mark",
+    lib.NETLOG_FAULT_VERSION: "version of pcap or pcapng that netlog does not know",
 }
+
+_FORMATS = {
+    b"\x1f\x8b": "gzip, which is to be unpacked first",
+    b"\x28\xb5\x2f\xfd": "zstd, which is to be unpacked first",
+    b"BZh": "bzip2, which is to be unpacked first",
+    b"\xfd7zXZ": "xz, which is to be unpacked first",
+    b"\x04\x22\x4d\x18": "lz4, which is to be unpacked first",
+    b"PK\x03\x04": "zip, which is to be unpacked first",
+    b"\xef\xbb\xbf": "text with a byte order mark",
+    b"\xff\xfe": "text with a byte order mark",
+    b"\xfe\xff": "text with a byte order mark",
+    b"\xa1\xb2\xcd\xcd": "a variant of pcap that netlog does not know",
+    b"\xa1\xe2\xcb\x12": "a variant of pcap that netlog does not know",
+    b"\x12\xcb\xe2\xa1": "a variant of pcap that netlog does not know",
+    b"snoop\0\0\0": "snoop",
+    b"XCP\0": "NetXRay",
+    b"GMBU": "Microsoft's Network Monitor",
+    b"RTSS": "Microsoft's Network Monitor",
+    b"TRSNIFF data": "a Sniffer's",
+    b"{": "JSON, which netlog fmt reads",
+    b"[": "JSON, which netlog fmt reads",
+}
+"""What else a file may be, by its first bytes."""
 
 
 class CaptureError(NetlogError, ValueError):
@@ -62,23 +90,34 @@ class CaptureCounters:
 
     Attributes:
         packets: counted by the meter, with a connection or without one.
+        malformed: of those, packets that are shorter than they announce; unattributed.
+        no_version: of those, packets that are neither IPv4 nor IPv6; unattributed.
+        large: of those, packets of more than 9216 bytes, as hosts with offloads have before they
+            segment and after they join; each counted as one packet.
         snapped: IP packets whose headers were not captured as far as the ports; unattributed.
         not_ip: frames that are not IP according to their link layer (ARP, LLDP); left out.
         cut: frames without a whole link-layer header in the capture; left out.
         unknown_link: frames of a link type that netlog does not know; left out.
         late: packets that are older than the period in which they were counted.
+        untimed: packets with an impossible time; counted in the period of the packet before.
         services: packets to the overlay's own services; left out when nodes are known.
-        link_types: the numbers of the unknown link types.
+        kinds: `not_ip` by what they are, in words.
+        link_types: the numbers of the unknown link types, and their names.
     """
 
     packets: int = 0
+    malformed: int = 0
+    no_version: int = 0
+    large: int = 0
     snapped: int = 0
     not_ip: int = 0
     cut: int = 0
     unknown_link: int = 0
     late: int = 0
+    untimed: int = 0
     services: int = 0
-    link_types: set[int] = field(default_factory=set)
+    kinds: dict[str, int] = field(default_factory=dict)
+    link_types: dict[int, str] = field(default_factory=dict)
 
 
 class CaptureReader(Closing):
@@ -167,6 +206,8 @@ class CaptureReader(Closing):
 
     def finish(self) -> Iterator[Message]:
         """End the last period; the next capture begins a new one."""
+        if not self._step.until_ns and self._step.untimed:
+            self._begin(0)  # no packet had a time
         yield from self._emit()
         self._step.start_ns = self._step.until_ns = 0
 
@@ -179,7 +220,18 @@ class CaptureReader(Closing):
         counters.cut = step.frames[lib.NETLOG_FRAME_CUT]
         counters.unknown_link = step.frames[lib.NETLOG_FRAME_LINK]
         counters.late = step.late
+        counters.untimed = step.untimed
+        counters.large = step.large
         counters.services = self._left_out.service_packets
+        counters.kinds, counters.link_types = {}, {}
+        for kind in step.kinds:
+            if not kind.frames:
+                continue
+            name = frame_kind(kind.space, kind.number)
+            if kind.space == lib.NETLOG_SPACE_LINK:
+                counters.link_types[kind.number] = name
+            else:
+                counters.kinds[name] = counters.kinds.get(name, 0) + kind.frames
         return counters
 
     def close(self) -> None:
@@ -196,13 +248,13 @@ class CaptureReader(Closing):
         step = self._step
         while True:
             step.data, step.bytes = window.data + window.start, window.size
-            unknown = step.frames[lib.NETLOG_FRAME_LINK]
             stop = lib.netlog_capture_count(capture, self._lane, step)
             window.take(step.consumed)
-            if step.frames[lib.NETLOG_FRAME_LINK] != unknown:
-                self._counters.link_types.add(step.unknown_link)
             if step.fault in _FAULTS:
-                raise CaptureError(f"{name}: byte {window.offset}: {_FAULTS[step.fault]}")
+                fault = _FAULTS[step.fault]
+                if step.fault == lib.NETLOG_FAULT_FORMAT:
+                    fault += window.format()
+                raise CaptureError(f"{name}: byte {window.offset}: {fault}")
             check(stop, name)
             if stop == lib.NETLOG_CAPTURE_MORE:
                 break
@@ -236,7 +288,11 @@ class CaptureReader(Closing):
         )
         for direction in (lib.NETLOG_TX, lib.NETLOG_RX):
             step.snapped_packets[direction] = step.snapped_bytes[direction] = 0
-        unattributed = Unattributed(self._meter.unattributed.by_reason | {"snapped": snapped})
+        by_reason = self._meter.unattributed.by_reason
+        for reason, counter in (("malformed", "malformed"), ("not_ip", "no_version")):
+            tx, _, rx, _ = by_reason[reason]
+            setattr(self._counters, counter, getattr(self._counters, counter) + tx + rx)
+        unattributed = Unattributed(by_reason | {"snapped": snapped})
         if unattributed.packets:
             rows = np.concatenate((rows, unattributed.as_row()))
         # The table may have asked for this poll. It is empty now, so take back the request.
@@ -280,6 +336,13 @@ class _Window:
             raise CaptureError(f"{where}: {error.strerror}") from error
         self.size += read
         return read > 0
+
+    def format(self) -> str:
+        """What begins here, if it is known and no capture."""
+        begin = bytes(self._buffer[self.start : self.start + min(self.size, 16)])
+        return next(
+            (f", but {what}" for magic, what in _FORMATS.items() if begin.startswith(magic)), ""
+        )
 
     def take(self, count: int) -> None:
         """Remove the first `count` bytes from the window."""

@@ -39,4 +39,4 @@ class MissingExtraError(NetlogError, ImportError):
     """An optional package is missing; the text names the extra that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional package: pip install 'netlog[{extra}]'")
+        super().__init__(f"{what} needs an optional package: pip install 'netlog-flows[{extra}]'")

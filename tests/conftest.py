@@ -1,65 +1,35 @@
-"""What all tests share: the `root` marker, and the tests' helpers on the import path."""
+"""What all tests share: the `root` marker, hypothesis without deadlines, and what suite.py has."""
 
-import os
-import signal
-import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent / "oracle"))
-sys.path.insert(0, str(Path(__file__).parent / "unit"))
-sys.path.insert(0, str(Path(__file__).parent / "system"))
+from tests.support.namespace import missing_rights
+from tests.support.suite import pytest_runtest_makereport
 
-from namespace import missing_rights
+__all__ = ["fast_dir", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 # Time never decides whether a test passes: machines are shared.
 settings.register_profile("netlog", deadline=None)
 settings.load_profile("netlog")
 
 
-def take_back_signals() -> None:
-    """Undo what the suite was started with, since every process that a test starts inherits it.
-
-    `nohup` ignores SIGHUP, a shell's `&` SIGINT and SIGQUIT, and what a shell finds ignored its
-    `trap` can not change. Python itself ignores SIGPIPE and SIGXFSZ, for itself alone.
-    """
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, default)
-
-
-take_back_signals()
+@pytest.fixture
+def fast_dir() -> Iterator[Path]:
+    """A directory in memory, if there is one: for tests that sync thousands of times."""
+    shm = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
+    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
+        yield Path(made)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `root` where a namespace with a TUN can not be made, and say why."""
+    """Skip tests marked `root` where a namespace with a TUN cannot be made, and say why."""
     marked = [item for item in items if item.get_closest_marker("root")]
     reason = missing_rights() if marked else None
     if reason is not None:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
-
-
-NO_SKIP = os.environ.get("CI") == "true" or os.environ.get("NETLOG_NO_SKIP") == "1"
-"""Where everything is there that a test could ask for, one that skips itself has failed."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Make a skipped test a failed one where nothing may be skipped."""
-    report = yield
-    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = (
-            f"{item.nodeid} ({call.when}) was skipped, which CI=true and NETLOG_NO_SKIP=1 forbid: "
-            f"{report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}"
-        )
-    return report

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-// Package goring makes the packets of the benches in Go, and drives a table that counts them.
+// Package goring makes the packets of the benches in Go, and makes a table count them.
 package goring
 
 import (
@@ -21,7 +21,7 @@ const (
 	step      = 0x9e3779b97f4a7c15
 )
 
-// mix, uniform and fill have their twins in ../ring.c.
+// The twins of mix, uniform and fill are in ../ring.c.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -90,8 +90,8 @@ func checksum(ring []byte) uint64 {
 	return sum
 }
 
-// count hands a ring to the table, packet by packet, and returns what that took: the CPU time of the
-// process, as in bench.h, with the garbage collector's, which is part of the price of a Go map.
+// count hands a ring to the table, packet by packet, and returns the CPU time of the process. That
+// includes the garbage collector's time, which is part of the price of a Go map.
 func count(update func(packet []byte), ring []byte, passes int) time.Duration {
 	start := cpu()
 	for pass := 0; pass < passes; pass++ {
@@ -123,8 +123,9 @@ func arguments() (version, connections, slots, passes int) {
 	return version, connections, slots, passes
 }
 
-// countNew fills the ring with connections that no other round has, and counts each of them once. The
-// table is emptied before each period, of as many packets as there are connections; that is not timed.
+// countNew fills the ring with connections that no other round has, and counts each of them once. A
+// period has as many packets as there are connections. The table is emptied before each period, and
+// that is not timed.
 func countNew(
 	update func(packet []byte), empty func(), ring []byte, numbers []uint32, first uint64,
 	version, connections int,
@@ -141,15 +142,16 @@ func countNew(
 	return elapsed
 }
 
-// Drive has a table count round by round, so that a bench can alternate it with what it measures:
+// Drive makes a table count round by round, so that a bench can alternate it with what it measures:
 //
 //	PROGRAM VERSION CONNECTIONS SLOTS PASSES
 //
 // counts every connection once and prints {"connections": n}. Then, for each line "SEED" on
 // standard input, it makes a ring of that seed, counts it PASSES times, and prints
-// {"checksum": "hex", "ns": n, "packets": n}. For a line "new FIRST" it does the same with a ring of
-// connections from number FIRST on, each in one packet, in periods of CONNECTIONS packets, with the
-// table emptied before each; SLOTS is a multiple of CONNECTIONS then.
+// {"checksum": "hex", "ns": n, "packets": n}. For a line "new FIRST" it does the same with a ring
+// of connections from number FIRST on, one packet each. The ring is counted in periods of
+// CONNECTIONS packets, with the table emptied before each. SLOTS must then be a multiple of
+// CONNECTIONS.
 func Drive(update func(packet []byte), empty func()) {
 	version, connections, slots, passes := arguments()
 	ring := make([]byte, slots*slotBytes)

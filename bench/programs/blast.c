@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* blast: sends UDP datagrams as fast as it can until it is ended, from one socket to one address.
+/* blast: sends UDP datagrams as fast as it can until it is killed, from one socket to one address.
  *
  *	blast ADDRESS PORT FLOWS BYTES SECONDS
  *
- * FLOWS destination ports from PORT on are used in turn. SECONDS bound it if nobody ends it. What
- * the kernel has no room for is tried again: a sender that is not waited for.
+ * It uses FLOWS destination ports from PORT on, in turn. After SECONDS it ends by itself. If the
+ * kernel has no room, it tries again at once, without waiting.
  */
 #define _GNU_SOURCE /* sendmmsg */
 #include <arpa/inet.h>

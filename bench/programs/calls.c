@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* calls: a call on a TUN or a socket, by way of the preload library and past it, in turns.
+/* calls: times a call on a TUN or a socket, through the preload library and around it, in turns.
  *
  *	calls KIND BLOCKS both|hooked|bare
  *
- * The namespace has a persistent tun0, 100.64.0.1/24, that is up. Prints for each kind of turn what
- * a call took, in ns, as the median over the blocks; and the median of the differences between
- * neighbours, which what others do to the machine disturbs least. All of a kind of turn happens in
- * measure(), for callgrind.
+ * The namespace must have a persistent tun0, 100.64.0.1/24, that is up. The program prints the time
+ * of a hooked and of a bare call, in ns, as the median over the blocks; and the median of the
+ * differences between neighbours, which other users of the machine affect least. All measured calls
+ * are in measure(), for callgrind.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -113,7 +113,7 @@ static ssize_t read_other(const struct functions *by)
 	return by->read(other, packet, 1) + 1;
 }
 
-/* Datagrams to read, one a call, from the socket or through the TUN. */
+/* Queues datagrams to read, one a call, from the socket or through the TUN. */
 static void fill_tun(void)
 {
 	while (bare.read(tun, packet, sizeof(packet)) > 0)
@@ -132,7 +132,7 @@ static void fill_socket(void)
 				  sizeof(receivers));
 }
 
-/* An IPv4 packet to nobody, which the kernel drops after it has looked for a way. */
+/* Makes an IPv4 packet to an unused address, which the kernel drops after a route lookup. */
 static void make_packet(void)
 {
 	static const uint8_t header[] = {0x45, 0, 1, 0,   0, 0,   0, 0, 64, 17, 0, 0, 100,
@@ -201,7 +201,8 @@ static void open_all(void)
 		exit(4);
 }
 
-/* Connects the receiver to who sends to it: one that is not asks for a name. */
+/* Connects the receiver to its sender. On an unconnected socket the library would make each recv()
+ * ask the kernel for the sender's address. */
 static int join(void)
 {
 	struct sockaddr_in end = {.sin_family = AF_INET};
@@ -241,13 +242,13 @@ int main(int argc, char **argv)
 	look_up(&hooked, RTLD_DEFAULT);
 	look_up(&bare, dlopen("libc.so.6", RTLD_NOLOAD | RTLD_NOW));
 	open_all();
-	/* None of the tunnel's. */
+	/* This one does not belong to the tunnel. */
 	other = kind->call == read_other ? open("/dev/null", O_RDWR)
 					 : socket(AF_INET, SOCK_DGRAM, 0);
 	if (kind->call == receive_connected && !join())
 		return 1;
 	for (int i = 0; i < 2 * blocks; i++) {
-		/* Each is the first of its pair in every second one. */
+		/* Each way is the first in every second pair. */
 		int which = (i ^ i >> 1) & 1;
 
 		if (!strcmp(argv[3], which ? "hooked" : "bare"))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* instructions: a program for callgrind, which counts what runs inside measure() and nothing else.
+/* instructions: a program for callgrind, which counts only what runs inside measure().
  *
  *	instructions WAY VERSION CONNECTIONS PACKETS
  *
@@ -66,7 +66,7 @@ static void count_super(const struct bench_pass *pass)
 	}
 }
 
-/* From the endpoint that a slot has as its source. */
+/* Counts datagrams from the endpoint that is the slot's source address. */
 static void count_datagrams(const struct bench_pass *pass)
 {
 	struct netlog_datagram batch[BENCH_BATCH];
@@ -97,8 +97,7 @@ static const struct {
 	{"datagrams", count_datagrams, NETLOG_SOCK},
 };
 
-/* Makes TCP super-packets of IPv4 packets. Only their headers are there, and only those are read.
- */
+/* Turns IPv4 packets into TCP super-packets. Only their headers exist, and only those are read. */
 static void make_super(uint8_t *ring, size_t slots)
 {
 	for (size_t i = 0; i < slots; i++) {
@@ -136,7 +135,7 @@ static int run(size_t number, int version, uint32_t connections, size_t slots)
 	if (super)
 		make_super(ring, slots);
 	measure(ways[number].count, &pass);
-	/* A table that was not the one we meant must not look cheap. */
+	/* Fail if the table does not have the expected connections: it would look too cheap. */
 	if (netlog_meter_swap(meter, SWAP_NS) ||
 	    netlog_meter_retired_rows(meter, ways[number].point) != connections)
 		return 1;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* absl: absl::flat_hash_map, one packet after the other; with -DPREFETCH a batch's keys are found
- * and prefetched first, which its users seldom do. */
+/* absl: absl::flat_hash_map, one packet after the other. With -DPREFETCH it first finds and
+ * prefetches the keys of a whole batch, which users of the library rarely do. */
 #include <absl/container/flat_hash_map.h>
 
 #include "drive.h"
 
-/* Hashed as numbers, eight bytes a step: as a string of bytes it takes longer. */
+/* Hashes numbers of eight bytes each, because hashing a string of bytes takes longer. */
 struct Hash {
 	size_t operator()(const table_key4 &key) const
 	{

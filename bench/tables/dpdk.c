@@ -20,7 +20,7 @@ union key {
 	struct table_key6 v6;
 };
 
-/* Its own huge pages would have to be reserved by root; these are what everybody gets who asks. */
+/* DPDK's own huge pages must be reserved by root. Transparent ones need no privilege. */
 static int advise(const struct rte_memseg_list *list, const struct rte_memseg *segment,
 		  size_t length, void *unused)
 {
@@ -36,7 +36,7 @@ int table_open(int version, size_t connections)
 			     "--no-telemetry", "--log-level=error", "-m",       "2048"};
 	struct rte_hash_parameters parameters = {
 		.name = "connections",
-		/* Buckets of eight fill up unevenly: so many find room. */
+		/* A quarter more, because the buckets of eight fill up unevenly. */
 		.entries = (uint32_t)(connections < 64 ? 64 : connections + connections / 4),
 		.key_len = version == 4 ? sizeof(struct table_key4) : sizeof(struct table_key6),
 		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,

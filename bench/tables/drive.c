@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* drive: the main() of every program of this folder. */
+/* drive: the main() of every program in this folder. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 static uint8_t *ring;
 static uint32_t *numbers;
 
-/* Meets every connection; the last batch is filled up with the last connection. */
+/* Counts every connection once; the last one fills up the last batch. */
 static uint64_t meet_all(int version, size_t connections, size_t slots)
 {
 	uint64_t packets = 0;
@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 		uint64_t elapsed = count_ring(slots, passes);
 
 		packets += slots * passes;
-		/* What did not count must not look cheap. */
+		/* Fail if packets were not counted: the table would look too cheap. */
 		if (table_total() != packets)
 			return 1;
 		printf("{\"checksum\": \"%016" PRIx64 "\", \"ns\": %" PRIu64

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* drive: has a hash table of others count the packets of the benches, round by round.
+/* drive: makes another project's hash table count the packets of the benches, round by round.
  *
  *	PROGRAM VERSION CONNECTIONS SLOTS PASSES
  *
  * counts every connection once and prints {"connections": n}. Then, for each line "SEED" on
- * standard input, it makes a ring of that seed, puts it out of the caches, counts it PASSES times,
- * and prints
- * {"checksum": "hex", "ns": n, "packets": n}: CPU time of the thread. goring/ has its twin.
+ * standard input, it makes a ring of that seed, flushes it from the caches, counts it PASSES times,
+ * and prints {"checksum": "hex", "ns": n, "packets": n}, with the thread's CPU time. The twin of
+ * this protocol is in goring/.
  *
- * A table does what the meter's does and no more: it finds the key in the packet, the record by the
- * key, and adds to two of four 64-bit counters. The packets are known to be whole.
+ * A table does what the meter's table does and no more: it finds the key in the packet and the
+ * record by the key, and adds to two of four 64-bit counters. The packets are known to be complete.
  */
 #ifndef NETLOG_BENCH_DRIVE_H
 #define NETLOG_BENCH_DRIVE_H
@@ -26,10 +26,10 @@ struct table_counts {
 	uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes;
 };
 
-/* The 5-tuple in network order, without holes, 16 bytes for IPv4 and 40 for IPv6. Stored in pieces
- * no smaller than it is read in: else each read waits until the stores have left the processor, and
- * no two packets' cache misses overlap any more. That would make any table look three times as
- * slow. */
+/* The 5-tuple in network order, without holes: 16 bytes for IPv4 and 40 for IPv6. It is stored in
+ * pieces that are at least as large as those it is read in. Otherwise each read would wait until
+ * the stores have left the processor, and the cache misses of different packets could not overlap:
+ * any table would look three times as slow. */
 typedef uint64_t table_pair __attribute__((vector_size(16), aligned(8), may_alias));
 
 struct table_key4 {
@@ -71,9 +71,10 @@ static inline void table_add(struct table_counts *counts)
 	counts->tx_bytes += BENCH_SLOT_BYTES;
 }
 
-/* What a program defines. open: room for so many connections; 0 or an exit status. count: the whole
- * ring, BENCH_BATCH packets at a time or fewer; slots is a multiple of it. total: the packets of
- * all records. */
+/* Each program defines these three functions.
+ * open: makes room for `connections`; returns 0 or an exit status.
+ * count: counts the whole ring, at most BENCH_BATCH packets at a time; slots is a multiple of that.
+ * total: returns the packets of all records. */
 int table_open(int version, size_t connections);
 void table_count(const uint8_t *ring, size_t slots);
 uint64_t table_total(void);

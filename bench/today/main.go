@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-// Command today counts the packets of the benches with the table that Tailscale has today:
+// Command today counts the packets of the benches with Tailscale's present table:
 // tailscale.com/wgengine/netlog, of the newest version that Go 1.26 builds.
 //
-// Its logger starts a new map whenever the message of this one might exceed 256 KiB, which is every
-// thousand connections or so. Nobody takes the records here, as nobody drains the seed's table: what
-// is measured is counting. The method is named by its symbol as starting the logger would start its
-// upload.
+// Its logger starts a new map whenever the message of the old one might exceed 256 KiB, which is
+// about every thousand connections. Nothing reads the records here, as nothing drains the seed's
+// table: only counting is measured. The method is linked by its symbol, because starting the logger
+// would start its upload.
 package main
 
 import (

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* atomic: the only place with atomic primitives.
  *
+ * The order of an operation stands in its name or in its comment:
+ *
  * acquire: what the storing thread wrote before its release store is seen after this load.
- * release: what this thread wrote before is seen by whoever loads the value with acquire.
- * seq_cst: as both, and all seq_cst operations have one order that every thread agrees on; needed
- *          where two threads each store one word and then load the other's (Dekker).
+ * release: what this thread wrote before is seen by every thread that loads the value with acquire.
+ * acq_rel: both, for an operation that loads and stores.
+ * seq_cst: both, and all threads agree on one order of all seq_cst operations. Needed where two
+ *          threads each store one word and then load the other's (Dekker).
  * relaxed: the access is whole, nothing more.
  */
 #ifndef NETLOG_ATOMIC_H
@@ -43,13 +46,14 @@ static inline void store_seq_cst(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
-/* Orders nothing but the compiler: for what a killed process leaves behind. */
+/* Orders accesses for the compiler, not for other processors: for a signal handler on this thread,
+ * and for what a killed process leaves behind. */
 static inline void atomic_compiler_barrier(void)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Returns whether *word was expected and now is desired. acq_rel. */
+/* Stores desired if *word is expected, and returns whether it did. acq_rel. */
 static inline bool compare_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_ACQ_REL,
@@ -66,7 +70,7 @@ static inline uint32_t load_relaxed_32(const uint32_t *word)
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
-/* Returns what was there. acq_rel. */
+/* Returns the old value. acq_rel. */
 static inline uint32_t exchange_32(uint32_t *word, uint32_t desired)
 {
 	return __atomic_exchange_n(word, desired, __ATOMIC_ACQ_REL);
@@ -79,7 +83,7 @@ static inline bool compare_exchange_32(uint32_t *word, uint32_t expected, uint32
 					   __ATOMIC_ACQUIRE);
 }
 
-/* Returns what is left. acq_rel. */
+/* Subtracts 1 and returns the new value. acq_rel. */
 static inline uint64_t decrement(uint64_t *word)
 {
 	return __atomic_sub_fetch(word, 1, __ATOMIC_ACQ_REL);

@@ -6,7 +6,7 @@
 
 #include "packet/packet.h"
 
-/* Packets that are handed to the lane at once. */
+/* Packets that are counted in one call. */
 #define BATCH_PACKETS 256
 
 struct netlog_capture {
@@ -14,7 +14,7 @@ struct netlog_capture {
 	struct netlog_records records;
 };
 
-/* Of a plain packet: what is captured of it has at least the ports of IPv4 without options. */
+/* The captured bytes of a plain packet: at least up to the ports of IPv4 without options. */
 #define PLAIN_LEAST (PACKET_IP4_HEADER + PACKET_PORTS)
 #define PLAIN_MOST  (NETLOG_MAX_CAPTURED_BYTES - 2 * PLAIN_LEAST)
 
@@ -36,7 +36,7 @@ static bool is_local6(const struct netlog_prefixes *locals, const uint8_t *addre
 	return netlog_prefixes_find(locals, address, 6) != 0;
 }
 
-/* Of a packet whose addresses were captured. */
+/* The direction of a packet whose addresses were captured. */
 static uint8_t direction_by(const struct netlog_prefixes *locals, const uint8_t *data)
 {
 	bool rx = data[0] >> 4 == 4 ? !is_local4(locals, data + 12) && is_local4(locals, data + 16)
@@ -61,7 +61,7 @@ static uint8_t direction_of(const struct netlog_prefixes *locals, const struct n
 static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 {
 	/* Without options, the ports end here. */
-	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+	if (likely(packet_has_headers4(packet->data, captured)))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
 }
@@ -72,22 +72,23 @@ static void flush(struct batch *batch, struct netlog_lane *lane)
 	batch->n = 0;
 }
 
-/* Where the packet lies in a record of a capture whose plain packets can be taken, or 0. */
+/* Returns the offset of the packet in a record, or 0 if take_plain() cannot read this capture. */
 static uint32_t plain_offset(const struct netlog_records *records)
 {
-	if (records->format != NETLOG_FORMAT_PCAP || records->swapped)
+	if (records->format != NETLOG_FORMAT_PCAP || records->swapped ||
+	    records->header != RECORDS_PCAP_HEADER)
 		return 0;
 	if (records->link == NETLOG_LINK_ETHERNET)
 		return RECORDS_PCAP_HEADER + FRAME_ETHERNET_HEADER;
 	return records->link == NETLOG_LINK_RAW ? RECORDS_PCAP_HEADER : 0;
 }
 
-/* Whether a packet, of which PACKET_IP4_HEADER + PACKET_PORTS bytes are there, is all of its frame,
- * with its ports among what was captured. */
+/* Whether a packet fills its frame exactly, and its ports were captured. At least PACKET_IP4_HEADER
+ * + PACKET_PORTS bytes were captured. */
 NETLOG_INLINE bool is_plain(const uint8_t *data, uint32_t captured, uint32_t length)
 {
 	if (likely(data[0] == 0x45))
-		return load_be16(data + 2) == length;
+		return load_be16(data + 2) == length && data[9] != PROTO_AH;
 	return data[0] >> 4 == 6 && captured >= PACKET_IP6_HEADER + PACKET_PORTS &&
 	       packet_is_plain_proto(data[6]) &&
 	       load_be16(data + 4) + (uint32_t)PACKET_IP6_HEADER == length;
@@ -100,19 +101,22 @@ NETLOG_INLINE bool is_plain_type(const uint8_t *data, uint32_t offset)
 		       (data[0] >> 4 == 4 ? FRAME_ETHERTYPE_IP4 : FRAME_ETHERTYPE_IP6);
 }
 
-/* Takes what most captures consist of, up to the first record that is anything else: plain packets
- * of the period, as many as the batch has room for. All that take() decides is decided for them.
- * Returns how many. */
+/* Puts records into the batch as long as they are what most captures consist of: plain packets of
+ * the period. Stops at the first other record, or when the batch is full. For these packets
+ * everything that take() checks is known. Returns their number. */
 static uint32_t take_plain(const struct netlog_capture *capture, struct batch *batch,
 			   struct netlog_capture_step *step)
 {
-	/* Copies: the compiler can not know that what is stored to is none of these. */
+	/* Copies, because the compiler cannot know that the stores below do not change the
+	 * originals.
+	 */
 	const struct netlog_prefixes *locals = capture->locals;
 	const uint32_t offset = plain_offset(&capture->records);
 	const uint64_t scale = capture->records.nanoseconds ? 1 : 1000;
 	const uint64_t start_ns = step->start_ns, period_ns = step->until_ns - start_ns;
 	const uint8_t *at = step->data + step->consumed, *end = step->data + step->bytes;
 	struct netlog_packet *first = batch->packets + batch->n, *packet = first;
+	uint64_t large = 0;
 
 	if (!offset)
 		return 0;
@@ -134,12 +138,30 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 			.length = length - offset,
 			.direction = unlikely(locals) ? direction_by(locals, data) : NETLOG_TX,
 		};
+		large += length - offset > NETLOG_CAPTURE_LARGE;
 		at += captured;
 	}
+	step->large += large;
 	step->consumed = (size_t)(at - step->data);
 	step->frames[NETLOG_FRAME_PACKET] += (uint64_t)(packet - first);
 	batch->n = (size_t)(packet - batch->packets);
 	return (uint32_t)(packet - first);
+}
+
+/* Counts a frame that is left out by what it is. */
+static void tell_kind(const struct netlog_frame *frame, struct netlog_capture_step *step)
+{
+	uint32_t i = 0;
+
+	while (i < step->n_kinds &&
+	       (step->kinds[i].space != frame->space || step->kinds[i].number != frame->number))
+		i++;
+	if (i >= NETLOG_CAPTURE_KINDS)
+		i = NETLOG_CAPTURE_KINDS;
+	else if (i == step->n_kinds)
+		step->kinds[step->n_kinds++] = (struct netlog_capture_kind){
+			.space = frame->space, .number = frame->number};
+	step->kinds[i].frames++;
 }
 
 /* Puts the packet of a frame into the batch, or counts why there is none. */
@@ -150,11 +172,11 @@ static void take(const struct netlog_capture *capture, struct netlog_record_read
 	enum netlog_frame_fate fate = netlog_frame_unwrap(record->link, frame);
 	struct netlog_packet *packet = &batch->packets[batch->n];
 
-	step->late += record->time_ns < step->start_ns;
+	step->late += record->time_ns < step->start_ns && !record->untimed;
 	if (unlikely(fate != NETLOG_FRAME_PACKET)) {
 		step->frames[fate]++;
-		if (fate == NETLOG_FRAME_LINK)
-			step->unknown_link = record->link;
+		if (fate != NETLOG_FRAME_CUT)
+			tell_kind(frame, step);
 		return;
 	}
 	*packet = (struct netlog_packet){
@@ -169,6 +191,7 @@ static void take(const struct netlog_capture *capture, struct netlog_record_read
 		return;
 	}
 	step->frames[NETLOG_FRAME_PACKET]++;
+	step->large += packet->length > NETLOG_CAPTURE_LARGE;
 	batch->n++;
 }
 
@@ -193,12 +216,15 @@ static int count(struct netlog_capture *capture, struct netlog_lane *lane,
 			break;
 		}
 		if (record.frame.data) {
-			if (unlikely(record.time_ns >= step->until_ns)) {
+			/* One without a time is of the period that is being read, or of the
+			 * first. */
+			if (unlikely(record.time_ns >= step->until_ns && !record.untimed)) {
 				step->time_ns = record.time_ns;
 				result = NETLOG_CAPTURE_PERIOD;
 				break;
 			}
 			capture->records.time_ns = record.time_ns;
+			step->untimed += record.untimed;
 			take(capture, &record, &batch, step);
 			if (unlikely(batch.n == BATCH_PACKETS))
 				flush(&batch, lane);

@@ -8,6 +8,7 @@
 enum {
 	PCAP_MICROSECONDS = 0xa1b2c3d4u,
 	PCAP_NANOSECONDS = 0xa1b23c4du,
+	PCAP_MODIFIED = 0xa1b2cd34u, /* microseconds */
 	PCAP_HEADER = 24,
 	PCAP_MAJOR = 2,
 };
@@ -30,7 +31,8 @@ enum {
 	RESOLUTION_DEFAULT = 6, /* microseconds */
 };
 
-/* The readers return what netlog_records_read() does, or 1 where the caller knows the bytes. */
+/* The functions of this file return what netlog_records_read() returns, or 1 if the caller knows
+ * the bytes of the record. */
 #define FAULT(name) (-(int64_t)(name))
 
 /* -- pcap ------------------------------------------------------------------------------------- */
@@ -42,7 +44,7 @@ static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *d
 	if (left < PCAP_HEADER)
 		return 0;
 	if (records_get_16(records, data + 4) != PCAP_MAJOR)
-		return FAULT(NETLOG_FAULT_FORMAT);
+		return FAULT(NETLOG_FAULT_VERSION);
 	/* The upper half tells the length of a frame checksum, if there is one. */
 	records->link = (uint16_t)records_get_32(records, data + 20);
 	records->format = NETLOG_FORMAT_PCAP;
@@ -51,7 +53,7 @@ static int64_t read_pcap_header(struct netlog_records *records, const uint8_t *d
 
 /* -- pcapng ----------------------------------------------------------------------------------- */
 
-/* The body of a block: what is between its header and the copy of its length. */
+/* The body of a block: the bytes between its header and the copy of its length. */
 struct body {
 	const uint8_t *data;
 	uint32_t bytes;
@@ -62,7 +64,7 @@ static int64_t begin_section(struct netlog_records *records, struct body body)
 	if (body.bytes < 16)
 		return FAULT(NETLOG_FAULT_CONTENT);
 	if (records_get_16(records, body.data + 4) != PCAPNG_MAJOR)
-		return FAULT(NETLOG_FAULT_FORMAT);
+		return FAULT(NETLOG_FAULT_VERSION);
 	records->n_interfaces = 0;
 	return 1;
 }
@@ -115,7 +117,7 @@ static int64_t add_interface(struct netlog_records *records, struct body body)
 	return 1;
 }
 
-/* False if ticks of the interface's clock are no time that a message can have. */
+/* Converts ticks of the interface's clock. Returns false if a message cannot have such a time. */
 static bool to_ns(const struct netlog_interface *interface, uint64_t ticks, uint64_t *time_ns)
 {
 	uint32_t digits = interface->resolution & ~(uint32_t)RESOLUTION_BINARY;
@@ -149,15 +151,16 @@ static int64_t read_packet(const struct netlog_records *records, struct body bod
 
 	if (captured > body.bytes - 20)
 		return FAULT(NETLOG_FAULT_CONTENT);
-	if (!to_ns(interface, ticks, &record->time_ns))
-		return FAULT(NETLOG_FAULT_TIME);
+	record->untimed = !to_ns(interface, ticks, &record->time_ns);
+	if (record->untimed)
+		record->time_ns = records->time_ns;
 	record->frame =
 		records_frame(body.data + 20, captured, records_get_32(records, body.data + 16));
 	record->link = interface->link;
 	return 1;
 }
 
-/* A simple packet is of the first interface, and as long as that one's limit lets it be. */
+/* A simple packet belongs to the first interface, whose snap length may have cut it. */
 static int64_t read_simple_packet(const struct netlog_records *records, struct body body,
 				  struct netlog_record_read *record)
 {
@@ -176,6 +179,7 @@ static int64_t read_simple_packet(const struct netlog_records *records, struct b
 	record->frame = records_frame(body.data + 4, captured, length);
 	record->link = interface->link;
 	record->time_ns = records->time_ns;
+	record->untimed = false;
 	return 1;
 }
 
@@ -209,11 +213,11 @@ static int64_t read_block(struct netlog_records *records, const uint8_t *data, s
 	uint32_t type = records_get_32(records, data);
 
 	if (type == BLOCK_SECTION) {
-		/* Its byte order is its own, and needed to read its length. */
+		/* A section has its own byte order, which is needed to read the block's length. */
 		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
 			records->swapped = !records->swapped;
 		if (records_get_32(records, data + 8) != BYTE_ORDER_MAGIC)
-			return FAULT(NETLOG_FAULT_FORMAT);
+			return FAULT(NETLOG_FAULT_ORDER);
 		records->format = NETLOG_FORMAT_PCAPNG;
 	}
 	uint32_t bytes = records_get_32(records, data + 4);
@@ -233,6 +237,11 @@ static int64_t read_block(struct netlog_records *records, const uint8_t *data, s
 
 /* -- either ----------------------------------------------------------------------------------- */
 
+static bool is_pcap(uint32_t magic)
+{
+	return magic == PCAP_MICROSECONDS || magic == PCAP_NANOSECONDS || magic == PCAP_MODIFIED;
+}
+
 static int64_t read_magic(struct netlog_records *records, const uint8_t *data, size_t left,
 			  size_t *need, struct netlog_record_read *record)
 {
@@ -243,12 +252,13 @@ static int64_t read_magic(struct netlog_records *records, const uint8_t *data, s
 
 	if (magic == BLOCK_SECTION)
 		return read_block(records, data, left, need, record);
-	records->swapped = reversed == PCAP_MICROSECONDS || reversed == PCAP_NANOSECONDS;
+	records->swapped = is_pcap(reversed);
 	if (records->swapped)
 		magic = reversed;
-	records->nanoseconds = magic == PCAP_NANOSECONDS;
-	if (magic != PCAP_MICROSECONDS && magic != PCAP_NANOSECONDS)
+	if (!is_pcap(magic))
 		return FAULT(NETLOG_FAULT_FORMAT);
+	records->nanoseconds = magic == PCAP_NANOSECONDS;
+	records->header = magic == PCAP_MODIFIED ? RECORDS_MODIFIED_HEADER : RECORDS_PCAP_HEADER;
 	return read_pcap_header(records, data, left, need);
 }
 

@@ -7,7 +7,7 @@ TARGET_BEGIN("avx2")
 #include "count/block.h"
 
 #define EIGHT(word) {word, word, word, word, word, word, word, word}
-/* For bytes that are chosen within 16: of four words, and again. */
+/* The same indexes for both halves: a byte shuffle works within 16 bytes, which are four words. */
 #define TWICE(...) {__VA_ARGS__, __VA_ARGS__}
 
 const struct block_constants netlog_block_constants = {
@@ -22,11 +22,11 @@ const struct block_constants netlog_block_constants = {
 	.first6 = EIGHT(0xf0),
 	.above6 = EIGHT(PACKET_IP6_HEADER - BLOCK_LEAST),
 	.payload6 = EIGHT(PACKET_PORTS - 1),
-	/* Big-endian numbers of 16 bits; 0x80: a zero. */
+	/* Shuffles for big-endian numbers of 16 bits; 0x80 gives a zero byte. */
 	.total4 = TWICE(3, 2, 0x80, 0x80, 7, 6, 0x80, 0x80, 11, 10, 0x80, 0x80, 15, 14, 0x80, 0x80),
 	.payload = TWICE(1, 0, 0x80, 0x80, 5, 4, 0x80, 0x80, 9, 8, 0x80, 0x80, 13, 12, 0x80, 0x80),
 	.ports = TWICE(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14),
-	/* The other port of the same packet. */
+	/* XORed with the shuffle above, it gives the other port of the same packet. */
 	.swap = TWICE(2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2),
 };
 TARGET_END

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* block: eight plain packets of one family, decoded and hashed at once; AVX2 and better.
+/* block: eight plain packets of one family, decoded and hashed at once, with AVX2 or better.
  *
- * The headers' words are transposed, so that a vector holds the same word of eight packets, and
- * what packet.h does to one of them is done to all by the same instruction. What comes out is what
- * packet_decode_plain4() or _plain6(), key_hash() and index_tag() give, packet by packet; a block
- * with any other packet in it, or with both families, is left to them.
+ * The headers' words are transposed, so that a vector holds the same word of eight packets. Each
+ * instruction then does to all eight what packet/packet.h does to one. The result is the same,
+ * packet by packet, as that of packet_decode_plain4() or packet_decode_plain6(), key_hash() and
+ * index_tag(). A block with both families, or with a packet that is not plain, is left to those.
  *
- * Nothing is read that the packet does not have: lengths are compared before any header is touched,
- * and an IPv4 header is read as bytes 0..15 and 8..23, an IPv6 one as 0..15, 8..39 and 40..43.
+ * Only bytes of the packet are read: lengths are compared before any header is read. An IPv4 header
+ * is read as bytes 0..15 and 8..23; an IPv6 header as 0..15, 8..39 and 40..43.
  *
- * Order: lane k of a vector is packet 2k, lane k + 4 packet 2k + 1, for k below 4. Packets are
- * struct netlog_packet, two to a 32-byte load, and this is the order in which unpacking leaves
- * them.
+ * Order: for k below 4, lane k of a vector is packet 2k, and lane k + 4 is packet 2k + 1. A 32-byte
+ * load brings two struct netlog_packet, and unpacking leaves them in this order.
  *
- * Threads: the lane's owner. Source: RFC 791, RFC 8200; see packet.h.
+ * Threads: the lane's owner. Sources: as packet/packet.h.
  */
 #ifndef NETLOG_COUNT_BLOCK_H
 #define NETLOG_COUNT_BLOCK_H
@@ -25,26 +24,27 @@
 
 #define BLOCK_PACKETS 8
 
-/* What the eight packets of a block are, a lane each. */
+/* The eight packets of a block, each in its own lane. */
 struct block {
 	const uint8_t *data[BLOCK_PACKETS];
 	__m256i lengths;
-	__m256i above;    /* so much longer than the least IPv4 packet; 0..BLOCK_MAX_ABOVE */
-	__m256i rx;       /* all ones for rx */
+	__m256i above;    /* length minus BLOCK_LEAST; 0..BLOCK_MAX_ABOVE */
+	__m256i rx;       /* all ones for rx, else 0 */
 	__m256i w0, w1;   /* bytes 0..3 and 4..7 of the header, as loaded */
 	__m256i w2;       /* bytes 8..11 */
-	__m256i src, dst; /* IPv4: the addresses from our side */
+	__m256i src, dst; /* IPv4 only: the addresses from this node's side */
 	__m256i ports;    /* lower half of a key's tail */
-	__m256i protocol; /* upper half of it: version, protocol, flags */
+	__m256i protocol; /* upper half of a key's tail: version, protocol, flags */
 };
 
 enum {
 	BLOCK_LEAST = PACKET_IP4_HEADER + PACKET_PORTS,
-	/* Longer packets are counted one by one: eight lengths always add up in 32 bits. */
+	/* Longer packets are counted one by one, so that the sum of eight lengths fits in 32 bits.
+	 */
 	BLOCK_MAX_ABOVE = 65535 - BLOCK_LEAST,
 };
 
-/* Vectors that stay in memory: gcc would put them together anew for every block (measured: 4
+/* Constant vectors in memory. Otherwise gcc builds them again for every block (measured: 4
  * instructions a packet). */
 struct block_constants {
 	uint32_t least[8];
@@ -64,7 +64,7 @@ NETLOG_INLINE __m256i block_constant(const void *words)
 
 #define BLOCK_CONSTANT(name) block_constant(netlog_block_constants.name)
 
-/* The same word in all lanes. */
+/* Returns a vector with the same word in all lanes. */
 NETLOG_INLINE __m256i block_word(uint32_t word)
 {
 	return _mm256_set1_epi32((int)word);
@@ -77,7 +77,7 @@ NETLOG_INLINE __m256i block_pair(const uint8_t *low, const uint8_t *high)
 		_mm_loadu_si128((const __m128i *)high), 1);
 }
 
-/* Words 0 to 3 of each of eight 16-byte pieces at data + offset. */
+/* Reads the 16 bytes at data + offset of eight packets. words[i] gets word i of all of them. */
 NETLOG_INLINE void block_transpose(const uint8_t *const data[], size_t offset, __m256i words[4])
 {
 	__m256i p01 = block_pair(data[0] + offset, data[4] + offset);
@@ -101,8 +101,8 @@ NETLOG_INLINE __m256i shuffle_words(__m256i a, __m256i b, int odd)
 				       : _mm256_shuffle_ps(x, y, 0x88));
 }
 
-/* Lengths and directions. False if one of the packets can not be plain: too short for the ports of
- * an IPv4 packet, too long, or a super-packet. */
+/* Loads lengths and directions. Returns false if one of the packets cannot be plain: too short for
+ * the ports of an IPv4 packet, too long, or a super-packet. */
 NETLOG_INLINE bool block_load(struct block *block, const struct netlog_packet *packets)
 {
 	const __m256i *pairs = (const __m256i *)packets;
@@ -112,11 +112,11 @@ NETLOG_INLINE bool block_load(struct block *block, const struct netlog_packet *p
 	__m256i others = shuffle_words(a, b, 1);
 
 	block->lengths = shuffle_words(a, b, 0);
-	/* Those below the least wrap, and are beyond the most, too. */
+	/* A length below the least wraps around, so it is beyond the most. */
 	block->above = _mm256_sub_epi32(block->lengths, BLOCK_CONSTANT(least));
 	__m256i fits = _mm256_cmpeq_epi32(
 		block->above, _mm256_min_epu32(block->above, BLOCK_CONSTANT(max_above)));
-	/* gso_size is the lower half of the word; it is 0 where shifting it out changes nothing. */
+	/* gso_size is the lower half of the word. The shift drops the upper half. */
 	__m256i gso = _mm256_slli_epi32(others, 16);
 	__m256i single = _mm256_cmpeq_epi32(gso, _mm256_setzero_si256());
 
@@ -124,7 +124,7 @@ NETLOG_INLINE bool block_load(struct block *block, const struct netlog_packet *p
 	return _mm256_movemask_epi8(_mm256_and_si256(fits, single)) == -1;
 }
 
-/* The packets' first 16 bytes. Only after block_load() has said yes. */
+/* Reads the first 16 bytes of the packets. Only after block_load() has returned true. */
 NETLOG_INLINE void block_read(struct block *block, const struct netlog_packet *packets)
 {
 	__m256i words[4];
@@ -139,14 +139,15 @@ NETLOG_INLINE void block_read(struct block *block, const struct netlog_packet *p
 	block->w2 = words[2];
 }
 
-/* A sign where the protocol is TCP or UDP. DCCP is plain too, but so rare that it is left to the
- * others. */
+/* Sets the sign bit of each lane whose protocol is TCP or UDP. DCCP is plain too, but so rare that
+ * it is decoded one by one. */
 NETLOG_INLINE __m256i block_has_ports(__m256i protos)
 {
 	return _mm256_sllv_epi32(BLOCK_CONSTANT(with_ports), protos);
 }
 
-/* Source port, destination port in host order from our side, from the header's four bytes. */
+/* Returns source and destination port in host order, from this node's side. words: the four bytes
+ * of each header that hold the ports. */
 NETLOG_INLINE __m256i block_ports(__m256i words, __m256i rx)
 {
 	__m256i swap = _mm256_and_si256(rx, BLOCK_CONSTANT(swap));
@@ -154,13 +155,14 @@ NETLOG_INLINE __m256i block_ports(__m256i words, __m256i rx)
 	return _mm256_shuffle_epi8(words, _mm256_xor_si256(BLOCK_CONSTANT(ports), swap));
 }
 
-/* Whether a, an unsigned number, is at most b, lane by lane. */
+/* Whether a <= b as unsigned numbers, lane by lane. */
 NETLOG_INLINE __m256i block_at_most(__m256i a, __m256i b)
 {
 	return _mm256_cmpeq_epi32(a, _mm256_min_epu32(a, b));
 }
 
-/* Decodes a block of plain IPv4 packets; false, with what it is undefined, if one is not. */
+/* Decodes a block of plain IPv4 packets. Returns false if one is not; then the block is undefined
+ * but for what block_load() and block_read() have set. */
 NETLOG_INLINE bool block_decode4(struct block *block)
 {
 	__m256i rest[4];
@@ -168,7 +170,7 @@ NETLOG_INLINE bool block_decode4(struct block *block)
 	__m256i first = _mm256_and_si256(block->w0, BLOCK_CONSTANT(first4));
 	__m256i fragment = _mm256_and_si256(block->w1, BLOCK_CONSTANT(fragment4));
 	__m256i plain = _mm256_cmpeq_epi32(_mm256_or_si256(first, fragment), block_word(0x45));
-	/* The packet's own length; one below the least is above all others then. */
+	/* The packet's own length. One below the least wraps around, so it is above all others. */
 	__m256i total = _mm256_shuffle_epi8(block->w0, BLOCK_CONSTANT(total4));
 	__m256i whole = block_at_most(_mm256_sub_epi32(total, BLOCK_CONSTANT(least)), block->above);
 
@@ -188,7 +190,7 @@ NETLOG_INLINE bool block_decode4(struct block *block)
 	return true;
 }
 
-/* The ports of eight IPv6 packets. */
+/* Reads the ports of eight IPv6 packets. */
 NETLOG_INLINE __m256i block_ports6(const uint8_t *const data[])
 {
 	uint32_t words[BLOCK_PACKETS];
@@ -199,7 +201,7 @@ NETLOG_INLINE __m256i block_ports6(const uint8_t *const data[])
 				 (int)words[4], (int)words[5], (int)words[6], (int)words[7]);
 }
 
-/* The same for IPv6; addresses are not decoded yet. */
+/* The same for IPv6, but the addresses are not decoded yet. */
 NETLOG_INLINE bool block_decode6(struct block *block)
 {
 	__m256i version = _mm256_cmpeq_epi32(_mm256_and_si256(block->w0, BLOCK_CONSTANT(first6)),
@@ -218,7 +220,7 @@ NETLOG_INLINE bool block_decode6(struct block *block)
 	return true;
 }
 
-/* Addresses as in a key, of an IPv6 packet. rx: all ones or none. */
+/* Returns the addresses of an IPv6 packet as in a key. rx: all ones for rx, else 0. */
 NETLOG_INLINE __m256i block_addresses6(const uint8_t *data, __m256i rx)
 {
 	__m256i there = _mm256_loadu_si256((const __m256i *)(data + 8));
@@ -226,7 +228,7 @@ NETLOG_INLINE __m256i block_addresses6(const uint8_t *data, __m256i rx)
 	return _mm256_blendv_epi8(there, _mm256_permute4x64_epi64(there, 0x4e), rx);
 }
 
-/* hash_word() of the even, and of the odd lanes. */
+/* hash_word() of the even lanes, and of the odd lanes. */
 struct block_sums {
 	__m256i even, odd;
 };
@@ -252,7 +254,7 @@ NETLOG_INLINE struct block_sums block_add(struct block_sums a, struct block_sums
 				   _mm256_add_epi64(a.odd, b.odd)};
 }
 
-/* hash_finish(), the 32 bits of each lane. */
+/* hash_finish(): returns the 32 bits of each lane's hash. */
 NETLOG_INLINE __m256i block_hash_finish(struct block_sums sums, const struct netlog_secret *secret)
 {
 	const __m256i key = _mm256_set1_epi64x((long long)secret->words[5]);
@@ -274,7 +276,7 @@ NETLOG_INLINE __m256i block_hash4(const struct block *block, const struct netlog
 				 secret);
 }
 
-/* The four products of one packet's addresses. */
+/* Returns the four products of one packet's addresses. */
 NETLOG_INLINE __m256i block_products6(__m256i addresses, const struct netlog_secret *secret)
 {
 	__m256i sum =
@@ -283,7 +285,7 @@ NETLOG_INLINE __m256i block_products6(__m256i addresses, const struct netlog_sec
 	return _mm256_mul_epu32(sum, block_odd(sum));
 }
 
-/* The sums of four packets' products, a word each. */
+/* Sums up the four products of each of four packets: one word for each packet. */
 NETLOG_INLINE __m256i block_sum6(__m256i a, __m256i b, __m256i c, __m256i d)
 {
 	__m256i low = _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
@@ -306,8 +308,8 @@ NETLOG_INLINE __m256i block_hash6(const struct block *block, const __m256i produ
 		secret);
 }
 
-/* Adds all packets of a block to one record; false, and nothing is added, if a packet counter would
- * run out. */
+/* Adds all packets of a block to one record. Returns false, and adds nothing, if a packet counter
+ * would overflow. */
 NETLOG_INLINE bool block_add_all(struct netlog_record *record, const struct block *block)
 {
 	__m256i sums =

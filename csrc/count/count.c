@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "count/count.h"
 
+#include "base/cpu.h"
+
 netlog_count_packets_fn *netlog_count_packets_choose(void)
 {
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx512())
 		return netlog_count_packets_avx512;
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx2())
 		return netlog_count_packets_avx2;
 #endif
 	return netlog_count_packets_base;

@@ -3,16 +3,16 @@
  *
  * Included once by each of base.c, avx2.c and avx512.c, which names the function in COUNT_PACKETS.
  *
- * What is plain (packet.h) is decoded inline: eight packets at once where the machine has AVX2
- * (eight.h), else one by one (pending.h). All else, and every new connection,
- * takes the call to netlog_count_packet() or netlog_table_add().
+ * Plain packets (packet/packet.h) are decoded inline: eight at once if the machine has AVX2
+ * (eight.h), else one by one (pending.h). Other packets take a call to netlog_count_packet(), and
+ * new connections one to netlog_table_add().
  */
 #include "count/eight.h"
 
-/* How far ahead headers are asked for. */
+/* How many packets ahead headers are prefetched. */
 #define AHEAD_PACKETS 48
 
-/* Asks for the headers of n packets. */
+/* Prefetches the headers of n packets. */
 NETLOG_INLINE void prefetch_headers(const struct netlog_packet *packets, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -36,7 +36,7 @@ static void pass_decode(struct netlog_table *table, const struct netlog_packet *
 		enum block_outcome outcome = decode_block(table, packets, last, pass);
 
 		if (unlikely(outcome == BLOCK_MIXED)) {
-			/* The others of this pass will be, too. */
+			/* The rest of this pass is probably mixed, too. */
 			prefetch_headers(packets, (size_t)(end - packets));
 			decode_mixed(table, packets, (size_t)(end - packets), last, pass);
 			return;
@@ -55,7 +55,8 @@ static void pass_decode(struct netlog_table *table, const struct netlog_packet *
 #endif
 }
 
-/* Records go where buckets do: see prefetch_bucket(). */
+/* Second pass. Records are prefetched into the second-level cache, as buckets are, for the reason
+ * that prefetch_bucket() gives. */
 static void pass_match(const struct netlog_table *table, struct pending *pending)
 {
 	const struct netlog_index index = table->index;
@@ -70,7 +71,7 @@ static void pass_match(const struct netlog_table *table, struct pending *pending
 	}
 }
 
-/* What is not where it was looked for first, or is new. */
+/* Adds a packet whose record was not the first candidate, or whose connection is new. */
 static NETLOG_NOINLINE struct netlog_record *settle_other(struct netlog_table *table,
 							  const struct pending *pending, size_t i,
 							  int version)
@@ -102,7 +103,7 @@ NETLOG_INLINE struct netlog_record *pass_add(struct netlog_table *table,
 	return last;
 }
 
-/* A packet by itself: there is nothing to wait for together with it. */
+/* Counts a single packet. There is no other one with which its cache misses could overlap. */
 NETLOG_INLINE struct netlog_record *count_single(struct netlog_table *table,
 						 const struct netlog_packet *packet,
 						 struct netlog_record *last)

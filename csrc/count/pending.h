@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pending: packets between the passes of the loop (loop.h), and the first pass one
- * by one.
+/* pending: packets between the passes of the loop (loop.h), and the first pass over packets one by
+ * one.
  *
- * As all of the loop it is compiled for each level of the instruction set.
+ * Like the whole loop, it is compiled for each level of the instruction set.
  */
 #ifndef NETLOG_COUNT_PENDING_H
 #define NETLOG_COUNT_PENDING_H
 
 #include "count/count.h"
 
-/* Packets that go through the passes together: as many as a receive brings at once. Half as many
- * are as good below 64 k connections, and cost 10 % at 1 M: too few misses are waited for at once.
- */
+/* Packets that go through the passes together: as many as one receive brings. With half as many it
+ * is as fast below 64 k connections, and 10 % slower at 1 M: too few cache misses overlap. */
 #define PASS_PACKETS 64
 
-/* Plain packets of one family between the passes, field by field: eight of each are written at
- * once. */
+/* Plain packets of one family between the passes. Each field is an array, so that eight packets are
+ * written at once. */
 struct pending {
 	struct {
 		uint64_t words[4];
@@ -23,7 +22,7 @@ struct pending {
 	uint32_t src[PASS_PACKETS], dst[PASS_PACKETS];          /* IPv4 only */
 	uint64_t tails[PASS_PACKETS];                           /* of a key */
 	uint32_t hashes[PASS_PACKETS];                          /* one half of key_hash() */
-	uint32_t buckets[PASS_PACKETS];                         /* bytes from index.slots on */
+	uint32_t buckets[PASS_PACKETS];                         /* bytes from index.slots */
 	uint32_t tags[PASS_PACKETS];
 	uint32_t lengths[PASS_PACKETS];
 	uint32_t directions[PASS_PACKETS];
@@ -31,12 +30,12 @@ struct pending {
 	size_t n;
 };
 
-/* Both families. */
+/* The packets of one pass: IPv4 and IPv6. */
 struct pass {
 	struct pending four, six;
 };
 
-/* Whether record is the one of pending packet i. */
+/* Whether pending packet i belongs to record. */
 NETLOG_INLINE bool is_of(const struct netlog_record *record, const struct pending *pending,
 			 size_t i, int version)
 {
@@ -62,7 +61,7 @@ NETLOG_INLINE bool is_of(const struct netlog_record *record, const struct pendin
 #endif
 }
 
-/* The key that was taken apart. */
+/* Puts the key of pending packet i together again. */
 NETLOG_INLINE struct netlog_key key_of_pending(const struct pending *pending, size_t i, int version)
 {
 	const uint64_t *words = pending->addresses[i].words;
@@ -74,7 +73,7 @@ NETLOG_INLINE struct netlog_key key_of_pending(const struct pending *pending, si
 	return (struct netlog_key){{words[0], words[1]}, {words[2], words[3]}, pending->tails[i]};
 }
 
-/* False if the packet counter would run out; then nothing is added. */
+/* Adds one packet. Returns false, and adds nothing, if the packet counter would overflow. */
 NETLOG_INLINE bool add(struct netlog_record *record, uint32_t direction, uint32_t length)
 {
 	uint32_t packets = record->packets[direction] + 1;
@@ -86,8 +85,9 @@ NETLOG_INLINE bool add(struct netlog_record *record, uint32_t direction, uint32_
 	return true;
 }
 
-/* Finds the record that the first matching tag in the packet's own bucket points to. A flag and not
- * NULL: the compiler would test the pointer once more (measured: 3 instructions a packet). */
+/* Finds the record to which the first matching tag in the packet's own bucket points. Returns false
+ * if no tag matches. It does not return NULL, because the compiler would test the pointer once more
+ * (measured: 3 instructions a packet). */
 NETLOG_INLINE bool first_candidate(const struct netlog_index *index, struct netlog_record *records,
 				   const struct pending *pending, size_t i,
 				   struct netlog_record **candidate)
@@ -102,11 +102,13 @@ NETLOG_INLINE bool first_candidate(const struct netlog_index *index, struct netl
 	return true;
 }
 
-/* Asks for a bucket. One of a large table goes to the second-level cache: it waits for three times
- * as many lines at once as the first, whose buffers the headers need (measured: 10 % at 4 M). Where
- * connections are new it will be written, and the poller's processor may have it, which has cleared
- * it: the first batch after a swap takes 5.5 us where it took 9 (measured: 1 k, 99th percentile).
- */
+/* Prefetches a bucket, into the second-level cache. That cache has three times as many misses in
+ * flight as the first-level one, whose buffers the headers need (measured: 10 % at 4 M
+ * connections).
+ *
+ * If connections are new, the bucket will be written. The poller has cleared it, so its line may be
+ * in the cache of the poller's processor. A prefetch for writing fetches it from there: the first
+ * batch after a swap takes 5.5 us instead of 9 us (measured: 1 k connections, 99th percentile). */
 NETLOG_INLINE void prefetch_bucket(const struct netlog_table *table, const void *bucket)
 {
 	if (unlikely(table->filling))
@@ -115,7 +117,7 @@ NETLOG_INLINE void prefetch_bucket(const struct netlog_table *table, const void 
 		prefetch_far(bucket);
 }
 
-/* First pass over one plain packet, for whom it is not counted at once. */
+/* First pass over one plain packet: adds it to the last record, or makes it pending. */
 NETLOG_INLINE void prepare(const struct netlog_table *table, const struct netlog_packet *packet,
 			   const struct netlog_key *key, int version, struct netlog_record *last,
 			   struct pending *pending)
@@ -146,7 +148,7 @@ NETLOG_INLINE void prepare(const struct netlog_table *table, const struct netlog
 	prefetch_bucket(table, bucket);
 }
 
-/* First pass, one by one. */
+/* First pass over packets one by one. */
 static void decode_each(struct netlog_table *table, const struct netlog_packet *packets, size_t n,
 			struct netlog_record *last, struct pass *pass)
 {

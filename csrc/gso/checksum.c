@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gso/checksum.h"
 
-/* Four sums side by side, or each addition would wait for the carry of the one before: 37 bytes a
- * nanosecond against 12 with one sum, and 28 with words of 32 bits that carry nothing. */
+/* Four sums side by side, because with one sum each addition waits for the carry of the one before.
+ * Measured: 37 bytes a nanosecond; 12 with one sum; 28 with 32-bit words, which need no carry. */
 #define LANE_BYTES 32
 
 static uint64_t add_lanes(uint64_t sum, const uint8_t *bytes, size_t n)

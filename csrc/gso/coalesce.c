@@ -5,7 +5,7 @@
 
 enum { NO_SUPER = 0 };
 
-/* A packet that may be joined, or may have others joined to it. */
+/* A packet that may be joined, or to which others may be joined. */
 struct candidate {
 	uint8_t *data;
 	uint32_t length;
@@ -43,15 +43,16 @@ static uint32_t kind_of(const struct netlog_upper *upper)
 }
 
 /* Whether the IP header is one that segmenting would give: without options or extension headers,
- * no fragment, no bit set but don't-fragment, and no byte behind the packet. */
+ * no fragment, no bit set but don't-fragment, its length in its length field, and no byte behind
+ * the packet. */
 static bool is_plain_ip(const struct candidate *packet, const struct netlog_upper *upper)
 {
 	if (upper->limit != packet->length)
 		return false;
 	if (upper->version == 6)
-		return upper->offset == PACKET_IP6_HEADER;
-	return upper->offset == PACKET_IP4_HEADER && !(packet->data[IP4_FRAGMENT] & 0xbf) &&
-	       !packet->data[IP4_FRAGMENT + 1];
+		return upper->offset == PACKET_IP6_HEADER && load_be16(packet->data + IP6_PAYLOAD);
+	return load_be16(packet->data + IP4_TOTAL) && upper->offset == PACKET_IP4_HEADER &&
+	       !(packet->data[IP4_FRAGMENT] & 0xbf) && !packet->data[IP4_FRAGMENT + 1];
 }
 
 static bool is_plain_transport(const struct candidate *packet)
@@ -64,15 +65,15 @@ static bool is_plain_transport(const struct candidate *packet)
 	       checksum_load(header + UDP_CHECKSUM);
 }
 
-/* Fills packet. False if it goes on as it is; then what is open and must not be overtaken by it is
- * closed. */
+/* Fills packet. Returns false if it passes unchanged. Then it closes the super-packets that the
+ * packet must not overtake. */
 static bool read_candidate(struct netlog_coalescer *coalescer, struct candidate *packet)
 {
 	struct netlog_upper upper;
 
 	if (netlog_packet_walk(packet->data, packet->length, &upper) || upper.fragment ||
 	    upper.later) {
-		/* Whose it is does not show, or not with every fragment. */
+		/* The packet does not show its flow, or not in every fragment: closes all. */
 		memset(coalescer->slots, NO_SUPER, sizeof(coalescer->slots));
 		return false;
 	}
@@ -96,7 +97,7 @@ static bool read_candidate(struct netlog_coalescer *coalescer, struct candidate 
 	return false;
 }
 
-/* Whether the checksums are right, in the one form that segmenting would write. */
+/* Whether the checksums are correct, in the one form that segmenting writes. */
 static bool is_intact(const uint8_t *data, uint32_t length, uint32_t transport, uint8_t proto)
 {
 	const uint8_t *header = data + transport;
@@ -107,14 +108,14 @@ static bool is_intact(const uint8_t *data, uint32_t length, uint32_t transport, 
 	if (version == 4 && checksum_load(data + IP4_CHECKSUM) != checksum_ip4(data, transport))
 		return false;
 	sum = netlog_checksum_add(sum, header, length - transport);
-	/* Less what stands there: plus its complement. */
+	/* Subtracts the checksum field, by adding its complement. */
 	sum = checksum_plus(sum, (uint16_t)~stored);
 	return stored == (proto == PROTO_TCP ? checksum_finish(sum) : checksum_finish_udp(sum));
 }
 
 static bool is_next_ip4(const struct netlog_super *super, const uint8_t *first, const uint8_t *data)
 {
-	/* All but length, identification and checksum. */
+	/* Compares all fields except length, identification and checksum. */
 	return load_be16(data + IP4_ID) == super->next_id &&
 	       ((uint32_t)(checksum_load(first) ^ checksum_load(data)) |
 		(load_32(first + 6) ^ load_32(data + 6))) == 0 &&
@@ -123,7 +124,7 @@ static bool is_next_ip4(const struct netlog_super *super, const uint8_t *first, 
 
 static bool is_next_ip6(const uint8_t *first, const uint8_t *data)
 {
-	/* All but the length. */
+	/* Compares all fields except the length. */
 	return load_32(first) == load_32(data) &&
 	       checksum_load(first + 6) == checksum_load(data + 6) &&
 	       memcmp(first + 8, data + 8, 32) == 0;
@@ -133,7 +134,8 @@ static bool is_next_tcp(const struct netlog_super *super, const uint8_t *first, 
 {
 	uint32_t header = super->headers - super->transport;
 
-	/* With PSH in the first one nothing follows it. */
+	/* Compares all fields except the checksum. If the first packet has PSH, none may follow it.
+	 */
 	return load_32(first) == load_32(tcp) &&
 	       load_be32(tcp + TCP_SEQUENCE) == super->next_sequence &&
 	       load_32(first + TCP_ACKNOWLEDGEMENT) == load_32(tcp + TCP_ACKNOWLEDGEMENT) &&
@@ -144,7 +146,7 @@ static bool is_next_tcp(const struct netlog_super *super, const uint8_t *first, 
 	       memcmp(first + TCP_OPTIONS, tcp + TCP_OPTIONS, header - TCP_OPTIONS) == 0;
 }
 
-/* Whether the packet's headers are those of the super-packet's next segment. */
+/* Whether the packet has the headers of the super-packet's next segment. */
 static bool is_next(const struct netlog_super *super, const uint8_t *first,
 		    const struct candidate *packet)
 {
@@ -169,8 +171,8 @@ static bool has_room(const struct netlog_super *super, const struct candidate *p
 	       super->length + payload <= UINT16_MAX;
 }
 
-/* Whether both checksums are right. The first packet's are looked at when a second one comes: most
- * packets that stay alone are never summed. */
+/* Whether the checksums of the first and of this packet are correct. Those of the first are checked
+ * only when a second packet comes, so most packets that stay alone are never summed. */
 static bool are_intact(struct netlog_super *super, const struct netlog_piece *first,
 		       const struct candidate *packet)
 {
@@ -201,7 +203,7 @@ static bool is_pushed(const struct candidate *packet)
 	return packet->proto == PROTO_TCP && packet->data[packet->transport + TCP_FLAGS] & TCP_PSH;
 }
 
-/* Begins a super-packet with a packet that others may follow. */
+/* Begins a super-packet with a packet to which others may be joined. */
 static void begin(struct netlog_coalescer *coalescer, const struct candidate *packet)
 {
 	uint32_t payload = packet->length - packet->headers;
@@ -263,7 +265,7 @@ bool netlog_coalesce_add(struct netlog_coalescer *coalescer, uint8_t *data, uint
 	return true;
 }
 
-/* Makes the first packet's headers those of the whole, and describes it to the kernel. */
+/* Makes the first packet's headers those of the whole, and fills the virtio header. */
 static void complete(struct netlog_super *super, uint8_t *data)
 {
 	uint8_t *header = data + super->transport;

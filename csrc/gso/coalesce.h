@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* coalesce: the packets of a batch, as they came off the wire -> super-packets with their virtio
+/* coalesce: the packets of a batch, as they came from the wire -> super-packets with virtio
  * headers, for a TUN with offloads.
  *
- * The rules are those of the kernel's GRO. A packet is joined to the one before it of its flow if
- * segmenting the two again gives the same bytes: equal headers (TTL, TOS or traffic class, flow
- * label, don't-fragment bit, acknowledgement, window, options with their timestamps), the next TCP
- * sequence number, the next IPv4 identification, a payload no longer than the first one's, and
- * checksums that are right, in the one form that a sender writes. PSH or a shorter payload ends a
- * super-packet. All else goes on as it is: fragments, IP options and extension headers, TCP flags
- * other than ACK, PSH and ECE, UDP without a checksum, packets without payload.
+ * The rules are those of the kernel's GRO. A packet is joined to the previous packet of its flow if
+ * segmenting the two again gives the same bytes. That takes:
+ *  - equal headers: TTL, TOS or traffic class, flow label, don't-fragment bit, acknowledgement,
+ *    window, and options with their timestamps;
+ *  - the next TCP sequence number, and the next IPv4 identification;
+ *  - a payload that is not longer than the first one;
+ *  - correct checksums, in the one form that a sender writes.
+ *
+ * PSH or a shorter payload ends a super-packet. These packets pass unchanged: fragments, IP options
+ * and extension headers, TCP flags other than ACK, PSH and ECE, UDP without a checksum, and packets
+ * without payload.
  *
  * The order of packets is kept within a flow. Super-packets come in the order of their first
  * packets.
  *
- * The bytes stay where they are: a super-packet is the first packet, whose headers finish() makes
- * those of the whole, and the payloads of the others, as an array of iovec.
+ * The bytes stay where they are. A super-packet is an array of iovec: the first packet, whose
+ * headers netlog_coalesce_finish() makes those of the whole, and the payloads of the others.
  *
- * Threads: a coalescer belongs to one. Ownership: the packets are the caller's, and stay in place
- * until the super-packets are written. Progress: no call waits or allocates; add() takes time by
- * the bytes of the packet, whatever the others are. Flows meet in COALESCE_SLOTS slots by a hash;
- * who aims at one keeps flows from being joined, and no more.
+ * Threads: a coalescer belongs to one thread.
+ * Ownership: the packets are the caller's, and stay in place until the super-packets are written.
+ * Progress: no call waits or allocates. netlog_coalesce_add() takes time in proportion to the bytes
+ * of the packet, whatever the other packets are. Bounds: a hash puts flows into COALESCE_SLOTS
+ * slots. An attacker who aims at one slot only prevents flows from being joined.
  *
  * Sources: Linux net/ipv4/tcp_offload.c, udp_offload.c, net/core/gro.c; RFC 6864 (identification).
  */
@@ -34,14 +39,14 @@
 /* Packets that a coalescer takes before its super-packets are written. */
 #define NETLOG_COALESCE_PACKETS 512u
 
-/* Segments of one super-packet: as many as the kernel's GRO gives a UDP one (UDP_GRO_CNT_MAX), and
- * more than 64 KiB have at an MTU of 1280 or more. */
+/* The most segments of one super-packet: as many as the kernel's GRO puts into a UDP super-packet
+ * (UDP_GRO_CNT_MAX). 64 KiB have fewer at an MTU of 1280 or more. */
 #define NETLOG_SUPER_SEGMENTS 64u
 
-/* Flows that are joined at a time, at most. A power of 2. */
+/* The most flows that are joined at a time. A power of 2. */
 #define COALESCE_SLOTS 64u
 
-/* What the TUN takes, as bits. */
+/* The super-packets that a TUN takes, as bits. */
 enum netlog_coalesce_kinds {
 	NETLOG_COALESCE_TCP4 = 1,
 	NETLOG_COALESCE_TCP6 = 2,
@@ -52,51 +57,54 @@ enum netlog_coalesce_kinds {
 /* A packet, or several that became one. */
 struct netlog_super {
 	struct virtio_net_hdr header;
-	uint16_t gso_size; /* payload of the first */
+	uint16_t gso_size; /* payload bytes of the first packet */
 	uint32_t length;   /* bytes of the whole, from the IP header on */
 	uint32_t segments;
-	uint16_t first, last; /* pieces */
-	uint16_t transport;
-	uint16_t headers;
+	uint16_t first, last; /* its first and last piece, as indexes of pieces[] */
+	uint16_t transport;   /* offset of the TCP or UDP header */
+	uint16_t headers;     /* bytes of all headers */
 	uint32_t next_sequence;
 	uint16_t next_id;
 	uint8_t version;
 	uint8_t proto;
-	bool checked; /* the first packet's checksums are right */
-	bool push;    /* the last one had PSH */
+	bool checked; /* the first packet's checksums are correct */
+	bool push;    /* the last packet had PSH */
 };
 
+/* A part of a super-packet: its first packet, or the payload of a later one. */
 struct netlog_piece {
 	uint8_t *data;
 	uint16_t length;
-	uint16_t next;
+	uint16_t next; /* an index of pieces[] */
 };
 
 struct netlog_coalescer {
 	uint32_t kinds;
 	uint32_t n_supers;
 	uint32_t n_pieces;
-	uint16_t slots[COALESCE_SLOTS]; /* 1 + the super-packet that is open there, or 0 */
+	uint16_t slots[COALESCE_SLOTS]; /* 1 + the super-packet that is open there; 0: none is */
 	struct netlog_piece pieces[NETLOG_COALESCE_PACKETS];
 	struct netlog_super supers[NETLOG_COALESCE_PACKETS];
 };
 
-/* Empties it. kinds: what is joined; all else goes on as it is. */
+/* Empties the coalescer. kinds: the packets that are joined, as enum netlog_coalesce_kinds. All
+ * others pass unchanged. */
 void netlog_coalesce_begin(struct netlog_coalescer *coalescer, uint32_t kinds);
 
-/* Takes packet[0..length-1], from the IP header on, whatever is in it; length 1 to 65535. False if
- * there is no room: then it was not taken. */
+/* Adds packet[0..length-1], which begins with the IP header. length: 1 to 65535. The contents may
+ * be anything. Returns false, and adds nothing, if there is no room. */
 bool netlog_coalesce_add(struct netlog_coalescer *coalescer, uint8_t *packet, uint32_t length);
 
-/* Completes the headers. Then supers[0..n_supers-1] are to be written, once. */
+/* Completes the headers. After it, the caller writes supers[0..n_supers-1], once each. */
 void netlog_coalesce_finish(struct netlog_coalescer *coalescer);
 
-/* A super-packet as it is written to the TUN, virtio header first. Returns how many vectors, at
- * most 1 + NETLOG_SUPER_SEGMENTS. They point into the coalescer and the packets. */
+/* Makes vectors super-packet i as it is written to the TUN, virtio header first. Returns the number
+ * of vectors, at most 1 + NETLOG_SUPER_SEGMENTS. They point into the coalescer and the packets. */
 uint32_t netlog_coalesce_vectors(struct netlog_coalescer *coalescer, uint32_t i,
 				 struct iovec *vectors);
 
-/* The super-packet as it is counted. Only what a decoder reads of it, its headers, is there. */
+/* Returns super-packet i in the form in which it is counted. Only the headers are at its data,
+ * which is all that a decoder reads. */
 NETLOG_INLINE struct netlog_packet coalesce_packet(const struct netlog_coalescer *coalescer,
 						   uint32_t i)
 {

@@ -3,8 +3,8 @@
 #include "gso/segment.h"
 #include "gso/transport.h"
 
-/* Whether gso_type is that of the packet; so no other bit of it may be set, VIRTIO_NET_HDR_GSO_ECN
- * among them: neither was asked for. */
+/* Whether gso_type is that of the packet. No other bit may be set, not even VIRTIO_NET_HDR_GSO_ECN:
+ * such offloads were not enabled. */
 static bool is_type(uint8_t gso_type, const struct netlog_upper *upper)
 {
 	switch (gso_type) {
@@ -19,8 +19,8 @@ static bool is_type(uint8_t gso_type, const struct netlog_upper *upper)
 	}
 }
 
-/* Completes the partial checksum of a packet of its own. Of what protocol it is only the kernel
- * knows: in a tunnel it is that of a packet inside. */
+/* Completes the partial checksum of a single packet. Only the kernel knows to which protocol it
+ * belongs: in a tunnel it is the checksum of an inner packet. */
 static int complete(const struct virtio_net_hdr *header, uint8_t *data, uint32_t length)
 {
 	uint32_t at = (uint32_t)header->csum_start + header->csum_offset;
@@ -37,23 +37,30 @@ static int complete(const struct virtio_net_hdr *header, uint8_t *data, uint32_t
 	uint64_t sum =
 		netlog_checksum_add(0, data + header->csum_start, length - header->csum_start);
 
-	/* All ones for 0, whatever the protocol, as the kernel's skb_checksum_help() has it. */
+	/* 0 becomes all ones for every protocol, as in the kernel's skb_checksum_help(). */
 	checksum_store(data + at, checksum_finish_udp(sum));
 	return 0;
 }
 
-/* What of a super-packet's own headers can not be. */
+/* Whether a jumbo option says the length, which must not be in a segment. */
+static bool is_jumbo(const uint8_t *data, const struct netlog_upper *upper)
+{
+	return upper->version == 6 && !load_be16(data + IP6_PAYLOAD) && data[6] == 0;
+}
+
+/* What of a super-packet's own headers cannot be. */
 static int judge(const uint8_t *data, const struct netlog_upper *upper, uint32_t transport,
 		 uint32_t length)
 {
 	const uint8_t *header = data + upper->offset;
 
 	if (!transport || upper->limit != length || upper->fragment ||
-	    upper->offset + transport >= length)
+	    upper->offset + transport >= length || is_jumbo(data, upper))
 		return NETLOG_SEGMENT_MALFORMED;
 	if (upper->offset + transport > NETLOG_MAX_SEGMENT_HEADERS)
 		return NETLOG_SEGMENT_HEADERS;
-	/* Both take part in the numbering or end it; nobody sends much behind them. */
+	/* SYN takes part in the numbering and RST ends it. No stack sends a super-packet with them.
+	 */
 	if (upper->proto == PROTO_TCP && header[TCP_FLAGS] & (TCP_SYN | TCP_RST))
 		return NETLOG_SEGMENT_MALFORMED;
 	if (upper->proto == PROTO_UDP && load_be16(header + UDP_LENGTH) != length - upper->offset)
@@ -109,7 +116,7 @@ int netlog_segments_plan(const struct virtio_net_hdr *header, uint8_t *data, uin
 	return header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? complete(header, data, length) : 0;
 }
 
-/* Segment i's own IP header: its length, its identification, and for IPv4 its checksum. */
+/* Completes the IP header of segment i: its length and, for IPv4, identification and checksum. */
 static void put_ip(const struct netlog_segments *plan, uint32_t i, uint32_t length, uint8_t *ip)
 {
 	if (plan->version == 6) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* transport: where in the headers of IP, TCP and UDP the fields lie that segment and coalesce
- * write.
+/* transport: the offsets of the fields in IP, TCP and UDP headers that segment and coalesce use.
  *
  * Sources: RFC 791 §3.1, RFC 8200 §3, RFC 793 §3.1, RFC 3168 §6.1 (ECE, CWR), RFC 768.
  */
@@ -38,7 +37,7 @@ enum {
 	TCP_CWR = 0x80,
 };
 
-/* VIRTIO_NET_HDR_GSO_UDP_L4, which headers before Linux 6.2 lack. */
+/* VIRTIO_NET_HDR_GSO_UDP_L4. Kernel headers before Linux 6.2 do not have it. */
 enum { GSO_UDP = 5 };
 
 NETLOG_INLINE uint32_t transport_checksum(uint8_t proto)

@@ -1,29 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* netlog: the public C API of the meter, for data planes written in C.
  *
- *	netlog_meter_open(&options, &meter);
- *	netlog_meter_acquire_lane(meter, &lane);	in each thread that counts
- *	netlog_lane_enter(lane);			around each batch
+ * A meter counts packets and UDP datagrams per connection. Each thread that counts owns a lane. A
+ * lane has two banks of tables; the epoch says which bank is live. Each thread that counts calls:
+ *
+ *	netlog_meter_acquire_lane(meter, &lane);	once
+ *	netlog_lane_enter(lane);			before each batch
  *	netlog_lane_count_packets(lane, packets, n);	at the TUN
  *	netlog_lane_count_datagrams(lane, datagrams, n);	at the UDP socket
- *	netlog_lane_leave(lane);
+ *	netlog_lane_leave(lane);			after each batch
+ *	netlog_lane_release(lane);			once
  *
- * and in the one thread that polls: netlog_meter_swap(), netlog_meter_drain() for each observation
- * point, netlog_meter_clear() once the message is stored.
+ * One thread, the poller, ends each period. It calls netlog_meter_swap(), then
+ * netlog_meter_drain() for each observation point, and netlog_meter_clear() once the counts are
+ * safely stored.
  *
- * Threads		lane_*	swap	drain	clear	wait	wake	close
- *   lane_* (same lane)	X	-	-	-	-	-	X
- *   lane_* (other lane)	-	-	-	-	-	-	X
- *   swap/drain/clear/date	-	X	X	X	-	-	X
- *   wait		-	-	-	-	X	-	X
- *   wake		-	-	-	-	-	-	X
- * X = the caller keeps these two apart.
+ * Threads. The caller keeps two calls apart where the table has an X. Two calls marked - may run
+ * at the same time.
  *
- * Progress: every lane call is wait-free, whatever the poller does. swap waits, within its limit,
- * for writers that are inside a batch; the other poller calls never wait for a writer.
- * Errors: 0 or a negative errno. Nothing prints, exits, or allocates after open, but for
- * netlog_meter_drain(), which works in memory of the poller's own. (Lanes of a file get their pages
- * when they are acquired.)
+ *			lane	poller	wait	wake	close
+ *   lane, same lane	X	-	-	-	X
+ *   lane, other lane	-	-	-	-	X
+ *   poller		-	X	-	-	X
+ *   wait		-	-	X	-	X
+ *   wake		-	-	-	-	X
+ *
+ *   lane:	the netlog_lane_ calls
+ *   poller:	take_poll, swap, retired, epoch, retired_rows, drain, drain_begin, drain_next,
+ *		clear, date and period
+ *
+ * Every thread may call acquire_lane, options_of, read_aside, id and region_bytes at any time
+ * before close. While adopt runs, no other call may use the meter.
+ *
+ * Progress: every call with a lane is wait-free, whatever the poller does. swap waits for writers
+ * that are inside a batch, but no longer than its timeout. The other calls of the poller never wait
+ * for a writer.
+ *
+ * Errors: a call that can fail returns 0 or more for success, else a negative errno. No call prints
+ * or exits.
+ *
+ * Memory: open, create and attach allocate; after them only drain and drain_begin do, for the
+ * poller. A lane of a meter in a file gets its pages from the file system when it is acquired.
  */
 #ifndef NETLOG_H
 #define NETLOG_H
@@ -43,163 +60,273 @@
 extern "C" {
 #endif
 
+/* The tables of one node, with the epoch that they share. */
 struct netlog_meter;
+/* The part of a meter that one thread writes. */
 struct netlog_lane;
 
-/* A table needs 26 bits for a position and keeps at least 6 for a tag. */
+/* The most connections of one table. An index slot has 32 bits: at most 27 for a position plus one,
+ * so at least 5 for a tag. */
 #define NETLOG_MAX_FLOWS (1u << 26)
 #define NETLOG_MAX_LANES 256u
 
+/* The size of a meter, which is fixed when it opens. A packet whose connection finds no room in the
+ * table is counted as NETLOG_TABLE_FULL. */
 struct netlog_meter_options {
-	uint32_t max_flows;     /* tun connections per lane and bank, 1..NETLOG_MAX_FLOWS */
-	uint32_t max_endpoints; /* sock connections per lane and bank, 1..NETLOG_MAX_FLOWS */
+	uint32_t max_flows;     /* TUN connections per lane and bank, 1..NETLOG_MAX_FLOWS */
+	uint32_t max_endpoints; /* socket connections per lane and bank, 1..NETLOG_MAX_FLOWS */
 	uint32_t max_lanes;     /* threads that count at once, 1..NETLOG_MAX_LANES */
-	uint32_t shared;        /* 1: a forked child counts into, or polls, the same tables */
+	uint32_t shared;        /* 1: a forked child may count into, or poll, the same tables */
 };
 
-/* When a period was, by the poller's clocks. */
+/* The start and the end of a period, by the poller's clocks. */
 struct netlog_period {
-	uint64_t start_ns; /* its first nanosecond, since the epoch of the wall clock */
-	uint64_t end_ns;   /* its last one */
-	uint64_t ended_ns; /* when it ended, in nanoseconds of CLOCK_BOOTTIME */
+	uint64_t start_ns; /* first nanosecond: wall clock, since 1970-01-01 UTC */
+	uint64_t end_ns;   /* last nanosecond: wall clock, since 1970-01-01 UTC */
+	uint64_t ended_ns; /* the end again, in nanoseconds of CLOCK_BOOTTIME */
 };
 
-/* One IP packet, or a super-packet as IFF_VNET_HDR hands it over. */
+/* One IP packet, or a super-packet as a TUN with IFF_VNET_HDR delivers it. */
 struct netlog_packet {
-	const uint8_t *data; /* from the IP header on; may be NULL if length is 0 */
+	const uint8_t *data; /* starts with the IP header; may be NULL if length is 0 */
 	uint32_t length;     /* bytes at data */
-	uint16_t gso_size;   /* payload bytes of a segment; 0: a packet of its own */
+	uint16_t gso_size;   /* payload bytes of each segment; 0: not a super-packet */
 	uint8_t direction;   /* enum netlog_direction */
-	uint8_t reserved;
+	uint8_t headers;     /* of a super-packet in a tunnel: bytes of all headers, which each
+			      * segment repeats; 0: those of the packet itself */
 };
 
-/* One UDP datagram, or several that UDP_SEGMENT or UDP_GRO carried as one. */
+/* One UDP datagram, or several that the kernel carried as one (UDP_SEGMENT, UDP_GRO). */
 struct netlog_datagram {
-	uint8_t address[16]; /* the remote's, IPv4 in mapped form */
-	uint16_t port;       /* host order */
+	uint8_t address[16]; /* of the remote endpoint; IPv4 as ::ffff:a.b.c.d */
+	uint16_t port;       /* of the remote endpoint, in host order */
 	uint8_t version;     /* 4 or 6 */
 	uint8_t direction;   /* enum netlog_direction */
-	uint32_t length;     /* UDP payload bytes */
-	uint16_t gso_size;   /* payload bytes of a segment; 0: a datagram of its own */
+	uint32_t length;     /* UDP payload bytes, of all segments together */
+	uint16_t gso_size;   /* payload bytes of each segment; 0: a single datagram */
 	uint16_t reserved;
 };
 
-/* Why a packet was counted without a connection. */
+/* The reason why a packet was counted without a connection. */
 enum netlog_unattributed_reason {
-	NETLOG_MALFORMED = 0,  /* shorter than it announces, or contradicts itself */
-	NETLOG_NOT_IP = 1,     /* neither version 4 nor 6 */
-	NETLOG_TABLE_FULL = 2, /* a new connection met a full table, or its thread had no lane */
+	NETLOG_MALFORMED = 0,  /* shorter than its headers say, or they contradict each other */
+	NETLOG_NOT_IP = 1,     /* neither version 4 nor version 6 */
+	NETLOG_TABLE_FULL = 2, /* a new connection met a full table, or the thread had no lane */
 	NETLOG_REASONS = 3,
 };
 
+/* What was counted without a connection, by reason and direction. */
 struct netlog_unattributed {
-	uint64_t packets[NETLOG_REASONS][2]; /* by reason and direction */
+	uint64_t packets[NETLOG_REASONS][2];
 	uint64_t bytes[NETLOG_REASONS][2];
 };
 
-/* What writers of other processes have to say beside their counts; since the meter was made. */
+/* What netlog's preload library reports beside its counts, in sums since the meter was made. A
+ * program that calls netlog_meter_attach() itself adds nothing to them. */
 struct netlog_aside {
-	uint64_t processes;        /* that attached in order to count */
-	uint64_t tuns;             /* that they opened */
-	uint64_t laneless_packets; /* that crossed while their thread had no lane: unattributed */
-	uint64_t laneless_bytes;
-	uint64_t far_descriptors; /* that were opened beyond the numbers which are watched */
+	uint64_t processes;        /* processes that attached in order to count */
+	uint64_t tuns;             /* TUN descriptors that they opened */
+	uint64_t laneless_packets; /* packets and datagrams of threads that had no lane */
+	uint64_t laneless_bytes;   /* their bytes; both are unattributed, as NETLOG_TABLE_FULL */
+	uint64_t far_descriptors;  /* TUNs and sockets whose number was too high to be watched */
 };
 
-/* -EINVAL for an option out of range, -ENOMEM, or getrandom(2)'s error. */
+/* Opens a meter in memory and makes the caller its poller. The address space is taken at once; a
+ * page takes up memory only when it is first written.
+ *
+ * options: read during the call. *meter: the new meter, which the caller closes; unchanged after an
+ * error.
+ *
+ * Returns 0; -EINVAL: an option is out of range; -ENOMEM; or the errno of mmap(2) or getrandom(2).
+ */
 NETLOG_API int netlog_meter_open(const struct netlog_meter_options *options,
 				 struct netlog_meter **meter);
-/* No lane may be in use. NULL is fine. */
+
+/* Closes a meter. No lane may be in use, and no other call may be running. What nobody drained from
+ * a meter in memory is lost; a meter in a file keeps it. NULL is allowed. */
 NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
 
-/* A meter in a file (or memfd), for writers and a poller in processes of their own.
+/* A meter in a file, or in a memfd, lets one process count and another one poll. It outlives both:
+ * the counts of a process that was killed stay in the file.
  *
- * create: makes an empty regular file, open for reading and writing, the region of a new meter; the
- * caller polls it. attach: maps a file that is one already. Of all who attach, one at a time may
- * poll, after netlog_meter_take_poll(). The file is opened anew, through /proc: locks (fcntl(2),
- * open file description) on it say who is alive, and those of one opening keep nobody apart. Where
- * that fails the descriptor is duplicated, and must not be shared with others who count or poll.
- * After fork(2) attach, or adopt.
+ * create, attach and adopt use locks on the file (fcntl(2), open file description locks) to tell
+ * who is alive. Locks that come through the same opening do not exclude each other. So create and
+ * attach open the file again through /proc/self/fd, and `fd` stays the caller's. Where that fails
+ * they duplicate `fd`, and then nobody else who counts or polls may share that opening.
  *
- * A writer trusts the file; a poller does not: -EIO if it is shorter than it must be, -EBADMSG if
- * it holds what no meter does. No process may shorten the file while it is in use.
+ * Trust: a writer trusts the file. A poller does not: its calls return -EIO if the file no longer
+ * has the size of the meter, and -EBADMSG if it contains anything that no meter writes. No process
+ * may shorten the file while it is in use.
  *
- * create: -EINVAL, -ENOMEM, -ENOSPC, or the errno of a system call. attach: also -EBADMSG. */
+ * After fork(2) the child may not use the meter of its parent: it attaches, or it adopts. */
+
+/* Turns an empty file into a new meter and makes the caller its poller.
+ *
+ * fd: an empty regular file, open for reading and writing. options: `shared` is ignored, the meter
+ * is always shared. *meter: the new meter, which the caller closes; unchanged after an error.
+ *
+ * Returns 0; -EINVAL: an option is out of range; -ENOMEM; -ENOSPC: the file system is full;
+ * -EBUSY: another process polls this file; or the errno of another system call. */
 NETLOG_API int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 				   struct netlog_meter **meter);
+
+/* Maps a file that netlog_meter_create() made. The caller may count; it may poll only after
+ * netlog_meter_take_poll().
+ *
+ * fd: open for reading and writing. *meter: the caller closes it; unchanged after an error.
+ *
+ * Returns 0; -EBADMSG: the file is not a meter of this version; -ENOMEM; or the errno of a system
+ * call. */
 NETLOG_API int netlog_meter_attach(int fd, struct netlog_meter **meter);
-/* Become the poller, and make good what dead writers and a dead poller left. -EBUSY: there is one.
- */
+
+/* Makes the caller the poller of a meter that it attached to. One process at a time polls a meter.
+ * Completes a clear that a dead poller left half done, and frees the lanes of dead writers. Their
+ * counts stay.
+ *
+ * If netlog_meter_retired() is true afterwards, a bank is left to drain. Call netlog_meter_swap()
+ * first, which finishes an interrupted swap or returns -EBUSY; then drain and clear.
+ *
+ * Returns 0; -EBUSY: there is a poller already; -ENOTSUP: writers rely on memory barriers that this
+ * process cannot ask the kernel for (membarrier(2)); -EIO or -EBADMSG, as above; or the errno of a
+ * system call. */
 NETLOG_API int netlog_meter_take_poll(struct netlog_meter *meter);
+
+/* The options of a meter, as they were checked when it opened. Valid until close. */
 NETLOG_API const struct netlog_meter_options *netlog_meter_options_of(
 	const struct netlog_meter *meter);
-/* For a fork of the process that attached: maps the file by `fd`, its own opening of the same file,
- * in place of its parent's, and takes `fd` over. The parent keeps its lanes, and no lane is in use
- * here. -EPERM: it is no fork. After another error the meter is as it was. */
+
+/* In a fork of the process that attached: replaces the parent's mapping of the file by one of the
+ * child's own. The parent keeps its lanes. No lane may be in use in the child, and the child does
+ * not poll.
+ *
+ * fd: the child's own opening of the same file. After success it belongs to the meter.
+ *
+ * Returns 0; -EPERM: this process is not a fork, or the meter is not in a file; or the errno of
+ * mmap(2). After an error the meter is as it was. */
 NETLOG_API int netlog_meter_adopt(struct netlog_meter *meter, int fd);
-/* Any process. */
+
+/* Reads the sums of all processes that use the meter. Each value is whole, but may be a moment old.
+ */
 NETLOG_API void netlog_meter_read_aside(const struct netlog_meter *meter,
 					struct netlog_aside *aside);
-/* 16 random bytes. With the number of an epoch they name a period's counts for ever. */
+
+/* The meter's identity: 16 random bytes, valid until close. Together with the number of an epoch
+ * they name the counts of one period permanently. */
 NETLOG_API const uint8_t *netlog_meter_id(const struct netlog_meter *meter);
 
-/* Bytes of the whole region, touched or not. */
+/* The size of the whole meter in bytes, including pages that were never touched. */
 NETLOG_API size_t netlog_meter_region_bytes(const struct netlog_meter *meter);
 
-/* Any thread. The lane belongs to the caller until released; -EAGAIN when all are taken. In a file:
- * -ENOSPC when there is no room for its pages, -EPERM after a fork. */
+/* Takes a free lane. The caller owns it until it releases it; one thread at a time may use it.
+ *
+ * Returns 0; -EAGAIN: all lanes are taken. Of a meter in a file also -ENOSPC: the file system has
+ * no room for the lane's pages; -EPERM: this process is a fork that has not adopted the meter; or
+ * another error of posix_fallocate(3). */
 NETLOG_API int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **lane);
-/* Outside enter/leave. What the lane counted stays for the poller. NULL is fine. */
+
+/* Gives a lane back, outside enter and leave. The poller still gets what the lane has counted. NULL
+ * is allowed. */
 NETLOG_API void netlog_lane_release(struct netlog_lane *lane);
 
-/* Owner only. What is counted between enter and leave lands in one epoch. Do not nest. */
+/* Begin and end a batch. Only the lane's owner calls them. Everything that is counted in between,
+ * at both observation points, falls into one epoch. Do not nest them. If a table of the lane is
+ * three quarters full, leave wakes the poller, once in an epoch. */
 NETLOG_API void netlog_lane_enter(struct netlog_lane *lane);
 NETLOG_API void netlog_lane_leave(struct netlog_lane *lane);
+
+/* Counts n IP packets that crossed the TUN; 0 is allowed. Only the lane's owner calls it, between
+ * enter and leave. The packets are only read. A packet that is malformed, is not IP, or finds no
+ * room counts as unattributed. */
 NETLOG_API void netlog_lane_count_packets(struct netlog_lane *lane,
 					  const struct netlog_packet *packets, size_t n);
+
+/* Counts n datagrams that crossed the UDP socket; 0 is allowed. Only the lane's owner calls it,
+ * between enter and leave. A datagram that finds no room counts as unattributed. */
 NETLOG_API void netlog_lane_count_datagrams(struct netlog_lane *lane,
 					    const struct netlog_datagram *datagrams, size_t n);
 
-/* The rest is for the one poller.
+/* All calls that follow, except wake, are for the one poller. Only swap checks that. */
+
+/* Ends the epoch. One store retires the live bank of every lane at both observation points. Then
+ * waits up to timeout_ns until all writers that were inside a batch have left it.
  *
- * swap: one store retires the live bank of every lane and observation point. Then waits at most
- * timeout_ns until the writers that were inside a batch have left; returns how many had not. Such a
- * lane keeps its counts, and they come with a later swap. -EBUSY while a retired bank is not clear;
- * but if a poller died in the middle of a swap, this one finishes it. -EPERM: not the poller.
- */
+ * A lane whose writer is still inside is late. Its bank keeps the counts until the bank retires
+ * again, which is two swaps later. Nothing is lost.
+ *
+ * If a poller died during a swap, the next call of its successor finishes that swap.
+ *
+ * Returns the number of late lanes; -EBUSY: a retired bank has not been cleared; -EPERM: the caller
+ * is not the poller. Of a meter in a file also -EIO, -EBADMSG, or the errno of fstat(2). */
 NETLOG_API int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns);
-/* Whether a bank is retired and not clear. */
+
+/* Whether a bank is retired and has not been cleared. */
 NETLOG_API bool netlog_meter_retired(const struct netlog_meter *meter);
-/* Number of the epoch that is live. */
+
+/* The number of the live epoch. It begins at 0, and each swap adds 1. */
 NETLOG_API uint64_t netlog_meter_epoch(const struct netlog_meter *meter);
-/* Upper bound of the rows that drain of this point will write. */
+
+/* The capacity, in rows, that netlog_meter_drain() needs at this observation point. It may write
+ * fewer rows. point: enum netlog_point, here and below. */
 NETLOG_API size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point);
-/* Copies the retired banks of one observation point, one row a connection, and adds up what was
- * unattributed. Returns the rows written, -ENOSPC if capacity is below retired_rows(), -ENOMEM. */
+
+/* Copies the retired bank of one observation point, merged over all lanes: one row for each
+ * connection, in no particular order. Until clear it may be called again, with the same rows.
+ *
+ * flows: room for `capacity` rows. unattributed: overwritten with what was counted without a
+ * connection.
+ *
+ * Returns the number of rows, 0 if no bank is retired; -ENOSPC: capacity is below
+ * netlog_meter_retired_rows(); -ENOMEM. Of a meter in a file also -EIO, -EBADMSG, or the errno of
+ * fstat(2). */
 NETLOG_API ssize_t netlog_meter_drain(struct netlog_meter *meter, int point,
 				      struct netlog_flow *flows, size_t capacity,
 				      struct netlog_unattributed *unattributed);
 
-/* Likewise some rows at a time, in memory that does not grow with the connections. Begin says what
- * is unattributed, and may be called again to have the rows once more. Returns 0; -ENOTSUP where
- * the tables are more than two with rows, or of several records a connection, or two in a file:
- * those are for netlog_meter_drain(); -ENOMEM. */
+/* Begins to drain one observation point some rows at a time, so that the caller needs no room for
+ * all rows at once. Beside the caller's rows it takes one bit for each record. May be called again
+ * before clear, to begin again with the first row.
+ *
+ * unattributed: overwritten, as by netlog_meter_drain().
+ *
+ * Returns 0; -ENOMEM; -ENOTSUP: use netlog_meter_drain() instead, because
+ *  - more than 16 lanes have rows at this observation point,
+ *  - or a lane may have several records of a connection, because a 32-bit packet counter
+ *    overflowed or the lane's owner died,
+ *  - or the meter is in a file and more than one lane has rows.
+ * Of a meter in a file also -EIO, -EBADMSG, or the errno of fstat(2). */
 NETLOG_API int netlog_meter_drain_begin(struct netlog_meter *meter, int point,
 					struct netlog_unattributed *unattributed);
 
-/* Writes up to capacity rows, each connection once. Returns how many, 0 when there are no more;
- * -EINVAL if the bank was cleared since. */
+/* Writes the next rows, up to `capacity` of them, after drain_begin has returned 0. Each connection
+ * comes once.
+ *
+ * Returns the number of rows, 0 after the last one; -EINVAL: the bank has been cleared. Of a meter
+ * in a file also -EIO, -EBADMSG, or the errno of fstat(2). */
 NETLOG_API ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point,
 					   struct netlog_flow *flows, size_t capacity);
-/* Empties the banks that drain could read. Only after this may the next swap come. 0 or -errno. */
+
+/* Empties the retired bank. Call it once the counts are safely stored: afterwards nobody can drain
+ * them again. The next swap is possible only after it. The banks of late lanes keep their counts.
+ *
+ * Returns 0, also if no bank is retired. Of a meter in a file also -EIO, -EBADMSG, or the errno of
+ * fstat(2). */
 NETLOG_API int netlog_meter_clear(struct netlog_meter *meter);
-/* When the period of the retired bank was, for a successor; date says it, after swap. period tells
- * the last one that was said, and returns whether it is that of a retired bank. */
+
+/* Notes in the meter when the period of the retired bank was, so that a successor knows it if this
+ * poller dies. Call it after swap. */
 NETLOG_API void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *period);
+
+/* Reads what netlog_meter_date() noted last; all zero before the first time. Returns whether it is
+ * the period of a bank that is retired now. */
 NETLOG_API bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period);
-/* Sleeps until a table is nearly full, netlog_meter_wake() is called, or timeout_ns have passed.
- * Returns 1 if woken, 0 after the time-out. */
+
+/* Sleeps until a table is three quarters full, until netlog_meter_wake() is called, or for
+ * timeout_ns. If the meter was woken since the last call, returns at once. One thread at a time.
+ * Returns 1 if woken, 0 after the timeout. */
 NETLOG_API int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns);
+
+/* Wakes the thread in netlog_meter_wait(). Any thread of any process that has the meter may call
+ * it. */
 NETLOG_API void netlog_meter_wake(struct netlog_meter *meter);
 
 #ifdef __cplusplus

@@ -7,7 +7,7 @@ void netlog_bundle_begin(struct netlog_bundler *bundler, uint32_t most)
 	bundler->n_bundles = bundler->n_vectors = bundler->header_bytes = 0;
 }
 
-/* Whether the datagram may go behind those of the bundle. */
+/* Whether the datagram may follow those of the bundle. */
 static bool takes(const struct netlog_bundler *bundler, const struct netlog_bundle *bundle,
 		  const struct netlog_endpoint *endpoint, uint32_t bytes)
 {
@@ -15,7 +15,7 @@ static bool takes(const struct netlog_bundler *bundler, const struct netlog_bund
 	       bundle->datagrams < bundler->most && bundle->length + bytes <= NETLOG_BUNDLE_BYTES;
 }
 
-/* The bundle that takes the datagram, or NULL if there is no room for another one. */
+/* Returns the bundle that takes the datagram, or NULL if there is no room for a new bundle. */
 static struct netlog_bundle *bundle_for(struct netlog_bundler *bundler,
 					const struct netlog_endpoint *endpoint, uint32_t bytes)
 {

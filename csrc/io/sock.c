@@ -6,8 +6,8 @@
 #include "io/sock_messages.h"
 #include "io/sock.h"
 
-/* Errors taken off a socket at once. With IP_RECVERR they queue up; more than this come again with
- * the next look. */
+/* The most errors that are taken off a socket at once. With IP_RECVERR they queue up; if there are
+ * more, the next call takes them. */
 #define MAX_PENDING_ERRORS 64
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
@@ -39,11 +39,12 @@ static void endpoint_of(const union remote *remote, struct netlog_endpoint *endp
 	}
 }
 
-/* How many datagrams came, or -errno. */
+/* Returns the number of messages received, or -errno. */
 static int receive(const struct netlog_sock *sock, struct messages *messages, uint32_t n)
 {
 	for (int attempt = 0; attempt < MAX_PENDING_ERRORS; attempt++) {
-		/* MSG_TRUNC: report a datagram's own length, also if the slot is shorter. */
+		/* MSG_TRUNC: the kernel reports the datagram's own length, even if the slot is
+		 * shorter. */
 		int received =
 			recvmmsg(sock->fd, messages->headers, n, MSG_DONTWAIT | MSG_TRUNC, NULL);
 
@@ -57,14 +58,14 @@ static int receive(const struct netlog_sock *sock, struct messages *messages, ui
 	return 0;
 }
 
-/* What the kernel says of a message. Whoever made the socket may have asked for time stamps and
- * more, which it puts in front of the size: at most 200 bytes of Linux 6.18. */
+/* The control messages of a received message. The program that made the socket may have asked for
+ * time stamps and more, which come before the size: at most 200 bytes in Linux 6.18. */
 union received {
 	struct cmsghdr header;
 	uint8_t bytes[256];
 };
 
-/* Of each datagram but the last of those that came as one; 0: it is one. */
+/* If several datagrams came as one, returns the length of each one except the last; else 0. */
 static uint16_t datagram_bytes_of(struct msghdr *header)
 {
 	for (struct cmsghdr *found = CMSG_FIRSTHDR(header); found;
@@ -109,7 +110,7 @@ int netlog_sock_recv_entered(const struct netlog_sock *sock, struct netlog_lane 
 	return received;
 }
 
-/* netlog_sock_recv_entered() for a socket with UDP_GRO: one slot, one datagram. */
+/* As netlog_sock_recv_entered(), for a socket with UDP_GRO, but each slot gets one datagram. */
 static int recv_apart_entered(const struct netlog_sock *sock, struct netlog_lane *lane,
 			      const struct netlog_batch *batch)
 {
@@ -179,13 +180,13 @@ void netlog_sock_clear_errors(const struct netlog_sock *sock)
 	int error;
 	socklen_t error_bytes = sizeof(error);
 
-	/* Where IP_RECVERR is set, by whoever made the socket, each error waits in a queue. */
+	/* If the program that made the socket has set IP_RECVERR, each error waits in a queue. */
 	for (int i = 0; i < MAX_PENDING_ERRORS; i++) {
 		struct msghdr header = {0};
 
 		if (recvmsg(sock->fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0 && errno != EINTR)
 			break;
 	}
-	/* After the queue, which raises the next error as it is emptied. */
+	/* After the queue: taking an error off it raises the next one. */
 	(void)getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, &error, &error_bytes);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* messages: what receiving and sending on a UDP socket have in common; for sock.c and
- * sock_send.c.
- */
+/* messages: what receiving (sock.c) and sending (sock_send.c) on a UDP socket have in common. */
 #ifndef NETLOG_MESSAGES_H
 #define NETLOG_MESSAGES_H
 
@@ -18,21 +16,21 @@ union remote {
 	struct sockaddr_in in;
 };
 
-/* linux/udp.h; not every libc names them. */
+/* From linux/udp.h; not every C library defines them. */
 enum { UDP_OPTION_SEGMENT = 103, UDP_OPTION_GRO = 104 };
 
-/* The size of the segments: an int from the kernel, a uint16_t to it. */
+/* A control message with the size of the segments: an int from the kernel, a uint16_t to it. */
 union control {
 	struct cmsghdr header;
 	uint8_t bytes[CMSG_SPACE(sizeof(int))];
 };
 
-/* What recvmmsg(2) and sendmmsg(2) work on. */
+/* The arguments of recvmmsg(2) and sendmmsg(2). */
 struct messages {
 	struct mmsghdr headers[NETLOG_BATCH];
 	struct iovec vectors[NETLOG_BATCH];
 	union remote remotes[NETLOG_BATCH];
-	uint32_t packets[NETLOG_BATCH]; /* to be sent, by message */
+	uint32_t packets[NETLOG_BATCH]; /* to send, by message */
 	uint32_t bytes[NETLOG_BATCH];
 };
 

@@ -6,13 +6,13 @@
 #include "io/sock_messages.h"
 #include "io/sock.h"
 
-/* How often a datagram is tried. The first failure is often an earlier datagram's ICMP error. The
- * next ones can be too: whoever takes an error off the queue meanwhile makes the kernel raise the
- * one behind it (sock_dequeue_err_skb()). */
+/* The most attempts for a datagram. The first failure is often an ICMP error of an earlier
+ * datagram. So may be the next ones: when any thread takes an error off the queue, the kernel
+ * raises the one that follows it (sock_dequeue_err_skb()). */
 #define MAX_SENDS 4
 
-/* Returns the length of the name. An IPv6 endpoint on an AF_INET socket is left to the kernel to
- * refuse. */
+/* Writes the endpoint as a socket address to *remote, and returns its length. The kernel refuses an
+ * IPv6 endpoint on an AF_INET socket. */
 static socklen_t remote_of(int family, const struct netlog_endpoint *endpoint, union remote *remote)
 {
 	if (family == AF_INET && endpoint->version == 4) {
@@ -40,21 +40,23 @@ static void refuse(uint32_t packets, uint32_t bytes, int error, struct netlog_ou
 	outcome->error = error;
 }
 
-/* Whether the kernel may take the datagrams of a message one by one that it refused as one. */
+/* Whether message i is a bundle, and the kernel may take its datagrams one by one after this error.
+ */
 static bool is_bundled(const struct messages *messages, uint32_t i, int error)
 {
 	return messages->packets[i] > 1 && (error == EMSGSIZE || error == EIO || error == EINVAL ||
 					    error == EOPNOTSUPP || error == ENOPROTOOPT);
 }
 
-/* What became of messages. */
+/* The result of send_messages(). */
 struct sending {
-	bool sent[NETLOG_BATCH];
-	int apart; /* errno for which the message behind the last was refused as one, or 0 */
+	bool sent[NETLOG_BATCH]; /* by message */
+	int apart; /* errno for which the bundle where it stopped was refused as a whole; else 0 */
 };
 
-/* Sends messages from..n-1, all that can be sent and marks it: sent[i]. Returns where it stopped:
- * n, or a message to be sent one by one; or -errno as the public function. */
+/* Sends messages from..n-1 as far as the kernel takes them, and sets sent[i] for each one that was
+ * sent. Returns n; or the number of a bundle whose datagrams are to be sent one by one; or -errno
+ * as the public functions. */
 static int send_messages(const struct netlog_sock *sock, struct messages *messages, uint32_t from,
 			 uint32_t n, struct sending *sending, struct netlog_outcome *outcome)
 {
@@ -127,7 +129,7 @@ bool netlog_sock_segments(const struct netlog_sock *sock)
 	return flag_relaxed(&sock->segments);
 }
 
-/* Makes message i the whole of a bundle. */
+/* Makes message i send bundle i as a whole. */
 static void set_bundle(struct messages *messages, union control *controls, uint32_t i,
 		       struct netlog_bundler *bundler, int family)
 {
@@ -168,7 +170,7 @@ static void count_bundle(struct netlog_lane *lane, const struct netlog_bundle *b
 		netlog_lane_count_datagrams(lane, &datagram, 1);
 }
 
-/* Sends the datagrams of a bundle one by one. Returns 0 or -errno as the public function. */
+/* Sends the datagrams of a bundle one by one. Returns 0, or -errno as the public functions. */
 static int send_apart(const struct netlog_sock *sock, struct netlog_lane *lane,
 		      struct netlog_bundler *bundler, const struct netlog_bundle *bundle,
 		      struct netlog_outcome *outcome)
@@ -185,7 +187,7 @@ static int send_apart(const struct netlog_sock *sock, struct netlog_lane *lane,
 		header->msg_namelen = remote_of(sock->family, one.endpoint, &messages.remotes[0]);
 		header->msg_iov = bundler->vectors + at;
 		header->msg_iovlen = 0;
-		/* A datagram ends where one of its vectors does. */
+		/* A datagram always ends at the end of a vector. */
 		while (one.length < bundle->datagram_bytes && one.length < left) {
 			one.length += (uint32_t)bundler->vectors[at++].iov_len;
 			header->msg_iovlen++;

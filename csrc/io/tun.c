@@ -21,7 +21,7 @@ static bool is_gone(int error)
 	return error == EBADFD || error == EBADF || error == ENODEV;
 }
 
-/* A packet's length, or -errno. */
+/* Returns the packet's length, or -errno. */
 static ssize_t read_one(int fd, uint8_t *slot, uint32_t capacity)
 {
 	ssize_t length;
@@ -87,7 +87,7 @@ int netlog_tun_write_entered(const struct netlog_tun *tun, struct netlog_lane *l
 	int rc = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		/* A descriptor that is gone is not asked again for the rest of the batch. */
+		/* If the descriptor is gone, it is not used again for the rest of the batch. */
 		if (!is_gone(-rc))
 			rc = write_one(tun, &packets[i]);
 		if (rc) {
@@ -106,8 +106,8 @@ int netlog_tun_write_entered(const struct netlog_tun *tun, struct netlog_lane *l
 	return is_gone(-rc) ? rc : 0;
 }
 
-/* What stands for a packet whose virtio header can not be: a header of version 4 that is too short,
- * so that it is unattributed, in as many bytes as the decoders may look at. */
+/* Stands for a packet whose virtio header is impossible: an IPv4 header that is too short, so that
+ * the packet is unattributed as malformed. It has as many bytes as the decoders may read. */
 static const uint8_t malformed[64] = {0x40};
 
 static struct netlog_packet described(const struct netlog_segments *plan, uint32_t length)
@@ -129,19 +129,20 @@ static void swap_bytes(struct virtio_net_hdr *header)
 	header->csum_offset = __builtin_bswap16(header->csum_offset);
 }
 
-/* Makes the header what it would be with our own offloads and in our own byte order. */
+/* Converts the header to this machine's byte order, and to the offloads that gso/segment.h knows.
+ */
 static void normalize(const struct netlog_tun *tun, struct virtio_net_hdr *header)
 {
 	uint8_t type = header->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
 
 	if (tun->swapped)
 		swap_bytes(header);
-	/* It says that CWR is set, which is seen and segmented right without. */
+	/* The bit says that CWR is set. The TCP header says the same, so it is not needed. */
 	if (tun->ecn && (type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6))
 		header->gso_type = type;
 }
 
-/* A packet's length, or -errno. */
+/* Returns the packet's length without the virtio header, or -errno. */
 static ssize_t read_vnet(const struct netlog_tun *tun, struct virtio_net_hdr *header, uint8_t *slot,
 			 uint32_t capacity)
 {
@@ -193,7 +194,7 @@ int netlog_tun_read_plans_entered(const struct netlog_tun *tun, struct netlog_la
 	return n || length == -EAGAIN ? (int)n : (int)length;
 }
 
-/* What the segments of a super-packet repeat. */
+/* Returns the bytes of a super-packet on the wire, where each segment repeats the headers. */
 static uint64_t bytes_on_wire(const struct netlog_super *super)
 {
 	return super->length + (uint64_t)(super->segments - 1) * super->headers;
@@ -211,7 +212,7 @@ static int write_super(const struct netlog_tun *tun, struct netlog_coalescer *co
 	if (tun->swapped)
 		swap_bytes(&header);
 	vectors[0] = (struct iovec){.iov_base = &header, .iov_len = sizeof(header)};
-	/* In the place of the coalescer's own header. */
+	/* This replaces the vector with the coalescer's own header. */
 	vectors[1] = (struct iovec){.iov_base = (void *)more, .iov_len = tun->header_more};
 	return write_vectors(tun->fd, vectors, n + 1);
 }
@@ -251,7 +252,7 @@ int netlog_tun_write_supers_entered(const struct netlog_tun *tun, struct netlog_
 	return is_gone(-rc) ? rc : 0;
 }
 
-/* Takes the next super-packet into rest. Returns how many, or -errno. */
+/* Reads the next packet or super-packet into rest. Returns 1; 0: there is none; or -errno. */
 static int refill(const struct netlog_tun *tun, struct netlog_lane *lane)
 {
 	struct netlog_tun_rest *rest = tun->rest;
@@ -270,7 +271,7 @@ static int refill(const struct netlog_tun *tun, struct netlog_lane *lane)
 	return n;
 }
 
-/* netlog_tun_read_entered() for a descriptor with virtio headers. */
+/* As netlog_tun_read_entered(), for a descriptor with virtio headers. */
 static int read_apart_entered(const struct netlog_tun *tun, struct netlog_lane *lane,
 			      const struct netlog_batch *batch)
 {

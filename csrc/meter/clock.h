@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* clock: the time that deadlines are in. */
+/* clock: the monotonic time in which deadlines are given. */
 #ifndef NETLOG_CLOCK_H
 #define NETLOG_CLOCK_H
 

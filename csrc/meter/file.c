@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* file: a meter whose region is a file, so that it outlives the processes that use it.
  *
- * What is read from the file is checked when it is attached; locks.c checks its sizes again before
- * each use, and keeps owners apart.
+ * The header is checked when a process attaches. locks.c checks the sizes again before each use by
+ * the poller, and keeps owners apart.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,16 +17,17 @@
 #include "base/barrier.h"
 #include "meter/meter.h"
 
-/* A descriptor of an opening of its own: the locks of the caller's would not keep this meter apart
- * from others who were given the same one, and a poller would take a living writer for dead. Where
- * /proc does not have it the caller's opening is used, and must be nobody else's. */
+/* Opens the file again, and returns a descriptor. Locks of the caller's own opening would not
+ * exclude others who use that same opening, and a poller would believe that a living writer is
+ * dead. If /proc is not available, the caller's opening is used, and then no one else may use it.
+ */
 static int open_own(int fd)
 {
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	int opened = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
-	/* Not one of the standard streams', if those are closed. */
+	/* At least 3: if a standard stream is closed, this must not become it. */
 	int own = fcntl(opened < 0 ? fd : opened, F_DUPFD_CLOEXEC, 3);
 
 	if (opened >= 0)
@@ -34,7 +35,7 @@ static int open_own(int fd)
 	return own;
 }
 
-/* Maps the file, and takes a descriptor of its own, for a meter whose options are known. */
+/* Maps the file for a meter whose options are known, through a descriptor of the meter's own. */
 static int map_file(struct netlog_meter *meter, int fd)
 {
 	void *region;
@@ -50,7 +51,7 @@ static int map_file(struct netlog_meter *meter, int fd)
 	return 0;
 }
 
-/* The file gets its size, and room for what the poller reads of every lane. */
+/* Gives the file its size, and allocates the pages that the poller reads of every lane. */
 static int size_file(const struct netlog_meter *meter, int fd)
 {
 	if (ftruncate(fd, (off_t)meter->region_bytes))
@@ -91,7 +92,7 @@ int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 	return 0;
 }
 
-/* Whether these first bytes of a file of that size are a meter's. */
+/* Whether a file of this size that begins with these bytes is a meter. */
 static bool valid_header(const struct netlog_region *region, uint64_t file_bytes)
 {
 	return region->magic == NETLOG_REGION_MAGIC && region->version == NETLOG_REGION_VERSION &&
@@ -131,8 +132,8 @@ int netlog_meter_adopt(struct netlog_meter *meter, int fd)
 {
 	if (meter->fd < 0 || meter->attached == getpid())
 		return -EPERM;
-	/* The old mapping holds the parent's open file description, and so its locks: as long as it
-	 * is there, no lane of a dead parent could be made good. */
+	/* The old mapping keeps the parent's open file description alive, and with it the parent's
+	 * locks. While it exists, the lanes of a dead parent cannot be reclaimed. */
 	void *region = mmap(meter->region, meter->region_bytes, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_FIXED, fd, 0);
 
@@ -142,12 +143,13 @@ int netlog_meter_adopt(struct netlog_meter *meter, int fd)
 	meter->fd = fd;
 	meter->attached = getpid();
 	meter->polls = false;
+	/* relaxed: this is the only thread of the fork that uses the meter. */
 	for (uint32_t number = 0; number < meter->lane_count; number++)
 		store_relaxed(&meter->lanes[number].claimed, 0);
 	return 0;
 }
 
-/* Whether the words of the last poller fit together. */
+/* Whether the words that the last poller left are consistent. */
 static bool valid_progress(const struct netlog_meter *meter)
 {
 	const struct netlog_progress *progress = &meter->region->progress;
@@ -162,7 +164,7 @@ int netlog_meter_take_poll(struct netlog_meter *meter)
 {
 	int rc = meter->polls ? -EBUSY : netlog_file_lock_poller(meter);
 
-	/* Writers rely on what its maker could do. */
+	/* Writers rely on barriers because the meter's maker could ask for them. */
 	if (!rc && meter->asks_barriers && !barrier_can_ask())
 		rc = -ENOTSUP;
 	if (!rc)
@@ -173,7 +175,7 @@ int netlog_meter_take_poll(struct netlog_meter *meter)
 		return rc;
 	meter->polls = true;
 	netlog_file_reclaim(meter);
-	/* Stored, and cleared in part. */
+	/* The last poller has stored the bank's messages, and may have cleared a part of it. */
 	if (meter->region->progress.stored == meter->region->epoch)
 		return netlog_meter_clear(meter);
 	return 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lane: the writer's half of the handshake, inline: for meter.c, and for writers that count one
- * packet a bracket and would pay more for the calls than for the counting.
+/* lane: the writer's half of the handshake, inline.
  *
- * The handshake itself is explained in meter.c. Beside the bracket that the poller sees stands the
- * owner's copy. It is odd from before the one in the region to after it, so a signal handler that
+ * meter.c uses it, and so do writers that count one packet in each bracket: for them the calls
+ * would cost more than the counting. meter.c explains the handshake.
+ *
+ * The bracket exists twice: in the region, where the poller sees it, and as the owner's copy. The
+ * copy becomes odd before the one in the region does, and even after it. So a signal handler that
  * interrupts the counting sees that it must not count into this lane.
  *
  * Threads: the lane's owner. Progress: wait-free.
@@ -14,25 +16,27 @@
 #include "base/atomic.h"
 #include "meter/meter.h"
 
-/* Whether the owner is inside a bracket: for a signal handler on the owner's thread. */
+/* Whether the owner is inside a bracket. For a signal handler on the owner's thread. */
 NETLOG_INLINE bool lane_is_inside(const struct netlog_lane *lane)
 {
 	return lane->bracket % 2;
 }
 
-/* The owner's side of it alone: nobody else sees it. */
+/* Begins a bracket in the owner's copy only, which no other thread reads. */
 NETLOG_INLINE void lane_mark(struct netlog_lane *lane)
 {
 	lane->bracket++;
-	/* A handler that comes now finds it marked. */
+	/* Compiler order: a signal handler that runs from here on finds the copy odd. */
 	atomic_compiler_barrier();
 }
 
 NETLOG_INLINE void lane_enter(struct netlog_lane *lane)
 {
 	lane_mark(lane);
-	/* seq_cst, and the load after it: the writer's half of the handshake; pairs with
-	 * netlog_meter_swap(). */
+	/* seq_cst, this store and the load after it: the writer's half of the handshake; pairs with
+	 * the store in netlog_meter_swap() and the load in wait_quiesced(). With less, the load
+	 * could return the old epoch while the poller sees this lane outside, and the poller would
+	 * drain a bank that is being written. */
 	store_seq_cst(&lane->header->bracket, lane->bracket);
 	uint64_t epoch = load_seq_cst(lane->live_epoch);
 
@@ -49,15 +53,15 @@ NETLOG_INLINE bool lane_nearly_full(const struct netlog_table *table)
 	return table->header->count >= table->capacity - table->capacity / 4;
 }
 
-/* Leaves, where no connection was new: the tables are as full as they were. */
+/* Leaves a bracket in which no connection was new, so no table can have become nearly full. */
 NETLOG_INLINE void lane_leave_as_full(struct netlog_lane *lane)
 {
 	uint64_t bracket = lane->bracket + 1;
 
-	/* release: pairs with the load_acquire in is_quiesced(). Without it the poller could see
-	 * this lane outside and drain records whose counts it does not see yet. */
+	/* release: pairs with load_acquire() in is_quiesced(). Without it the poller could see this
+	 * lane outside, and drain records whose last counts it does not see yet. */
 	store_release(&lane->header->bracket, bracket);
-	/* A handler that comes before this is refused. */
+	/* Compiler order: a signal handler that runs before this still finds the copy odd. */
 	atomic_compiler_barrier();
 	lane->bracket = bracket;
 }
@@ -68,15 +72,16 @@ NETLOG_INLINE void lane_leave(struct netlog_lane *lane)
 					     lane_nearly_full(&lane->live[NETLOG_SOCK]));
 
 	lane_leave_as_full(lane);
-	/* At most one system call a lane and epoch, and outside the bracket. */
+	/* At most one system call for each lane and epoch, and outside the bracket. */
 	if (unlikely(wake)) {
 		lane->woken = true;
 		netlog_meter_wake(lane->meter);
 	}
 }
 
-/* Counts one packet, in a bracket of its own, if it is of the connection that came last. Else
- * nothing has happened. For a lane that relies on the poller's barriers. */
+/* Counts one packet in a bracket of its own, if it belongs to the same connection as the last one.
+ * Else it returns false and has counted nothing. Only for a lane that relies on the poller's
+ * barriers. */
 NETLOG_INLINE bool lane_count_last(struct netlog_lane *lane, int point,
 				   const struct netlog_key *key, int version, uint32_t direction,
 				   uint64_t bytes)
@@ -89,31 +94,33 @@ NETLOG_INLINE bool lane_count_last(struct netlog_lane *lane, int point,
 	lane_mark(lane);
 	struct netlog_record *last = lane->last[point];
 
-	/* Its connection may be read outside the bracket: only the owner writes records. */
+	/* The record's connection may be read outside the bracket: only the owner writes records.
+	 */
 	if (unlikely(!last || !last_equals(key, version, &last->connection))) {
 		lane->bracket = bracket;
 		return false;
 	}
-	/* relaxed, where lane_enter() has seq_cst: the poller has a barrier executed between this
-	 * and its look, see meter.c. */
+	/* relaxed, where lane_enter() has seq_cst: the barrier that the poller has executed in this
+	 * thread, between its store to the epoch and its load in wait_quiesced(), orders this store
+	 * and the load after it; see meter.c. */
 	store_relaxed(&lane->header->bracket, bracket + 1);
 	atomic_compiler_barrier();
-	/* In another epoch `last` is of no use, and a counter that runs out needs another record.
-	 */
+	/* In another epoch `last` lies in the wrong bank. A counter that would overflow needs a new
+	 * record. Either way the caller takes the long path. */
 	if (likely(load_seq_cst(lane->live_epoch) == lane->epoch &&
 		   last->packets[direction] != UINT32_MAX)) {
 		last->packets[direction]++;
 		last->bytes[direction] += bytes;
 		added = true;
 	}
-	/* As in lane_leave_as_full(). */
+	/* release: as in lane_leave_as_full(), with the same pair. */
 	store_release(&lane->header->bracket, bracket + 2);
 	atomic_compiler_barrier();
 	lane->bracket = bracket + 2;
 	return added;
 }
 
-/* Inside a bracket: counts one packet of a known connection. */
+/* Counts one packet whose connection is decoded. Only inside a bracket. */
 NETLOG_INLINE void lane_add(struct netlog_lane *lane, int point, const struct netlog_key *key,
 			    const struct netlog_increment *increment)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* locks: who is alive of those that use a meter in a file, and whether the file can be trusted.
+/* locks: which users of a meter in a file are alive, and whether the file can be trusted.
  *
- * Who is alive is said by locks on single bytes of the file (F_OFD_SETLK): byte 0 is the poller's,
- * byte 1 + n that of the owner of lane n. The kernel drops them with the process, whatever ended
- * it. They belong to the open file description, so within a process they keep nobody apart: there
- * `claimed` of a lane does.
+ * A living user holds a lock on one byte of the file (F_OFD_SETLK): the poller on byte 0, the owner
+ * of lane n on byte 1 + n. The kernel drops the locks when the process ends, for whatever reason.
+ * The locks belong to the open file description, so they do not keep the threads of one process
+ * apart. `claimed` of the lane does that.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 #define POLLER_BYTE   0
 #define LANE_BYTE     1
-#define BYTES_A_BLOCK 512 /* of st_blocks, whatever the file system's own are */
+#define BYTES_A_BLOCK 512 /* of st_blocks, on every file system */
 
 static struct flock byte_lock(short type, off_t byte)
 {
@@ -31,8 +31,8 @@ static off_t lane_byte(const struct netlog_meter *meter, const struct netlog_lan
 
 void netlog_file_close(struct netlog_meter *meter)
 {
-	/* A fork has the same open file description: it keeps the locks, and must not drop those of
-	 * its parent. */
+	/* A fork shares the open file description of its parent. It must not drop the locks, which
+	 * are the parent's. */
 	struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
 	if (getpid() == meter->attached)
@@ -40,20 +40,21 @@ void netlog_file_close(struct netlog_meter *meter)
 	close(meter->fd);
 }
 
-/* A dead owner can have left the lane inside a bracket, and a record that is counted and not in the
- * index: the next packet of that connection gets a second one. */
+/* Repairs a lane whose owner is dead. The owner may have left its bracket open. It may also have
+ * appended a record that is not in the index: the next packet of that connection gets a second
+ * record, so `split` is set. */
 static void repair_lane(struct netlog_lane *lane)
 {
-	/* relaxed: its only writer is dead, and we hold the lane's lock. */
+	/* relaxed: the only writer is dead, and this process holds the lane's lock. */
 	uint64_t bracket = load_relaxed(&lane->header->bracket);
 
 	for (int bank = 0; bank < NETLOG_BANKS; bank++) {
 		for (int point = 0; point < NETLOG_POINTS; point++)
 			lane->header->tables[bank][point].split = 1;
 	}
-	/* release: as lane_leave_as_full(), which the owner did not come to; pairs with
-	 * is_quiesced(). The second pairs with own() of meter.c: the next owner sees the lane as it
-	 * is now. */
+	/* release: the first store does what the owner did not come to do in lane_leave_as_full();
+	 * pairs with is_quiesced(), which says why. The second pairs with compare_exchange() in
+	 * own(): the next owner sees the lane as it is now. */
 	store_release(&lane->header->bracket, bracket + bracket % 2);
 	store_release(&lane->header->owned, 0);
 }
@@ -64,8 +65,9 @@ bool netlog_file_lock_lane(struct netlog_meter *meter, struct netlog_lane *lane)
 
 	if (fcntl(meter->fd, F_OFD_SETLK, &lock))
 		return false;
-	/* acquire: pairs with own(), whose lane we may have to make good.
-	 * Owned, and nobody of this process had claimed it, nor does another hold the lock. */
+	/* acquire: pairs with compare_exchange() in own(), by the owner whose lane this repairs.
+	 * The lane is owned, but no thread of this process has claimed it, and no other process
+	 * holds its lock. So its owner is dead. */
 	if (load_acquire(&lane->header->owned))
 		repair_lane(lane);
 	return true;
@@ -83,13 +85,15 @@ void netlog_file_reclaim(struct netlog_meter *meter)
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		struct netlog_lane *lane = &meter->lanes[number];
 
-		/* acquire: pairs with own(). A lane that is taken or left just now is none to free.
+		/* acquire: pairs with compare_exchange() in own(). A lane that is not owned, or
+		 * that a thread of this process has claimed, needs no repair, even if that changes
+		 * now.
 		 */
 		if (!load_acquire(&lane->header->owned) || !compare_exchange(&lane->claimed, 0, 1))
 			continue;
 		if (netlog_file_lock_lane(meter, lane))
 			netlog_file_unlock_lane(meter, lane);
-		/* release: pairs with the claim in netlog_meter_acquire_lane(). */
+		/* release: pairs with the claim in netlog_meter_acquire_lane(), which says why. */
 		store_release(&lane->claimed, 0);
 	}
 }
@@ -98,7 +102,7 @@ int netlog_file_back_lane(const struct netlog_meter *meter, const struct netlog_
 {
 	if (meter->fd < 0)
 		return 0;
-	/* Without it a full file system would end the process (SIGBUS) at some packet. */
+	/* Without this, a full file system would end the process (SIGBUS) at some later packet. */
 	return -posix_fallocate(meter->fd, (uint8_t *)lane->header - (uint8_t *)meter->region,
 				(off_t)region_lane_bytes(&meter->options));
 }
@@ -120,8 +124,8 @@ int netlog_file_check(const struct netlog_meter *meter)
 		for (int bank = 0; bank < NETLOG_BANKS; bank++) {
 			for (int point = 0; point < NETLOG_POINTS; point++) {
 				const struct netlog_table *table = &lane->tables[bank][point];
-				/* relaxed: a live bank's may be a moment old; only its bound
-				 * matters. */
+				/* relaxed: the count of a live bank may be a moment old, but only
+				 * its bound matters. */
 				uint64_t count = load_relaxed(&table->header->count);
 
 				if (count > table->capacity)
@@ -130,7 +134,8 @@ int netlog_file_check(const struct netlog_meter *meter)
 			}
 		}
 	}
-	/* Records that were written have pages: those of a hole would take memory to be read. */
+	/* Records that were written have pages in the file. If there are fewer, a count is wrong,
+	 * and reading the holes would take up memory. */
 	if (records * sizeof(struct netlog_record) > (uint64_t)file.st_blocks * BYTES_A_BLOCK)
 		return -EBADMSG;
 	return 0;

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* meter: lanes, the epoch, and the handshake between the writers and the poller.
  *
- * The handshake. A writer announces that it is inside a bracket, then reads the epoch and counts
- * into that epoch's bank. The poller stores the next epoch, then looks who is inside. Both are a
- * store followed by a load of the other's word, so both are seq_cst: otherwise the writer could
- * read the old epoch while the poller does not see it inside yet, and the poller would drain a bank
- * that is being written. With one order of all four accesses, whoever comes second sees the first:
- * the writer is inside and waited for, or it uses the new bank.
+ * The handshake. A writer first announces that it is inside a bracket, then reads the epoch and
+ * counts into the bank of that epoch. The poller first stores the next epoch, then looks which
+ * writers are inside. Each side stores its own word and then loads the other's. All four accesses
+ * are seq_cst, so all threads agree on one order of them, and the side that comes second sees the
+ * store of the first: either the poller sees the writer inside and waits, or the writer sees the
+ * new epoch and uses the new bank. With less order the writer could read the old epoch while the
+ * poller sees it outside, and the poller would drain a bank that is being written.
  *
- * `bracket` is odd inside and grows with every enter and leave, so a poller that saw it odd waits
- * for any change: the bracket that could have been in the old bank is over then, whatever came
- * next.
+ * `bracket` is odd inside and grows with every enter and leave. A poller that saw it odd waits for
+ * any change: then the bracket that could have used the old bank is over, whatever followed.
  *
- * A writer of another process that has registered for it (barrier.h) leaves the order of its two
- * accesses to the poller, who has a barrier executed in it between the store and the look: before
- * its store the writer's load comes later and sees the new epoch, and after it the store is seen.
- * So for each bracket one of the two holds, as above.
+ * The other form of the handshake, for a writer that has registered for barriers (base/barrier.h).
+ * The writer leaves its two accesses unordered. Between its own store and its look, the poller has
+ * the kernel execute a barrier in the writer's thread. If the barrier falls before the writer's
+ * store, the writer's load comes later and sees the new epoch. If it falls after, the poller sees
+ * the store. So for each bracket one of the two holds, as above.
  *
- * A writer that stays inside for longer than the poller is willing to wait keeps its lane's retired
- * bank: the poller leaves the bank alone and drains it when it retires again, two epochs later.
- * Until then the writer finds its counts where it left them. Nothing is lost, only late.
+ * A writer may stay inside longer than the poller is willing to wait. Then its lane keeps its
+ * retired bank: the poller leaves that bank alone, and drains it when it retires again, two epochs
+ * later. Until then the writer finds its counts where it left them. Nothing is lost, only late.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,9 +33,9 @@
 #include "base/barrier.h"
 #include "meter/lane.h"
 
-/* From this many bytes of records on, 256 k connections, a table is worth huge pages: counting
- * gains 3-15 % and first touch far more, while a table this large was asked for by somebody who has
- * the memory. */
+/* A table with this many bytes of records (256 k connections) or more gets huge pages. Counting is
+ * 3-15 % faster with them, and the first touch far more. They may waste memory, but a user who asks
+ * for a table this large has it. */
 #define HUGE_TABLE_BYTES (16u << 20)
 
 bool netlog_meter_valid_options(const struct netlog_meter_options *options)
@@ -45,7 +46,7 @@ bool netlog_meter_valid_options(const struct netlog_meter_options *options)
 	       options->shared <= 1;
 }
 
-/* Lays one table over its part of the region and returns where the next part begins. */
+/* Points one table at its part of the region and returns where the next part begins. */
 static uint8_t *place_table(struct netlog_table *table, struct netlog_table_header *header,
 			    uint32_t capacity, uint8_t *base)
 {
@@ -101,7 +102,7 @@ static int map_region(struct netlog_meter *meter)
 {
 	const struct netlog_meter_options *options = &meter->options;
 	int kind = options->shared ? MAP_SHARED : MAP_PRIVATE;
-	/* NORESERVE: most of it is never touched, and what is touched is bounded. */
+	/* MAP_NORESERVE: most of the region is never touched, and its size is bounded. */
 	void *region = mmap(NULL, meter->region_bytes, PROT_READ | PROT_WRITE,
 			    kind | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -193,7 +194,7 @@ const uint8_t *netlog_meter_id(const struct netlog_meter *meter)
 
 void netlog_meter_read_aside(const struct netlog_meter *meter, struct netlog_aside *aside)
 {
-	/* relaxed: each is whole, and a report may be a moment old. */
+	/* relaxed: each value is whole, and a report may be a moment old. */
 	const struct netlog_aside *shared = &meter->region->aside;
 
 	aside->processes = load_relaxed(&shared->processes);
@@ -215,13 +216,16 @@ size_t netlog_meter_region_bytes(const struct netlog_meter *meter)
 	return meter->region_bytes;
 }
 
-/* Whether the lane, claimed by the caller, has no other owner. */
+/* Makes the caller, who has claimed the lane in this process, its owner among all processes.
+ * Returns false if it has an owner. */
 static bool own(struct netlog_meter *meter, struct netlog_lane *lane)
 {
 	if (meter->fd >= 0 && !netlog_file_lock_lane(meter, lane))
 		return false;
-	/* acq_rel: pairs with the store in netlog_lane_release(). Without it the new owner could
-	 * count with an older bracket or table than the last one left. */
+	/* acq_rel: pairs with store_release() in netlog_lane_release() and in repair_lane().
+	 * Without it the new owner could count on from an older bracket or table than the last
+	 * owner left.
+	 */
 	if (compare_exchange(&lane->header->owned, 0, 1))
 		return true;
 	if (meter->fd >= 0)
@@ -236,7 +240,9 @@ int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **a
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		struct netlog_lane *lane = &meter->lanes[number];
 
-		/* acq_rel: pairs with the store in netlog_lane_release(), within the process. */
+		/* acq_rel: pairs with the last store_release() to `claimed`, in this function, in
+		 * netlog_lane_release() or in netlog_file_reclaim(). Without it two threads of this
+		 * process could use one view of the lane, the second with stale contents. */
 		if (!compare_exchange(&lane->claimed, 0, 1))
 			continue;
 		if (own(meter, lane)) {
@@ -246,14 +252,15 @@ int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **a
 				netlog_lane_release(lane);
 				return rc;
 			}
+			/* relaxed: own() has ordered it after what the last owner wrote. */
 			lane->bracket = load_relaxed(&lane->header->bracket);
 			lane->relies = meter->relies;
-			/* No epoch: the first enter looks everything up. */
+			/* No epoch has this number, so the first enter looks up everything. */
 			lane->epoch = UINT64_MAX;
 			*acquired = lane;
 			return 0;
 		}
-		/* release: pairs with the claim above. */
+		/* release: pairs with the claim above, by the next thread that tries. */
 		store_release(&lane->claimed, 0);
 	}
 	return -EAGAIN;
@@ -263,11 +270,12 @@ void netlog_lane_release(struct netlog_lane *lane)
 {
 	if (!lane)
 		return;
-	/* release: pairs with own(). */
+	/* release: pairs with compare_exchange() in own(). The next owner sees the lane as it is.
+	 */
 	store_release(&lane->header->owned, 0);
 	if (lane->meter->fd >= 0)
 		netlog_file_unlock_lane(lane->meter, lane);
-	/* release: pairs with the claim in netlog_meter_acquire_lane(), as above. */
+	/* release: pairs with the claim in netlog_meter_acquire_lane(), which says why. */
 	store_release(&lane->claimed, 0);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* meter: how a process holds a meter: the mapped region, and a writer's view of each lane.
+/* meter: what one process keeps of a meter: the mapped region, and a writer's view of each lane.
  *
- * Shared by meter.c (lanes and writers), poll.c and retired.c (the poller), file.c and
- * locks.c (a region in a file). What stands here is private to the process; what several processes
- * share lies in the region.
+ * Used by meter.c (lanes and writers), poll.c and retired.c (the poller), file.c and locks.c (a
+ * region in a file). These structs are private to the process. What several processes share lies in
+ * the region; see region.h.
  */
 #ifndef NETLOG_METER_H
 #define NETLOG_METER_H
@@ -14,19 +14,20 @@
 #include "table/drain.h"
 #include "meter/region.h"
 
-/* A writer's view of its lane. One cache line or more to itself; what a packet of the connection
- * that came last needs is the first line. */
+/* A writer's view of its lane. It shares no cache line with anything else. Its first line is all
+ * that a packet of the same connection as the last one needs. */
 struct netlog_lane {
 	struct netlog_lane_header *header;
-	uint64_t bracket; /* what header->bracket holds, but see lane.h: only the owner writes it */
-	uint64_t epoch;
-	const uint64_t *live_epoch; /* the region's */
-	struct netlog_record *last[NETLOG_POINTS];
+	uint64_t bracket; /* the owner's copy of header->bracket, see lane.h; writer: the owner */
+	uint64_t epoch;   /* in which the owner entered last; UINT64_MAX: not yet */
+	const uint64_t *live_epoch;                /* in the region */
+	struct netlog_record *last[NETLOG_POINTS]; /* the record hit last; NULL: none */
 	struct netlog_meter *meter;
 	struct netlog_table *live; /* the tables of the live bank, by point */
 	bool relies;               /* on barriers that the poller asks for; see lane_count_last() */
 	bool woken;                /* the poller was woken in this epoch */
-	/* 1 while a thread of this process has the lane, or looks whether it may. acq_rel. */
+	/* 1 while a thread of this process has the lane, or tries to get it. acq_rel: pairs with
+	 * the release of the last claim, so the next owner sees the view as that one left it. */
 	uint64_t claimed;
 	struct netlog_table tables[NETLOG_BANKS][NETLOG_POINTS];
 } __attribute__((aligned(NETLOG_LINE)));
@@ -34,55 +35,56 @@ struct netlog_lane {
 struct netlog_meter {
 	struct netlog_region *region;
 	size_t region_bytes;
-	struct netlog_meter_options options; /* as checked: those in the region may change */
-	struct netlog_secret secret;         /* likewise */
+	struct netlog_meter_options options; /* a checked copy: in the region they could change */
+	struct netlog_secret secret;         /* also checked */
 	uint32_t lane_count;
-	int fd; /* of the region's file, whose locks are ours; -1: the region is in no file */
-	pid_t attached;     /* a fork has our locks without being us */
+	int fd;             /* of the region's file, with this process's locks; -1: not in a file */
+	pid_t attached;     /* the process that owns the locks; a fork has fd, but not the locks */
 	bool polls;         /* may swap, drain and clear */
-	bool asks_barriers; /* as checked, likewise */
+	bool asks_barriers; /* a checked copy, too */
 	bool relies;        /* lanes that are acquired from now on rely on barriers */
-	uint32_t wakes_seen;
+	uint32_t wakes_seen; /* the poller's: `wakes` of the region when it woke last */
 	netlog_count_packets_fn *count_packets;
 	struct netlog_lane *lanes;
-	struct netlog_drain drains[NETLOG_POINTS]; /* the poller's, in epoch drained_epoch */
+	struct netlog_drain drains[NETLOG_POINTS]; /* the poller's, of epoch drained_epoch */
 	uint64_t drained_epoch[NETLOG_POINTS];
 };
 
-/* What this process counts from now on may rely on the poller's barriers, where it asks for them.
- * To be called before a lane is acquired, and again in each fork. */
+/* Lets the lanes that this process acquires from now on rely on the poller's barriers, if the
+ * poller asks for them. Call it before a lane is acquired, and again in each fork. */
 void netlog_meter_rely(struct netlog_meter *meter);
 
-/* Whether it is known which lanes of the retired bank are quiet. */
+/* Whether the poller has determined which lanes of the retired bank are quiet. */
 bool netlog_meter_settled(const struct netlog_meter *meter);
 
-/* The retired table of a lane, if the poller may touch it; else NULL. */
+/* Returns the retired table of a lane, or NULL if the poller must not touch it. */
 struct netlog_table *netlog_meter_retired_table(const struct netlog_meter *meter, uint32_t number,
 						int point);
 
 bool netlog_meter_valid_options(const struct netlog_meter_options *options);
 
-/* A meter without a region, its options set; NULL: out of memory. */
+/* Allocates a meter with options but without a region. NULL: out of memory. */
 struct netlog_meter *netlog_meter_allocate(const struct netlog_meter_options *options);
-/* Fills an empty region that is mapped. 0 or -errno. */
+/* Fills the mapped region, which is empty. Returns 0 or -errno. */
 int netlog_meter_init_region(struct netlog_meter *meter);
-/* Lays every lane over the region. */
+/* Points every lane into the region. */
 void netlog_meter_place(struct netlog_meter *meter);
 
-/* Takes the poller's lock. 0; -EBUSY: somebody polls; or -errno. */
+/* Takes the poller's lock. Returns 0; -EBUSY: another process polls; or -errno. */
 int netlog_file_lock_poller(const struct netlog_meter *meter);
-/* Gives up the locks and the descriptor. */
+/* Releases the locks and closes the descriptor. */
 void netlog_file_close(struct netlog_meter *meter);
-/* Whether this process may have the lane, which it has claimed. Takes the lane's lock, and makes
- * good what a dead owner left. */
+/* Takes the lock of a lane that the caller has claimed, and repairs what a dead owner left. Returns
+ * false if another process has the lane. */
 bool netlog_file_lock_lane(struct netlog_meter *meter, struct netlog_lane *lane);
 void netlog_file_unlock_lane(struct netlog_meter *meter, const struct netlog_lane *lane);
-/* Gives the lane's pages room in the file, so that no write to them can fail. 0 or -errno; 0 for a
- * region that is in no file. */
+/* Allocates the lane's pages in the file, so that no write to them can fail. Returns 0 or -errno; 0
+ * for a region that is not in a file. */
 int netlog_file_back_lane(const struct netlog_meter *meter, const struct netlog_lane *lane);
-/* Frees the lanes whose owners are dead. */
+/* Repairs and frees the lanes whose owners are dead. */
 void netlog_file_reclaim(struct netlog_meter *meter);
-/* Whether the region can be as large, and its tables as full, as it says: 0, -EIO, -EBADMSG. */
+/* Checks that the file is as large as the region, and has room for as many records as its tables
+ * claim. Returns 0; -EIO; -EBADMSG; or -errno. 0 for a region that is not in a file. */
 int netlog_file_check(const struct netlog_meter *meter);
 
 #endif

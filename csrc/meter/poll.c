@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* poll: the poller's half of the meter: swap, settle, clear; retired.c drains.
+/* poll: the poller's half of the meter: swap, settle, clear. retired.c drains.
  *
- * How far it has come stands in the region (struct netlog_progress), so that whoever polls after it
- * can go on from there: a bank is retired, settled (which lanes of it are quiet), drained by
- * copying, and cleared when its messages are stored. meter.c has the handshake with the writers.
+ * A bank goes through four steps. It is retired; settled, which determines the lanes that are
+ * quiet; drained by copying; and cleared once its messages are stored. The poller notes each step
+ * in the region (struct netlog_progress), so that the next poller can continue from there. meter.c
+ * explains the handshake with the writers.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,21 +15,24 @@
 #include "meter/clock.h"
 #include "meter/meter.h"
 
-/* How long the poller sleeps between two looks at a writer that is inside a batch. */
+/* The poller's sleep between two looks at a writer that is inside a batch. */
 #define QUIESCE_SLEEP_NS 20000
 
 static bool is_quiesced(const struct netlog_lane *lane, uint64_t inside)
 {
-	/* acquire: pairs with the stores that end a bracket, lane_leave_as_full() and
-	 * lane_count_last(). */
+	/* acquire: pairs with the stores that end a bracket, in lane_leave_as_full(),
+	 * lane_count_last() and repair_lane(). Without it the poller could drain records whose last
+	 * counts it does not see yet. */
 	return load_acquire(&lane->header->bracket) != inside;
 }
 
-/* Waits until the bracket that was open at the swap is closed; false if it still is at deadline. */
+/* Waits until the bracket that was open at the swap is closed. Returns false if it is still open at
+ * the deadline. */
 static bool wait_quiesced(const struct netlog_lane *lane, uint64_t deadline_ns)
 {
-	/* seq_cst: the poller's half of the handshake, after the store to the epoch; pairs with the
-	 * stores that begin a bracket, lane_enter() and lane_count_last(). */
+	/* seq_cst: the second half of the poller's handshake, after its store to the epoch; pairs
+	 * with the stores that begin a bracket, in lane_enter() and lane_count_last(). With less, a
+	 * writer that counts into the old bank could be seen outside. */
 	uint64_t bracket = load_seq_cst(&lane->header->bracket);
 
 	if (bracket % 2 == 0)
@@ -46,8 +50,9 @@ static struct netlog_progress *progress_of(const struct netlog_meter *meter)
 	return &meter->region->progress;
 }
 
-/* relaxed, here and in what follows: the epoch and the words of progress have one writer at a time,
- * this poller; those of one that is dead are ordered by the lock that passed to us. */
+/* relaxed, here and in the rest of this file: the epoch and the words of the progress have one
+ * writer, this poller. What a dead poller wrote is ordered by its lock, which passed to this one.
+ */
 bool netlog_meter_retired(const struct netlog_meter *meter)
 {
 	return load_relaxed(&progress_of(meter)->cleared) != load_relaxed(&meter->region->epoch);
@@ -63,6 +68,8 @@ static bool lane_settled(const struct netlog_meter *meter, uint32_t number)
 	return progress_of(meter)->quiesced[number / 8] & 1u << number % 8;
 }
 
+/* Notes how far the laneless counters had come when this epoch was settled. relaxed: see region.h.
+ */
 static void take_laneless(struct netlog_meter *meter)
 {
 	const struct netlog_laneless *now = &meter->region->laneless;
@@ -79,14 +86,14 @@ static void take_laneless(struct netlog_meter *meter)
 	}
 }
 
-/* Finds out which lanes of the retired bank are quiet. Returns how many are not. */
+/* Determines which lanes of the retired bank are quiet. Returns the number that are not. */
 static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
 {
 	struct netlog_progress *progress = progress_of(meter);
 	int late = 0;
-	/* Between the store to the epoch, perhaps a dead poller's, and the look at the brackets. It
-	 * does not fail where it was found to be possible; without it nobody could be seen to be
-	 * outside. */
+	/* The barrier falls between the store to the epoch, which a dead poller may have done, and
+	 * the look at the brackets. It does not fail where barrier_can_ask() was true. If it ever
+	 * did, no writer could be proven to be outside, so every lane would count as late. */
 	bool ordered = !meter->asks_barriers || barrier_ask();
 
 	memset(progress->quiesced, 0, sizeof(progress->quiesced));
@@ -94,7 +101,7 @@ static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
 		bool quiet = ordered && wait_quiesced(&meter->lanes[number], deadline_ns);
 
 		if (ordered && !quiet && meter->fd >= 0) {
-			/* Perhaps its owner was killed inside. */
+			/* Its owner may have been killed inside. */
 			netlog_file_reclaim(meter);
 			quiet = wait_quiesced(&meter->lanes[number], 0);
 		}
@@ -102,7 +109,8 @@ static int settle(struct netlog_meter *meter, uint64_t deadline_ns)
 		late += !quiet;
 	}
 	take_laneless(meter);
-	/* release: a successor that sees it goes by `quiesced` and by `laneless_until`. */
+	/* release: pairs with the lock that passes to a successor (region.h). A successor that sees
+	 * this word uses `quiesced` and `laneless_until`, which must be complete. */
 	store_release(&progress->settled, load_relaxed(&meter->region->epoch));
 	return late;
 }
@@ -118,8 +126,9 @@ int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
 		return rc;
 	if (netlog_meter_retired(meter))
 		return netlog_meter_settled(meter) ? -EBUSY : settle(meter, deadline_ns);
-	/* The one store. It also orders the clearing of the bank that becomes live (done by this
-	 * thread) before the first count into it: pairs with the loads in lane.h. */
+	/* seq_cst: the first half of the poller's handshake; pairs with the loads of the epoch in
+	 * lane_enter() and lane_count_last(). It also orders the clearing of the bank that becomes
+	 * live, by this thread, before the first count into it. */
 	store_seq_cst(&meter->region->epoch, load_relaxed(&meter->region->epoch) + 1);
 	return settle(meter, deadline_ns);
 }
@@ -132,7 +141,8 @@ uint64_t netlog_meter_epoch(const struct netlog_meter *meter)
 bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period)
 {
 	const struct netlog_progress *progress = progress_of(meter);
-	/* acquire: pairs with netlog_meter_date(): the period is whole. */
+	/* acquire: pairs with store_release() in netlog_meter_date(). Without it the period could
+	 * be half written. */
 	uint64_t dated = load_acquire(&progress->dated);
 
 	*period = progress->periods[(dated + NETLOG_BANKS - 1) % NETLOG_BANKS];
@@ -145,7 +155,8 @@ void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *p
 	uint64_t epoch = load_relaxed(&meter->region->epoch);
 
 	progress->periods[(epoch + NETLOG_BANKS - 1) % NETLOG_BANKS] = *period;
-	/* release: a successor that sees it goes by the period; else it still has the other one. */
+	/* release: pairs with load_acquire() in netlog_meter_period(). A successor that sees this
+	 * word sees the whole period; one that does not still has the other period. */
 	store_release(&progress->dated, epoch);
 }
 
@@ -167,8 +178,9 @@ int netlog_meter_clear(struct netlog_meter *meter)
 
 	if (rc || !netlog_meter_retired(meter) || !netlog_meter_settled(meter))
 		return rc;
-	/* From here on the bank is not drained again: what is left of it has no meaning. Clearing a
-	 * table twice is as good as once. release: pairs with taking the poller's lock. */
+	/* From here on the bank is not drained again: a table may be half cleared. A successor
+	 * clears again, which does no harm. release: pairs with the lock that passes to a
+	 * successor. Without it the successor could drain a bank that is half cleared. */
 	store_release(&progress->stored, load_relaxed(&meter->region->epoch));
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		for (int point = 0; point < NETLOG_POINTS; point++) {
@@ -179,8 +191,8 @@ int netlog_meter_clear(struct netlog_meter *meter)
 				netlog_table_clear(table);
 		}
 	}
-	/* release: after all tables; a successor that sees it may swap. Pairs with taking the lock.
-	 */
+	/* release: pairs with the lock that passes to a successor. Without it the successor could
+	 * swap while a table is not cleared yet. */
 	store_release(&progress->cleared, load_relaxed(&meter->region->epoch));
 	return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* region: how a meter lies in memory: one contiguous piece without pointers.
+/* region: the layout of a meter in memory: one contiguous piece without pointers.
  *
  *	region header | lane 0 | lane 1 | ...
  *	lane: lane header | bank 0: tun index, tun records, sock index, sock records | bank 1: ...
  *
- * All offsets follow from the options, so whoever maps a region computes them anew and compares the
- * size, and trusts no offset that is stored in it. Every part begins on a page.
+ * All offsets follow from the options, and none is stored. A process that maps a region computes
+ * them itself, and compares the size. Every part begins on a page.
  */
 #ifndef NETLOG_REGION_H
 #define NETLOG_REGION_H
@@ -20,30 +20,31 @@
 #define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
 #define NETLOG_REGION_VERSION 4u
 
-/* What crossed on threads that had no lane, since the meter was made: by point and direction. */
+/* What threads without a lane have moved since the meter was made, by point and direction. */
 struct netlog_laneless {
 	uint64_t packets[NETLOG_POINTS][2];
 	uint64_t bytes[NETLOG_POINTS][2];
 };
 
-/* How far the poller has come; a successor goes on from there. Each word is the number of epochs
- * that have taken the step. writer: the poller; reader: its successor, after it is dead.
+/* How far the poller has come, so that a successor can continue from there. Each word is the number
+ * of epochs that have completed the step. writer: the poller; reader: its successor, after the
+ * poller is dead.
  *
  *	cleared <= stored <= settled <= epoch, and epoch - cleared is 1 while a bank is retired
  *
- * A word is stored after all that it speaks of, so a poller that dies between two stores has done
- * the step or has not; every step may be done again until its word says that it is done. (A dead
- * process has executed all instructions before a point and none after it, so the compiler's order
- * is all that counts.) */
+ * A word is stored after everything that it reports. So a poller that dies between two stores has
+ * either completed the step or not, and a step may be repeated until its word reports it. (A dead
+ * process has executed all instructions before some point and none after it. So the order that the
+ * compiler keeps is enough.) */
 struct netlog_progress {
-	uint64_t settled; /* `quiesced` holds the lanes of the retired bank that may be drained */
-	uint64_t stored;  /* its messages are durable: it is not drained again */
-	uint64_t cleared;
-	uint64_t dated;            /* periods[(dated - 1) % 2] is that of the retired bank */
-	uint8_t quiesced[256 / 8]; /* a bit a lane */
-	struct netlog_period periods[NETLOG_BANKS]; /* by epoch, so that one stays whole */
-	/* By epoch: what had crossed without a lane when it was settled. So what a retired bank has
-	 * of it is the difference to the one before, however often it is drained. */
+	uint64_t settled; /* `quiesced` has the lanes of the retired bank that may be drained */
+	uint64_t stored;  /* the bank's messages are durable: it is not drained again */
+	uint64_t cleared; /* the bank is empty: the next swap may come */
+	uint64_t dated;   /* the bank has its period: periods[(dated - 1) % 2], noted last */
+	uint8_t quiesced[256 / 8];                  /* a bit for each lane */
+	struct netlog_period periods[NETLOG_BANKS]; /* two, so that the older one stays whole */
+	/* `laneless` of the region when each of the last two epochs was settled. So the laneless
+	 * packets of a retired bank are the difference of the two, however often it is drained. */
 	struct netlog_laneless laneless_until[NETLOG_BANKS];
 };
 
@@ -55,36 +56,40 @@ struct netlog_region {
 	uint8_t meter_id[16];
 	struct netlog_meter_options options;
 	struct netlog_secret secret;
-	/* 1: whoever polls asks for barriers after each store to the epoch (barrier.h), and writers
-	 * may rely on it. Set once, before anybody else sees the region. */
+	/* 1: every poller asks for barriers after each store to the epoch (base/barrier.h), and
+	 * writers may rely on it. Set once, before any other process sees the region. */
 	uint64_t asks_barriers;
 
-	/* writer: the poller; readers: every writer's enter. seq_cst both sides. Poll periods. */
+	/* The number of the live epoch. writer: the poller; readers: lane_enter() and
+	 * lane_count_last(). seq_cst on both sides: the handshake, see meter.c. */
 	_Alignas(NETLOG_LINE) uint64_t epoch;
 
-	/* writers: any lane's leave, netlog_meter_wake(); reader: netlog_meter_wait(). A futex. */
+	/* A futex that counts wakes. writer: netlog_meter_wake(), by any thread; reader:
+	 * netlog_meter_wait(). release and acquire. */
 	_Alignas(NETLOG_LINE) uint32_t wakes;
 
 	_Alignas(NETLOG_LINE) struct netlog_progress progress;
 
-	/* writers: any thread of any process; reader: the poller, for a report. Plain counters,
-	 * added to with relaxed order. */
+	/* Counters for a report. writers: any thread of any process; reader: any process. relaxed:
+	 * a report may be a moment old. laneless_packets and laneless_bytes stay 0 here, as
+	 * netlog_meter_read_aside() computes them from `laneless`. */
 	_Alignas(NETLOG_LINE) struct netlog_aside aside;
 
-	/* writers: any thread of any process; reader: the poller. Added to with relaxed order: it
-	 * is of the period in which the poller sees it. */
+	/* writers: any thread of any process; reader: the poller. relaxed: a packet belongs to the
+	 * period in which the poller sees it first, so a late one is only counted later. */
 	_Alignas(NETLOG_LINE) struct netlog_laneless laneless;
 };
 
 struct netlog_lane_header {
-	/* 1 while a thread owns the lane. acq_rel, so the next owner sees what the last one left.
-	 */
+	/* 1 while a thread of any process owns the lane. acq_rel in own(), release in
+	 * netlog_lane_release(): the next owner sees the lane as the last one left it. */
 	_Alignas(NETLOG_LINE) uint64_t owned;
 
-	/* writer: the owner; reader: the poller. Odd inside enter/leave, grows by one at each. */
+	/* Odd between enter and leave; each adds one. writer: the owner; reader: the poller. For
+	 * the order see lane.h and poll.c. */
 	_Alignas(NETLOG_LINE) uint64_t bracket;
 
-	/* writer: the owner inside a bracket; reader: the poller, once the bank is quiesced. */
+	/* writer: the owner, inside a bracket; reader: the poller, once the bank is quiesced. */
 	_Alignas(NETLOG_LINE) struct netlog_table_header tables[NETLOG_BANKS][NETLOG_POINTS];
 };
 

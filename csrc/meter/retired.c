@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* retired: what lies in the retired banks of a meter: rows, and what has no connection.
+/* retired: reads the retired bank of a meter: its rows, and what was counted without a connection.
  *
- * In a file it is another process's word: counts are held against the room that there is, and rows
- * against what a row can be.
+ * In a file, other processes wrote the bank. So counts are checked against the room in the table,
+ * and rows against what a meter can write.
+ *
+ * relaxed, in this file: only the poller writes the epoch, as poll.c says.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +12,8 @@
 #include "base/atomic.h"
 #include "meter/meter.h"
 
-/* A count is another thread's word, perhaps another process's: never more than there is room. */
+/* The records of a table. Another process may have written the count, so it is limited to the
+ * capacity. */
 static size_t table_count(const struct netlog_table *table)
 {
 	uint64_t count = table->header->count;
@@ -42,7 +45,7 @@ static void add_unattributed(struct netlog_unattributed *sum,
 	}
 }
 
-/* What a retired bank has of it. */
+/* Adds what threads without a lane moved during the epoch of the retired bank. */
 static void add_laneless(const struct netlog_meter *meter, int point,
 			 struct netlog_unattributed *sum)
 {
@@ -60,7 +63,8 @@ static void add_laneless(const struct netlog_meter *meter, int point,
 	}
 }
 
-/* What a table of a file may hold: whoever else maps it could have written anything. */
+/* Whether all rows are such as a meter writes. Any process that maps the file could have written
+ * anything else. */
 static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
 {
 	uint8_t flags = point == NETLOG_TUN ? 0 : NETLOG_NO_SRC;
@@ -75,8 +79,9 @@ static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
 	return good;
 }
 
-/* The retired tables of a point, and what has no connection there. Returns how many tables, and in
- * *rows of how many records. */
+/* Lists the retired tables of a point, and sums up what was counted there without a connection.
+ * Returns the number of tables, and their records in *rows. The index of a table is lent unless the
+ * meter is in a file. */
 static size_t retired_sources(const struct netlog_meter *meter, int point,
 			      struct netlog_merge_source *sources, size_t *rows,
 			      struct netlog_unattributed *unattributed)
@@ -145,7 +150,7 @@ ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point, struct ne
 
 	if (rc)
 		return rc;
-	/* What was cleared is another epoch's by now. */
+	/* The bank has been cleared, and may belong to another epoch by now. */
 	if (!netlog_meter_retired(meter) ||
 	    meter->drained_epoch[point] != load_relaxed(&meter->region->epoch))
 		return -EINVAL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wake: the poller sleeps, and a writer wakes it: a futex in the region. */
+/* wake: the poller sleeps on a futex in the region until a writer wakes it. */
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -16,7 +16,8 @@ int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns)
 	uint32_t *wakes = &meter->region->wakes;
 
 	for (;;) {
-		/* acquire: pairs with netlog_meter_wake(). */
+		/* acquire: pairs with add_release_32() in netlog_meter_wake(). Without it the
+		 * poller could wake and not see yet what the waker wrote before. */
 		uint32_t seen = load_acquire_32(wakes);
 
 		if (seen != meter->wakes_seen) {
@@ -30,7 +31,7 @@ int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns)
 		struct timespec left = {.tv_sec = (time_t)((deadline_ns - now) / NS_PER_S),
 					.tv_nsec = (long)((deadline_ns - now) % NS_PER_S)};
 
-		/* Whatever ends it, the loop looks again. */
+		/* For whatever reason it returns, the loop looks again. */
 		(void)syscall(SYS_futex, wakes, FUTEX_WAIT, seen, &left, NULL, 0);
 	}
 }
@@ -39,7 +40,7 @@ void netlog_meter_wake(struct netlog_meter *meter)
 {
 	uint32_t *wakes = &meter->region->wakes;
 
-	/* release: pairs with the load in netlog_meter_wait(). */
+	/* release: pairs with load_acquire_32() in netlog_meter_wait(), which says why. */
 	add_release_32(wakes, 1);
 	(void)syscall(SYS_futex, wakes, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }

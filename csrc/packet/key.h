@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* key: a connection as five words, the form in which the hot path makes, hashes and compares it.
+/* key: a connection as five words. In this form the hot path builds, hashes and compares it.
  *
- * The words are the bytes of struct netlog_connection. They are made in registers and stored whole:
- * a connection that is put together byte by byte and then read back as words costs a failed store
- * forwarding a word (measured: 27 ns a packet against 8, one connection).
+ * The words are the bytes of struct netlog_connection. They are built in registers and stored
+ * whole. If a connection is written byte by byte and read back as words, the processor cannot
+ * forward the stores, once for each word (measured: 27 ns a packet instead of 8 ns, one
+ * connection).
  */
 #ifndef NETLOG_KEY_H
 #define NETLOG_KEY_H
@@ -22,11 +23,12 @@ struct netlog_key {
 
 static_assert(sizeof(struct netlog_key) == sizeof(struct netlog_connection), "the same bytes");
 
-/* The keyed hash is NH (of UMAC, RFC 4418 §5.2): each half of a word is added to a secret of its
- * own, and the two are multiplied; products are added up. For any two connections that an attacker
- * picks without the secret, the 64-bit sums are equal with probability 2^-32 at the most, which is
- * proven. One more such product makes 32 bits of it. All of it is 32-bit lanes, so that eight
- * packets are hashed at once (count/block.h) in as many instructions as three took one by one. */
+/* The secret of the keyed hash, which is NH (of UMAC, RFC 4418 §5.2): a secret half is added to
+ * each half of a word, the two sums are multiplied, and the products are added up. If an attacker
+ * picks two connections without knowing the secret, their 64-bit sums are equal with a probability
+ * of at most 2^-32, which is proven. One more such product reduces the sum to 32 bits. All
+ * arithmetic is in 32-bit lanes, so eight packets are hashed at once (count/block.h), in the
+ * instructions that three packets took one by one. */
 struct netlog_secret {
 	uint64_t words[6];
 };
@@ -47,7 +49,8 @@ NETLOG_INLINE uint32_t load_32(const void *bytes)
 	return word;
 }
 
-/* ports: the source port above the destination port. */
+/* Returns the tail of a key. ports: the source port in the upper half, the destination port in the
+ * lower half. */
 NETLOG_INLINE uint64_t key_tail(uint32_t ports, uint8_t version, uint8_t proto, uint8_t flags)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -73,7 +76,7 @@ NETLOG_INLINE uint8_t key_version(const struct netlog_key *key)
 	return key_tail_version(key->tail);
 }
 
-/* The lower word of ::ffff:a.b.c.d; address as load_32() has it. */
+/* Returns the lower word of ::ffff:a.b.c.d. address: as load_32() loads it. */
 NETLOG_INLINE uint64_t key_mapped(uint32_t address)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -83,7 +86,8 @@ NETLOG_INLINE uint64_t key_mapped(uint32_t address)
 #endif
 }
 
-/* Both addresses of an IPv4 connection as load_32() has them, the destination above the source. */
+/* Returns both addresses of an IPv4 connection as load_32() loads them, the destination in the
+ * upper half. */
 NETLOG_INLINE uint64_t key_pair4(const struct netlog_key *key)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -111,7 +115,8 @@ NETLOG_INLINE bool key_equals(const struct netlog_key *key,
 		(key->tail ^ load_64(bytes + 32))) == 0;
 }
 
-/* As key_equals() for a key that is known to be IPv4: the other words are constants then. */
+/* As key_equals(), for a key that is known to be IPv4. Its other words are constants, so they are
+ * not compared. */
 NETLOG_INLINE bool key_equals4(const struct netlog_key *key,
 			       const struct netlog_connection *connection)
 {
@@ -121,8 +126,8 @@ NETLOG_INLINE bool key_equals4(const struct netlog_key *key,
 		(key->tail ^ load_64(bytes + 32))) == 0;
 }
 
-/* For a guess that is mostly wrong: the word that mostly tells comes first. version 0: a remote
- * endpoint, among such; they have no source. */
+/* As key_equals(), for a guess that is mostly wrong: it compares first the word that mostly
+ * differs. version: 4 or 6 of the key; 0: both are socket connections, which have no source. */
 NETLOG_INLINE bool last_equals(const struct netlog_key *key, int version,
 			       const struct netlog_connection *connection)
 {
@@ -134,7 +139,7 @@ NETLOG_INLINE bool last_equals(const struct netlog_key *key, int version,
 	return version == 4 ? key_equals4(key, connection) : key_equals(key, connection);
 }
 
-/* Another keyed mix, for one word: a product, folded. */
+/* Another keyed mix of two words: their product, folded to 64 bits. */
 NETLOG_INLINE uint64_t hash_fold(uint64_t a, uint64_t b)
 {
 	unsigned __int128 product = (unsigned __int128)a * b;
@@ -150,8 +155,8 @@ NETLOG_INLINE uint64_t hash_word(uint64_t word, uint64_t secret)
 	return (uint64_t)low * high;
 }
 
-/* The 32 bits of a hash stand in both halves of the word: buckets are chosen by the lower bits,
- * tags are the upper ones, and together they are never more than 32. */
+/* Returns the 32 bits of the hash in both halves of the word. The lower bits choose the bucket and
+ * the upper bits are the tag; together they never have more than 32 bits. */
 NETLOG_INLINE uint64_t hash_finish(uint64_t sum, const struct netlog_secret *secret)
 {
 	uint64_t product = hash_word(sum, secret->words[5]);
@@ -160,7 +165,7 @@ NETLOG_INLINE uint64_t hash_finish(uint64_t sum, const struct netlog_secret *sec
 	return (uint64_t)hash << 32 | hash;
 }
 
-/* IPv4 connections are hashed as what varies in them, IPv6 ones as all five words. */
+/* Hashes an IPv4 connection by the words that vary in it. key_hash6() hashes all five words. */
 NETLOG_INLINE uint64_t key_hash4(const struct netlog_key *key, const struct netlog_secret *secret)
 {
 	const uint64_t *s = secret->words;

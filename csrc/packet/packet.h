@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* packet: the bytes of an IP packet -> its connection, and what it stands for on the wire.
+/* packet: the bytes of an IP packet -> its connection, and the packets that it is on the wire.
  *
- * Every read is preceded by a check against both the bytes at hand and the packet's own length
- * field. Nothing is verified beyond that: no checksums (with offloads they are partial), no
+ * Before every read, the offset is checked against the available bytes and against the packet's own
+ * length field. Nothing else is verified: not checksums, which are partial with offloads, and not
  * options.
  *
- * netlog_packet_decode() knows every kind of packet. packet_decode_plain4() and _plain6() know the
- * one kind that nearly all packets are, in a third of the instructions, and leave the others to it.
+ * netlog_packet_decode() decodes every kind of packet. packet_decode_plain4() and
+ * packet_decode_plain6() decode the kind that nearly all packets are, in a third of the
+ * instructions, and leave the others to it.
  *
- * Sources: RFC 791, RFC 8200 (extension headers), RFC 4302 (AH), RFC 1858 (fragments); Linux
+ * Sources: RFC 791, RFC 8200 (extension headers), RFC 4302 (AH), RFC 1858 (fragments), RFC 2675
+ * (jumbograms); Linux
  * virtio_net.h for what gso_size means.
  */
 #ifndef NETLOG_PACKET_H
@@ -17,15 +19,22 @@
 #include "packet/key.h"
 #include "netlog.h"
 
-/* RFC 8200 names six extension headers and allows each once, one of them twice; more than 8 is no
- * packet that a stack of our days makes. */
+/* RFC 8200 names six extension headers and allows each once, and one of them twice. No stack in use
+ * sends more than 8. */
 #define NETLOG_MAX_EXTENSION_HEADERS 8
 
 #define PACKET_IP4_HEADER 20
 #define PACKET_IP6_HEADER 40
 #define PACKET_PORTS      4
 
-enum { PROTO_TCP = 6, PROTO_UDP = 17, PROTO_DCCP = 33, PROTO_SCTP = 132, PROTO_UDPLITE = 136 };
+enum {
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_DCCP = 33,
+	PROTO_AH = 51, /* walked as an extension header, by IPv4 too */
+	PROTO_SCTP = 132,
+	PROTO_UDPLITE = 136,
+};
 
 /* What one packet adds to a record. */
 struct netlog_increment {
@@ -34,32 +43,48 @@ struct netlog_increment {
 	uint64_t bytes;
 };
 
-/* Where the upper layer of a packet is, and how far it may reach. */
+/* The upper layer of a packet: where it begins and ends, in bytes from the IP header. */
 struct netlog_upper {
 	uint32_t offset;
 	uint32_t limit; /* end of the packet by its own length field */
 	uint8_t version;
 	uint8_t proto;
-	bool fragment; /* a part of a packet, which nobody segments further */
-	bool later;    /* a fragment but the first: no upper-layer header in it */
+	bool fragment; /* a part of a packet; the kernel does not segment it further */
+	bool later;    /* a fragment other than the first: it has no upper-layer header */
 };
 
-/* Walks the IP headers at data, of which `length` bytes are there. Returns 0 or 1 + the reason why
- * it is no whole IP packet; then upper means nothing. */
+/* Walks the IP headers of data[0..length-1]. Returns 0; or, if it is not a whole IP packet, 1 +
+ * enum netlog_unattributed_reason. Then *upper has no meaning. */
 int netlog_packet_walk(const uint8_t *data, uint32_t length, struct netlog_upper *upper);
+
+/* The bytes that a packet has by its own headers. It came in `length` bytes, of which `captured`
+ * are at data. More than `length`: it is cut. 0: what was captured does not tell.
+ *
+ * A length field of 0 stands for all bytes that came: so a super-packet beyond 64 KiB (BIG TCP) has
+ * it, and a packet that the network card is to segment (TSO). In IPv6 it can also be an empty
+ * packet, maybe with padding behind it. It is a super-packet if a jumbo option says its length, if
+ * it is beyond 64 KiB, or if TCP, or UDP by its own length field, fills what came. */
+uint32_t netlog_packet_own_length(const uint8_t *data, uint32_t captured, uint32_t length);
 
 /* Bytes of the TCP or UDP header there. 0: it is not, by its own length, or it is neither. */
 uint32_t netlog_packet_transport(const uint8_t *data, const struct netlog_upper *upper);
 
-/* Decodes packet into key and increment. Returns 0, or 1 + the reason for which the packet has no
- * connection; then key is not written, and the increment is one packet of packet->length bytes. */
+/* Decodes packet into key and increment. Returns 0; or, if the packet has no connection, 1 + enum
+ * netlog_unattributed_reason. Then key is not written, and increment is one packet of
+ * packet->length bytes. */
 int netlog_packet_decode(const struct netlog_packet *packet, struct netlog_key *key,
 			 struct netlog_increment *increment);
 
-/* Whether netlog_packet_decode() of packet, which is no super-packet, reads nothing beyond its
- * first `captured` bytes: for a packet of which no more are there. Nor do the two plain decoders
- * then. */
+/* Whether netlog_packet_decode() and the two plain decoders read only the first `captured` bytes of
+ * packet. For a packet of which no more bytes were captured; not for a super-packet. */
 bool netlog_packet_has_headers(const struct netlog_packet *packet, uint32_t captured);
+
+/* Whether that is so of an IPv4 packet without options at once. */
+NETLOG_INLINE bool packet_has_headers4(const uint8_t *data, uint32_t captured)
+{
+	return captured >= PACKET_IP4_HEADER + PACKET_PORTS && data[0] == 0x45 &&
+	       data[9] != PROTO_AH;
+}
 
 NETLOG_INLINE uint16_t load_be16(const uint8_t *bytes)
 {
@@ -84,8 +109,8 @@ NETLOG_INLINE void store_be32(uint8_t *bytes, uint32_t value)
 	store_be16(bytes + 2, value);
 }
 
-/* For rx the packet's source is our destination. Which of the two lies where is arithmetic on the
- * address and not a branch or a swap: `own` and `other` are what differs between the directions. */
+/* Writes the addresses from this node's side: for rx the packet's source is the destination. The
+ * direction selects the offsets `own` and `other`, so it takes neither a branch nor a swap. */
 NETLOG_INLINE void packet_put_addresses4(struct netlog_key *key, const uint8_t *data,
 					 uint32_t direction)
 {
@@ -126,22 +151,23 @@ NETLOG_INLINE void packet_put_increment(struct netlog_increment *increment,
 	increment->bytes = packet->length;
 }
 
-/* least <= total <= length in one comparison, where length is not below least. */
+/* Whether least <= total <= length, in one comparison. length must not be below least. */
 NETLOG_INLINE bool packet_reaches(uint32_t total, uint32_t least, uint32_t length)
 {
 	return total - least <= length - least;
 }
 
-/* One test: which of them comes next is anybody's guess, so a branch for each would be
- * mispredicted. */
+/* One test for all protocols: which one comes next cannot be predicted, so the branch predictor
+ * would often miss with a branch for each. */
 NETLOG_INLINE bool packet_is_plain_proto(uint8_t proto)
 {
 	return proto < 64 &&
 	       ((1ull << PROTO_TCP | 1ull << PROTO_UDP | 1ull << PROTO_DCCP) >> proto & 1);
 }
 
-/* TCP or UDP over IPv4 without options, whole, no super-packet, with room for the ports: then key
- * is written. False for all others. What it adds is one packet of packet->length bytes. */
+/* Decodes a plain packet: TCP, UDP or DCCP over IPv4 without options, not a fragment, not a
+ * super-packet, whole, and with room for the ports. Its increment is one packet of packet->length
+ * bytes. Returns false, and does not write key, for any other packet. */
 NETLOG_INLINE bool packet_decode_plain4(const struct netlog_packet *packet, struct netlog_key *key)
 {
 	const uint8_t *data = packet->data;

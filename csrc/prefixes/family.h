@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* family: which family each of a row's two addresses has, and its value.
+/* family: the family and the value of each of a row's two addresses.
  *
- * The one place that reads `version` and `flags` of a row. It trusts neither: whatever the bytes
- * are, an address is absent, IPv4 or IPv6. IPv4 of zero bytes is absent, too: the real 0.0.0.0 is
- * ::ffff:0.0.0.0 in mapped form, whose last 8 bytes are never 0.
+ * Only this file interprets `version` and `flags` of a row, apart from the shortcut for plain rows
+ * in find.c. It trusts neither: whatever the bytes are, an address is absent, IPv4 or IPv6. An IPv4
+ * address whose bytes are all zero is absent, too: the real 0.0.0.0 is ::ffff:0.0.0.0 in mapped
+ * form, whose last 8 bytes are never 0.
  */
 #ifndef NETLOG_FAMILY_H
 #define NETLOG_FAMILY_H
@@ -17,7 +18,7 @@
 /* In the order in which entries are sorted. */
 enum netlog_family { NETLOG_ABSENT = 0, NETLOG_IPV4 = 1, NETLOG_IPV6 = 2 };
 
-/* An address as a number: the first and the last 8 bytes. IPv4 is below 2^32, in `low`. */
+/* An address as a number: its first and its last 8 bytes. IPv4 is below 2^32, in `low`. */
 struct netlog_value {
 	uint64_t high;
 	uint64_t low;
@@ -31,7 +32,8 @@ static inline uint64_t family_load_be64(const uint8_t *bytes)
 	return be64toh(word);
 }
 
-/* other, absent: whether flags has the bits NETLOG_*_OTHER, NETLOG_NO_* of this address. */
+/* Returns the family of an address, and its value. other: flags has NETLOG_SRC_OTHER or
+ * NETLOG_DST_OTHER for this address. absent: flags has NETLOG_NO_SRC or NETLOG_NO_DST for it. */
 static inline enum netlog_family family_read(uint8_t version, unsigned other, unsigned absent,
 					     const uint8_t address[16], struct netlog_value *value)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Searching the intervals of a map, for many addresses at once. */
+/* find: searches the intervals of a map for many addresses at once. */
 #include "prefixes/intervals.h"
 
-/* Searches that run side by side: each waits for memory, and they wait together. */
+/* Searches that run side by side, so that they wait for memory together. */
 #define LANES 8
-/* Flows whose addresses are gathered by family before they are searched; both lists stay in L1. */
+/* Flows whose addresses are sorted by family before the search. Both lists stay in the first-level
+ * cache. */
 #define BLOCK_FLOWS 64
 
 #define FLAGS_OF_ADDRESSES (NETLOG_NO_SRC | NETLOG_NO_DST | NETLOG_SRC_OTHER | NETLOG_DST_OTHER)
@@ -14,8 +15,9 @@ static u128 make_u128(struct netlog_value value)
 	return (u128)value.high << 64 | value.low;
 }
 
-/* values[k] = the value of keys[k], for LANES keys. The steps do not depend on the keys, so the
- * searches run side by side, and the compiler makes a conditional move of each comparison. */
+/* Sets values[k] to the value of keys[k], for LANES keys. The number of steps does not depend on
+ * the keys, so the searches run side by side, and the compiler turns each comparison into a
+ * conditional move. */
 static void find_v4(const struct intervals_v4 *map, const uint32_t *keys, uint32_t *values)
 {
 	const uint32_t *at[LANES];
@@ -61,27 +63,27 @@ uint32_t netlog_prefixes_find(const struct netlog_prefixes *map, const uint8_t a
 	return values[0];
 }
 
-/* The addresses of some flows, by family. LANES more than needed: the last search of a list runs
- * over its end, and finds what nobody asks for. */
+/* The addresses of some flows, by family. The arrays have LANES elements more than needed: the last
+ * search of a list runs over its end, and nobody uses those results. */
 struct block {
 	u128 keys_v6[2 * BLOCK_FLOWS + LANES];
 	uint32_t keys_v4[2 * BLOCK_FLOWS + LANES];
-	/* whose address it is: 2 * flow, + 1 for the destination */
+	/* The slot of each address: 2 * flow, + 1 for the destination. */
 	uint8_t slots_v4[2 * BLOCK_FLOWS];
 	uint8_t slots_v6[2 * BLOCK_FLOWS];
-	/* by slot; as many more as above */
+	/* The values, by slot. */
 	uint32_t found[2 * BLOCK_FLOWS + LANES];
 };
 
-/* While one block is searched the next one comes from memory. */
+/* Prefetches the next block while one is searched. */
 static void prefetch_block(const struct netlog_flow *flows, size_t n)
 {
 	for (size_t i = 0; i < n && i < BLOCK_FLOWS; i++)
 		__builtin_prefetch(&flows[i]);
 }
 
-/* Whether all flows have two addresses of this family: nearly always so, and then the addresses
- * need no sorting into lists. */
+/* Whether all flows have two addresses of this family. It is nearly always so, and then the
+ * addresses need not be sorted into lists. */
 static bool is_plain(const struct netlog_flow *flows, size_t n, uint8_t version)
 {
 	bool plain = true;
@@ -94,7 +96,7 @@ static bool is_plain(const struct netlog_flow *flows, size_t n, uint8_t version)
 		memcpy(&dst_low, connection->dst + 8, sizeof(dst_low));
 		plain &= connection->version == version;
 		plain &= (connection->flags & FLAGS_OF_ADDRESSES) == 0;
-		/* IPv4 of zero bytes is absent */
+		/* An IPv4 address of zero bytes is absent; see family.h. */
 		plain &= version != 4 || (src_low && dst_low);
 	}
 	return plain;
@@ -124,8 +126,8 @@ static void find_plain_v6(const struct intervals_v6 *map, const struct netlog_fl
 		find_v6(map, block->keys_v6 + i, block->found + i);
 }
 
-/* Whatever the rows are. Every address is written to both lists, and one of them advanced: there is
- * no branch to guess where families mix. */
+/* Finds both ends of any flows. Every address is written to both lists, and only one list advances.
+ * So no branch has to be predicted where families mix. */
 static void find_any(const struct netlog_prefixes *map, const struct netlog_flow *flows, size_t n,
 		     struct block *block)
 {
@@ -158,7 +160,7 @@ static void find_any(const struct netlog_prefixes *map, const struct netlog_flow
 	}
 }
 
-/* Finds both ends of the first of n flows, at most BLOCK_FLOWS. Returns how many. */
+/* Finds both ends of the first flows, at most BLOCK_FLOWS of n. Returns their number. */
 static size_t find_block(const struct netlog_prefixes *map, const struct netlog_flow *flows,
 			 size_t n, struct block *block)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* intervals: what a map of prefixes is made of; written by prefixes.c, read by find.c. */
+/* intervals: the contents of a map of prefixes. prefixes.c writes them, find.c reads them. */
 #ifndef NETLOG_INTERVALS_H
 #define NETLOG_INTERVALS_H
 
@@ -8,7 +8,9 @@
 
 typedef unsigned __int128 u128; /* an address as a number; IPv4 in its low 32 bits */
 
-/* Interval i is starts[i] .. starts[i + 1] - 1 and has values[i]; starts[0] is 0, so n >= 1. */
+/* Interval i is starts[i] .. starts[i + 1] - 1, and its value is values[i]. starts[0] is 0, so n
+ * >= 1.
+ */
 struct intervals_v4 {
 	uint32_t *starts;
 	uint32_t *values;

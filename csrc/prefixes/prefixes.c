@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Prefixes into intervals, once, when a map is opened; find.c searches them. */
+/* prefixes: turns prefixes into intervals, once, when a map is opened. find.c searches them. */
 #include "prefixes/prefixes.h"
 
 #include <errno.h>
@@ -13,10 +13,10 @@ struct range {
 	u128 last;
 	uint32_t clear;
 	uint32_t set;
-	size_t position; /* in what the caller gave */
+	size_t position; /* in the caller's list */
 };
 
-/* Range that the sweep is in, and the value there. */
+/* A range that the sweep is in, and its value. */
 struct level {
 	u128 last;
 	uint32_t value;
@@ -26,7 +26,7 @@ static struct range make_range(const struct netlog_prefix *prefix, size_t positi
 {
 	unsigned bits = prefix->version == 4 ? 32 : 128;
 	unsigned host_bits = bits - prefix->length;
-	/* shifts by 128 are undefined: ::/0 is shifted in two steps */
+	/* A shift by 128 is undefined, so ::/0 is shifted in two steps. */
 	u128 host = host_bits ? (((u128)1 << (host_bits - 1)) << 1) - 1 : 0;
 	u128 address = load_u128(prefix->address);
 
@@ -39,7 +39,7 @@ static struct range make_range(const struct netlog_prefix *prefix, size_t positi
 			      .position = position};
 }
 
-/* Outer ranges before the inner ones, equal ones as they were given. */
+/* Sorts outer ranges before inner ones, and equal ones in the caller's order. */
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct range *x = a, *y = b;
@@ -51,8 +51,8 @@ static int compare_ranges(const void *a, const void *b)
 	return x->position < y->position ? -1 : x->position > y->position;
 }
 
-/* From start on, the value is `value`. Starts come in order; the last word on a start counts, and
- * neighbours of equal value are one interval. */
+/* Appends an interval: from `start` on, the value is `value`. Starts come in order. A second call
+ * with the same start replaces the first. Neighbours of equal value become one interval. */
 static void append(struct intervals_v6 *out, u128 start, uint32_t value)
 {
 	if (out->n && out->starts[out->n - 1] == start)
@@ -64,24 +64,24 @@ static void append(struct intervals_v6 *out, u128 start, uint32_t value)
 	out->n++;
 }
 
-/* Leaves all levels that end before `until`; with until 0 all of them but the ground.
- * Returns the height that is left. */
+/* Leaves all levels that end before `until`; or, if until is 0, all levels except the lowest.
+ * Returns the remaining height. */
 static size_t leave(struct intervals_v6 *out, const struct level *stack, size_t height, u128 until)
 {
 	while (height > 1 && (until == 0 || stack[height - 1].last < until)) {
 		u128 next = stack[height - 1].last + 1;
 
 		height--;
-		/* 0: it ended with the last address of all. Of levels that end together the
-		 * outermost has the last word. */
+		/* 0: the level ended with the very last address. If several levels end together,
+		 * the outermost comes last and replaces the others. */
 		if (next != 0)
 			append(out, next, stack[height - 1].value);
 	}
 	return height;
 }
 
-/* ranges are sorted. Prefixes nest or are disjoint, so a stack of those that are open is enough.
- * out and stack have room for 2n + 1 and n + 1. */
+/* Turns n sorted ranges into intervals. Prefixes are nested or disjoint, so a stack of the open
+ * ranges is enough. out has room for 2n + 1 intervals, stack for n + 1 levels. */
 static void sweep(const struct range *ranges, size_t n, struct level *stack,
 		  struct intervals_v6 *out)
 {
@@ -102,7 +102,8 @@ static void sweep(const struct range *ranges, size_t n, struct level *stack,
 	leave(out, stack, height, 0);
 }
 
-/* The intervals of one family's prefixes, as 128-bit numbers. The caller frees out's arrays. */
+/* Makes the intervals of one family's prefixes, with 128-bit starts. The caller frees out's arrays.
+ */
 static int flatten(const struct netlog_prefix *prefixes, size_t n, int version,
 		   struct intervals_v6 *out)
 {
@@ -127,7 +128,8 @@ static int flatten(const struct netlog_prefix *prefixes, size_t n, int version,
 	return result;
 }
 
-/* IPv4 has 4-byte starts: a map of a few thousand prefixes stays in the first cache. */
+/* Copies IPv4 intervals with 4-byte starts, so that a map of a few thousand prefixes stays in the
+ * first-level cache. */
 static int narrow(struct intervals_v6 *wide, struct intervals_v4 *v4)
 {
 	size_t n = 0;
@@ -135,7 +137,7 @@ static int narrow(struct intervals_v6 *wide, struct intervals_v4 *v4)
 	v4->starts = malloc(wide->n * sizeof(*v4->starts));
 	if (!v4->starts)
 		return -ENOMEM;
-	/* behind 255.255.255.255 the sweep may have returned to the ground */
+	/* After 255.255.255.255 the sweep may have returned to the lowest level. */
 	while (n < wide->n && wide->starts[n] <= UINT32_MAX) {
 		v4->starts[n] = (uint32_t)wide->starts[n];
 		n++;

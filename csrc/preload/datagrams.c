@@ -18,7 +18,7 @@
 #define SOL_UDP IPPROTO_UDP
 #endif
 
-/* A datagram, or what one piece of a stream is. */
+/* A datagram, or a piece of a stream, as it is counted. */
 struct seen {
 	struct netlog_key key;
 	struct netlog_increment increment;
@@ -29,7 +29,7 @@ NETLOG_INLINE void describe(int fd, uint32_t word, const void *address, socklen_
 {
 	struct remote remote;
 
-	/* What a stream is told to send to is ignored. */
+	/* The kernel ignores an address that is given with a stream. */
 	if (word & SOCK_STREAMS || !remote_from(address, length, &remote))
 		remote = word & SOCK_HAS_PEER ? descriptor_sockets[fd].peer : remote_nobody();
 	seen->key = (struct netlog_key){.dst = {remote.address[0], remote.address[1]},
@@ -45,15 +45,15 @@ static void cut(struct seen *seen, uint16_t segment_bytes)
 			(uint32_t)((seen->increment.bytes - 1) / segment_bytes + 1);
 }
 
-/* UDP_SEGMENT or UDP_GRO of one message; 0: neither. */
+/* Returns the segment size of one message (UDP_SEGMENT or UDP_GRO); 0: it has none. */
 static uint16_t segments_of(const struct msghdr *message)
 {
-	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR wants it so */
+	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR takes no const pointer */
 	uint16_t found = 0;
 
 	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
 	     control = CMSG_NXTHDR(header, control)) {
-		/* The kernel hands UDP_GRO over as an int, and takes UDP_SEGMENT as 16 bits. */
+		/* The kernel returns UDP_GRO as an int, and takes UDP_SEGMENT as 16 bits. */
 		int value;
 
 		if (control->cmsg_level != SOL_UDP)
@@ -69,8 +69,8 @@ static uint16_t segments_of(const struct msghdr *message)
 	return found;
 }
 
-/* Whether bytes that crossed are counted. The end of a stream is nothing that crossed; an empty
- * datagram is. */
+/* Whether a call that moved `bytes` is counted. 0 bytes of a stream are its end, and are not
+ * counted; an empty datagram is. */
 NETLOG_INLINE bool counts(uint32_t word, size_t bytes)
 {
 	return likely(word & SOCK_COUNTED) && (likely(bytes) || !(word & SOCK_STREAMS));
@@ -92,7 +92,7 @@ static NETLOG_RARE ssize_t observe_rare(int fd, uint32_t word, const void *addre
 	return (ssize_t)bytes;
 }
 
-/* Nearly always the socket is known, and the remote is the one that came last. */
+/* The short path: nearly always the socket is known, and the remote is the same as last time. */
 NETLOG_OFTEN ssize_t observe_datagram(int fd, uint32_t word, const void *address, socklen_t length,
 				      size_t bytes, enum netlog_direction direction)
 {
@@ -119,7 +119,7 @@ NETLOG_INLINE void describe_message(int fd, uint32_t word, const struct msghdr *
 		return;
 	if (word & SOCK_SEGMENTS && direction == NETLOG_TX)
 		segment_bytes = (uint16_t)descriptor_sockets[fd].segment_bytes;
-	/* What a message says of itself goes before. */
+	/* The size in the message overrides the socket option. */
 	if (message->msg_control && message->msg_controllen) {
 		uint16_t own = segments_of(message);
 
@@ -133,7 +133,7 @@ ssize_t observe_message(int fd, uint32_t word, const struct msghdr *message, siz
 {
 	struct seen seen;
 
-	/* Without control data it is like any other. */
+	/* Without control data the message has no segment size of its own. */
 	if (likely(!message->msg_control || !message->msg_controllen))
 		return observe_datagram(fd, word, message->msg_name, message->msg_namelen, bytes,
 					direction);

@@ -21,7 +21,7 @@
 #define MAX_PORTS    64
 #define MAX_EXCLUDED 64
 
-/* Of a socket, what is no answer of the kernel's. */
+/* The bits of a socket's word that are known without asking the kernel. */
 #define SOCK_MADE (WORD_KIND | SOCK_STREAMS | SOCK_SEGMENTS)
 
 struct descriptors descriptors;
@@ -30,7 +30,7 @@ struct socket descriptor_sockets[DESCRIPTORS];
 static uint16_t chosen_ports[MAX_PORTS];
 static int n_chosen_ports;
 
-/* Addresses in mapped form that share their first bits. */
+/* A prefix of addresses in mapped form. */
 struct excluded {
 	uint8_t address[16];
 	unsigned int bits;
@@ -41,12 +41,14 @@ static int n_excluded;
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
-/* Puts a word in place, and keeps the number of TUNs right. */
+/* Stores a word, and keeps the number of TUNs right. */
 static void put(int fd, uint32_t word)
 {
-	/* Memory of the parent, who waits: its descriptors stay what they are. */
+	/* The memory is the parent's, whose descriptors do not change. */
 	if (process_is_vforked())
 		return;
+	/* acq_rel, though no order is needed: two threads that store words for one number each get
+	 * back the word that they replaced, so the number of TUNs stays right. */
 	uint32_t old = exchange_32(&descriptors.words[fd], word);
 
 	if ((word & WORD_KIND) == WORD_TUN)
@@ -64,7 +66,7 @@ void descriptor_set(int fd, uint32_t word)
 			process_note_far();
 		return;
 	}
-	/* Most descriptors are none of ours, neither before nor after. */
+	/* Most descriptors are watched neither before nor after. relaxed: as descriptor_word(). */
 	if (word || load_relaxed_32(&descriptors.words[fd]))
 		put(fd, word);
 }
@@ -147,6 +149,8 @@ void descriptor_connected(int fd)
 {
 	uint32_t word = descriptor_word(fd);
 
+	/* Not if another thread has closed the descriptor meanwhile: its word is newer. acq_rel, in
+	 * compare_exchange_32(); only the word itself matters. */
 	if ((word & WORD_KIND) == WORD_SOCK && !process_is_vforked())
 		(void)compare_exchange_32(&descriptors.words[fd], word, word & SOCK_MADE);
 }
@@ -164,7 +168,7 @@ void descriptors_choose_ports(const char *ports)
 	}
 }
 
-/* One prefix: false if it is none. */
+/* Reads one prefix. Returns false if it is invalid. */
 static bool exclude(const char *text, size_t length)
 {
 	char address[INET6_ADDRSTRLEN + sizeof("/128")];
@@ -217,7 +221,7 @@ static bool is_excluded(const struct remote *peer)
 	return false;
 }
 
-/* By address: a socket's own, or its peer's. */
+/* Whether the user chose the port of this address. address: the socket's own, or its peer's. */
 static bool is_chosen(const struct sockaddr_storage *address, socklen_t length)
 {
 	struct remote end;
@@ -250,14 +254,16 @@ uint32_t descriptor_ask_socket(int fd, uint32_t word)
 		counted = is_chosen(&address, length);
 	if (counted && !(known & SOCK_HAS_PEER && is_excluded(peer)))
 		known |= SOCK_COUNTED;
-	/* Whoever has closed or connected it meanwhile is right. */
+	/* Not if another thread has closed or connected the socket meanwhile: its word is newer.
+	 * acq_rel, in compare_exchange_32(); only the word itself matters. */
 	if (!process_is_vforked())
 		(void)compare_exchange_32(&descriptors.words[fd], word, known);
 	errno = saved;
 	return known;
 }
 
-/* TUNGETIFF has another meaning for the bit of IFF_NO_PI, so the flags come from sysfs. */
+/* Watches a TUN that existed already. The flags come from sysfs, because the bit of IFF_NO_PI means
+ * something else in the answer of TUNGETIFF. */
 static void inherit_tun(int fd)
 {
 	char text[32], path[64];
@@ -305,7 +311,8 @@ void descriptor_inherit(int fd)
 
 void descriptors_received(const struct msghdr *message)
 {
-	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR wants it so */
+	struct msghdr *header = (struct msghdr *)message; /* CMSG_NXTHDR takes no const pointer */
+	/* relaxed: descriptors that this thread adds below are in the second load. */
 	uint32_t tuns = load_relaxed_32(&descriptors.tuns);
 
 	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* descriptors: what each file descriptor of this process is to us.
+/* descriptors: which file descriptors of this process are watched, and as what.
  *
- * One word a descriptor: 0 for those that are none of ours, which is one load and one comparison in
- * a hook. The table is private to the process, as descriptors are: a fork gets a copy, and a child
- * that closes all of its own leaves the parent's alone. A child of vfork(2) shares the memory, not
- * the descriptors, so it changes nothing here.
+ * Each descriptor has one word. It is 0 if the descriptor is not watched, so a hook then takes one
+ * load and one comparison. The table is private to the process, as descriptors are: a fork gets a
+ * copy, and a child that closes all its descriptors does not change the parent's table. A child of
+ * vfork(2) shares the memory but not the descriptors, so it changes nothing here.
  *
- * Threads: any. A thread that uses a descriptor while another closes it may be counted for either.
- * Bounds: DESCRIPTORS; what is opened beyond is not ours, and counted as far.
+ * Threads: any. If one thread uses a descriptor while another closes it, the call may be counted
+ * for the old descriptor or for the new one. Bounds: DESCRIPTORS. TUNs and sockets with a higher
+ * number are not watched, but counted as far.
  */
 #ifndef NETLOG_PRELOAD_DESCRIPTORS_H
 #define NETLOG_PRELOAD_DESCRIPTORS_H
@@ -23,36 +24,41 @@
 
 #define DESCRIPTORS 65536u /* a daemon with more has raised its limit twice; 4 bytes each */
 
-/* A word. The kind stands in two bits, the rest is by kind. */
+/* The bits of a word: two for the kind, the others by kind. */
 #define WORD_KIND     3u
 #define WORD_TUN      1u
 #define WORD_SOCK     2u
 #define TUN_PI        4u /* a 4-byte header precedes each packet: no IFF_NO_PI */
 #define TUN_VNET      8u
 #define TUN_TAP       16u
-#define TUN_VNET_AT   8 /* bytes of the virtio header, from this bit on */
+#define TUN_VNET_AT   8 /* from this bit on: bytes of the virtio header */
 #define SOCK_STREAMS  4u
-#define SOCK_KNOWN    8u /* the next two bits were found out */
+#define SOCK_KNOWN    8u /* the next two bits are valid */
 #define SOCK_COUNTED  16u
 #define SOCK_HAS_PEER 32u
 #define SOCK_SEGMENTS 64u /* UDP_SEGMENT is set on the socket */
 
-/* The other end of a socket, in the words of struct netlog_key: they are made in registers and
- * copied whole. */
+/* The other end of a socket, in words of struct netlog_key, which are built in registers and copied
+ * whole. */
 struct remote {
 	uint64_t address[2];
 	uint64_t tail;
 };
 
-/* Beside the word of a socket. */
+/* What is known of a socket beside its word. */
 struct socket {
 	struct remote peer;
-	uint64_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: none */
+	uint64_t segment_bytes; /* UDP_SEGMENT as a socket option; 0: not set */
 };
 
-/* Together, as a call on a low descriptor needs both. */
+/* Both in one struct, because a call on a descriptor needs both: with a low number they are close
+ * in memory. */
 struct descriptors {
-	uint32_t tuns; /* how many TUN descriptors this process has */
+	/* The number of TUN descriptors of this process. writer: any / reader: any / relaxed: see
+	 * descriptors_have_tun() */
+	uint32_t tuns;
+	/* By descriptor. writer: any, by an exchange / reader: any / relaxed: see descriptor_word()
+	 */
 	uint32_t words[DESCRIPTORS];
 } __attribute__((aligned(64)));
 
@@ -61,38 +67,40 @@ extern struct socket descriptor_sockets[DESCRIPTORS];
 
 NETLOG_INLINE uint32_t descriptor_word(int fd)
 {
-	/* relaxed: the word is whole, and whoever uses a descriptor has got it from its maker. */
+	/* relaxed: the word is whole, and a thread that uses a descriptor has got it from the
+	 * thread that made it, which orders the two. */
 	return likely((uint32_t)fd < DESCRIPTORS) ? load_relaxed_32(&descriptors.words[fd]) : 0;
 }
 
-/* Whether sockets are counted now. relaxed: a TUN that another thread opens is the next call's. */
+/* Whether sockets are counted now. relaxed: if another thread opens a TUN, the next call sees it.
+ */
 NETLOG_INLINE bool descriptors_have_tun(void)
 {
 	return load_relaxed_32(&descriptors.tuns) != 0;
 }
 
-/* All of these keep errno. `fd` < 0: nothing happens. */
+/* All functions below keep errno, and do nothing if `fd` < 0. */
 
-/* A new descriptor of a kind that is none of ours, or one that is closed now. */
+/* Stops watching a descriptor: it was closed, or is new and of another kind. */
 void descriptor_forget(int fd);
 void descriptor_forget_range(unsigned int first, unsigned int last);
 void descriptor_copy(int from, int to);
 void descriptor_set(int fd, uint32_t word);
-/* A new socket; only those of UDP and TCP matter. */
+/* Watches a new socket if it is one of UDP or TCP. */
 void descriptor_set_socket(int fd, int family, int type);
-/* After TUNSETIFF, with the flags that it gave back. */
+/* Watches a TUN after TUNSETIFF. flags: as TUNSETIFF returned them. */
 void descriptor_set_tun(int fd, uint32_t flags);
 /* After TUNSETVNETHDRSZ. */
 void descriptor_set_vnet_bytes(int fd, int bytes);
-/* After UDP_SEGMENT was set on a socket; 0: none. */
+/* After UDP_SEGMENT was set on a socket. 0: not set. */
 void descriptor_set_segment_bytes(int fd, int bytes);
-/* The peer is another one now, or there is one. */
+/* After connect(2): forgets what is known of the socket's peer. */
 void descriptor_connected(int fd);
-/* Asks the kernel about a socket that has traffic; its word, with SOCK_KNOWN. */
+/* Asks the kernel about a socket that has traffic. Returns its word, with SOCK_KNOWN. */
 uint32_t descriptor_ask_socket(int fd, uint32_t word);
-/* One that was there when the program began, or came from elsewhere: looks at it. */
+/* Looks at a descriptor that existed when the program began, or came from another process. */
 void descriptor_inherit(int fd);
-/* Those that came with a message (SCM_RIGHTS). */
+/* Looks at the descriptors that came with a message (SCM_RIGHTS). */
 void descriptors_received(const struct msghdr *message);
 
 NETLOG_INLINE uint32_t descriptor_know_socket(int fd, uint32_t word)
@@ -100,9 +108,12 @@ NETLOG_INLINE uint32_t descriptor_know_socket(int fd, uint32_t word)
 	return likely(word & SOCK_KNOWN) ? word : descriptor_ask_socket(fd, word);
 }
 
-/* The ports that the user named, separated by commas; NULL or "": all. */
+/* Counts only sockets that have one of these ports at either end. ports: numbers separated by
+ * commas; NULL or "": all ports.
+ */
 void descriptors_choose_ports(const char *ports);
-/* Prefixes (address/bits), likewise: sockets that are connected there are none of the tunnel's. */
+/* Does not count sockets that are connected to an address in these prefixes: they do not belong to
+ * the tunnel. prefixes: address/bits, separated by commas; NULL or "": none. */
 void descriptors_exclude_peers(const char *prefixes);
 
 NETLOG_INLINE uint64_t remote_tail(uint16_t port, uint8_t version)
@@ -110,8 +121,8 @@ NETLOG_INLINE uint64_t remote_tail(uint16_t port, uint8_t version)
 	return key_tail(port, version, 0, NETLOG_NO_SRC);
 }
 
-/* false if `address` is none of IPv4 or IPv6, or has not all of its bytes; then nothing is written.
- */
+/* Reads a socket address. Returns false, and writes nothing, if it is neither IPv4 nor IPv6, or is
+ * too short. */
 NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct remote *remote)
 {
 	const struct sockaddr_in *in = address;
@@ -134,7 +145,7 @@ NETLOG_INLINE bool remote_from(const void *address, socklen_t length, struct rem
 	return true;
 }
 
-/* What stands for nobody: 0.0.0.0:0. */
+/* Returns the endpoint that stands for an unknown remote: 0.0.0.0:0. */
 NETLOG_INLINE struct remote remote_nobody(void)
 {
 	return (struct remote){.address = {0, key_mapped(0)}, .tail = remote_tail(0, 4)};

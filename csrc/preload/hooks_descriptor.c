@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* hooks_descriptor: calls that make, change or close a descriptor.
+/* hooks_descriptor: hooks for calls that make, change or close a descriptor.
  *
- * Each makes the table follow. What the C library does inside itself (system(3), the resolver) does
- * not pass here; the descriptors that this makes and closes are its own.
+ * Each hook updates the table of descriptors. Calls inside the C library (system(3), the resolver)
+ * do not pass through the hooks; the C library closes the descriptors that it makes there itself.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #define HAS_MODE(flags) ((flags) & O_CREAT || ((flags) & O_TMPFILE) == O_TMPFILE)
 
-/* Hands a new descriptor on, of a kind that is none of ours. */
+/* Returns a new descriptor of a kind that is not watched. */
 static int other(int fd)
 {
 	descriptor_forget(fd);
@@ -140,7 +140,7 @@ HOOK int socket(int family, int type, int protocol)
 	return fd;
 }
 
-/* The new socket is of the listening one's kind. */
+/* The new socket has the kind of the listening one. */
 static int accepted(int listening, int fd)
 {
 	uint32_t word = descriptor_word(listening) & (WORD_KIND | SOCK_STREAMS);
@@ -201,18 +201,18 @@ HOOK int ioctl(int fd, unsigned long request, ...)
 HOOK int close(int fd)
 {
 	if (unlikely(fd == process_hidden_fd) && fd >= 0) {
-		/* Who closes all there is meets many that are not open: one more. */
+		/* A program that closes all numbers expects EBADF for many of them. */
 		errno = EBADF;
 		return -1;
 	}
-	/* Before, as the number may be another thread's right after. */
+	/* Before the call: right after it, another thread may get the same number. */
 	descriptor_forget(fd);
 	return NEXT(close)(fd);
 }
 
 HOOK int fclose(FILE *stream)
 {
-	/* It closes inside the C library. */
+	/* fclose() closes the descriptor inside the C library, where no hook sees it. */
 	int saved = errno;
 
 	/* NULL is undefined, and crashes here as it does in the C library. */

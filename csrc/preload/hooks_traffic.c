@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* hooks_traffic: calls that move bytes.
+/* hooks_traffic: hooks for calls that move bytes.
  *
- * For a descriptor that is none of ours a hook is one load and one comparison. For one of ours,
- * what the call returned is counted after it. A socket counts while this process has a TUN.
+ * For a descriptor that is not watched, a hook costs one load and one comparison. For a watched
+ * one, the hook counts the result after the call. A socket is counted only while this process has a
+ * TUN.
  */
 #define _GNU_SOURCE
 #include <netinet/in.h>
@@ -11,7 +12,7 @@
 #include "preload/next.h"
 #include "preload/observe.h"
 
-/* What these return crossed nothing, or was looked at only. */
+/* Calls with these flags are not counted: they return an error message, or only peek at data. */
 #define NO_TRAFFIC (MSG_PEEK | MSG_ERRQUEUE)
 
 NETLOG_INLINE bool is_tun(uint32_t word)
@@ -24,7 +25,7 @@ NETLOG_INLINE bool is_sock(uint32_t word)
 	return (word & WORD_KIND) == WORD_SOCK && descriptors_have_tun();
 }
 
-/* What the plain calls moved; the result again, so that a hook ends with this call. */
+/* Counts the result of a plain call. Returns it again, so that a hook ends with this call. */
 NETLOG_INLINE ssize_t moved(int fd, uint32_t word, const void *data, ssize_t n,
 			    enum netlog_direction on_tun, enum netlog_direction on_sock)
 {
@@ -50,7 +51,7 @@ HOOK_OFTEN ssize_t read(int fd, void *data, size_t n)
 {
 	uint32_t word = descriptor_word(fd);
 
-	/* To read nothing takes no datagram. */
+	/* A read of 0 bytes does not take a datagram. */
 	if (likely(!word || !n))
 		return NEXT(read)(fd, data, n);
 	return moved(fd, word, data, NEXT(read)(fd, data, n), NETLOG_TX, NETLOG_RX);
@@ -103,7 +104,7 @@ HOOK_OFTEN ssize_t writev(int fd, const struct iovec *vectors, int n)
 			    NETLOG_TX);
 }
 
-/* After a call on a socket that can name the other end; likewise. */
+/* Counts the result of a call on a socket that can name the remote. Returns it again, too. */
 NETLOG_INLINE ssize_t exchanged(int fd, uint32_t word, const void *address, socklen_t length,
 				ssize_t n, enum netlog_direction direction)
 {
@@ -112,19 +113,21 @@ NETLOG_INLINE ssize_t exchanged(int fd, uint32_t word, const void *address, sock
 	return n;
 }
 
-/* Whether only a name says who sends to a socket; `word` is then what is known of it. */
+/* Whether the sender of a datagram is known only if the call asks for its address. Then *word is
+ * updated with what is known of the socket. */
 NETLOG_INLINE bool needs_name(int fd, uint32_t *word)
 {
-	/* A stream has a peer. */
+	/* A stream always has a peer. */
 	if (likely(*word & (SOCK_HAS_PEER | SOCK_STREAMS)) || !is_sock(*word))
 		return false;
 	*word = descriptor_know_socket(fd, *word);
 	return (*word & (SOCK_COUNTED | SOCK_HAS_PEER)) == SOCK_COUNTED;
 }
 
-/* A recv or recvfrom that asks for no name. To the kernel they are one system call, which writes to
- * the same places; so the program sees no difference. A read would become another system call, for
- * which a filter of the program's might end it. */
+/* Replaces a recv or recvfrom that does not ask for the sender's address. For the kernel both are
+ * one system call, which writes to the same places, so the program sees no difference. A read is
+ * not replaced: it would become another system call, and a seccomp filter of the program could kill
+ * it. */
 static NETLOG_NOINLINE ssize_t receive_named(int fd, uint32_t word, void *data, size_t n, int flags)
 {
 	struct sockaddr_storage from;
@@ -134,7 +137,8 @@ static NETLOG_NOINLINE ssize_t receive_named(int fd, uint32_t word, void *data, 
 	return exchanged(fd, word, &from, length, got, NETLOG_RX);
 }
 
-/* Likewise. What the kernel tells in the header beside a name is passed on. */
+/* The same for recvmsg. The fields that the kernel sets in the header are passed on, except the
+ * address. */
 static NETLOG_NOINLINE ssize_t receive_message_named(int fd, uint32_t word, struct msghdr *message,
 						     int flags)
 {
@@ -181,13 +185,13 @@ HOOK_OFTEN ssize_t send(int fd, const void *data, size_t n, int flags)
 	return exchanged(fd, word, NULL, 0, NEXT(send)(fd, data, n, flags), NETLOG_TX);
 }
 
-/* What of an address was written: no more than there was room for. */
+/* Returns the bytes of an address that were written: at most as many as there was room for. */
 static socklen_t written(socklen_t room, const socklen_t *length)
 {
 	return *length < room ? *length : room;
 }
 
-/* After a recvfrom that had so much room for an address. */
+/* Counts the result of a recvfrom with `room` bytes for an address. */
 NETLOG_INLINE ssize_t received(int fd, uint32_t word, const void *address, socklen_t room,
 			       const socklen_t *length, ssize_t n)
 {

@@ -12,7 +12,7 @@ static void look_up(void *function, const char *name)
 {
 	void *found = dlsym(RTLD_NEXT, name);
 
-	/* ISO C knows no conversion between the two kinds of pointers. */
+	/* ISO C has no conversion between pointers to objects and to functions. */
 	memcpy(function, &found, sizeof(found));
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* next: the functions of the C library that the hooks stand in front of.
+/* next: the functions of the C library that the hooks replace.
  *
- * Looked up when the library is loaded, and before that by whoever comes first: other libraries'
- * constructors call hooks too. Looking up twice does no harm.
+ * They are looked up when the library is loaded. The constructors of other libraries may call hooks
+ * before; then the first such call looks them up. Looking up twice does no harm.
  */
 #ifndef NETLOG_PRELOAD_NEXT_H
 #define NETLOG_PRELOAD_NEXT_H
@@ -20,14 +20,14 @@
 
 #include "base/compiler.h"
 
-/* Of glibc 2.34; a program that calls them brings such a one. */
+/* glibc 2.34 added these. A program that calls them runs with such a glibc. */
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
 #endif
 int close_range(unsigned int first, unsigned int last, int flags);
 void closefrom(int lowest);
 
-/* What _FORTIFY_SOURCE makes of the plain calls; no header declares them for us. */
+/* _FORTIFY_SOURCE replaces the plain calls by these. The headers do not declare them here. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int directory, const char *path, int flags);
@@ -37,8 +37,8 @@ ssize_t __recv_chk(int fd, void *data, size_t n, size_t size, int flags);
 ssize_t __recvfrom_chk(int fd, void *data, size_t n, size_t size, int flags, __SOCKADDR_ARG address,
 		       socklen_t *length);
 
-/* Those that move traffic share a line or two of the cache.
- * It would move every line further to the right, each time. */
+/* The functions that move traffic come first, so that they share few cache lines. clang-format is
+ * off because it would indent each line further than the one before. */
 /* clang-format off */
 #define NEXT_FUNCTIONS(X) \
 	X(read) X(write) X(recvfrom) X(sendto) X(recvmsg) X(sendmsg) X(recv) X(send) \
@@ -61,7 +61,7 @@ extern struct next_functions next_functions;
 
 NETLOG_RARE void next_look_up(void);
 
-/* The C library's own function of that name. */
+/* The C library's function of this name. */
 #define NEXT(name)                                                                                 \
 	(*(likely(next_functions.name) ? next_functions.name                                       \
 				       : (next_look_up(), next_functions.name)))

@@ -10,16 +10,16 @@
 #include "preload/process.h"
 
 #define PI_BYTES    4
-#define VNET_FIELDS 10 /* of the virtio header, that are looked at */
-/* Of a packet in pieces: all headers that a stack makes. Longer chains of IPv6 extension headers
- * count as malformed. */
+#define VNET_FIELDS 10 /* the bytes of the virtio header that are read */
+/* The bytes that are gathered of a packet in several vectors: enough for all headers that a stack
+ * sends. Longer chains of IPv6 extension headers count as malformed. */
 #define GATHERED 2048
-/* The transport header of a super-packet lies within so many bytes behind its ports. */
+/* The transport header of a super-packet ends at most this many bytes after its ports. */
 #define TRANSPORT_BYTES 64
 
-/* What stands for a packet whose own bytes are not to be read: no IP version, for a frame of
- * another protocol, whose bytes could pass for IP's; and a header of version 4 that is too short.
- * No decoder looks beyond them then. */
+/* These stand for a packet whose own bytes must not be read. not_ip has no IP version: for a frame
+ * of another protocol, whose bytes could look like IP. malformed is an IPv4 header that is too
+ * short. The decoders read no further than that. */
 static const uint8_t not_ip[PACKET_IP6_HEADER + PACKET_PORTS];
 static const uint8_t malformed[PACKET_IP6_HEADER + PACKET_PORTS] = {0x40};
 
@@ -47,7 +47,8 @@ static void count(const struct netlog_packet *packet)
 		process_count(NETLOG_TUN, &key, &increment);
 }
 
-/* Those of a super-packet's segments; 0: a packet of its own. */
+/* Returns the payload bytes of a super-packet's segments; 0: not a super-packet. header: the virtio
+ * header. */
 static uint16_t segment_bytes(const uint8_t *header)
 {
 	struct virtio_net_hdr fields;
@@ -58,10 +59,11 @@ static uint16_t segment_bytes(const uint8_t *header)
 		       : fields.gso_size;
 }
 
-/* Whether all that a decoder reads of the packet is there. */
+/* Whether the captured bytes include everything that a decoder reads of the packet. */
 static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 {
-	/* A super-packet is asked about as one packet, with room behind its ports. */
+	/* netlog_packet_has_headers() takes no super-packets. So it is asked about a plain packet
+	 * with fewer captured bytes, which leaves room for the transport header after the ports. */
 	struct netlog_packet plain = *packet;
 
 	if (captured >= packet->length)
@@ -72,8 +74,8 @@ static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 	return netlog_packet_has_headers(&plain, captured);
 }
 
-/* Moves a TAP's frame to its IP packet. Returns false for a frame of another kind, or a cut one;
- * then only its length is moved. */
+/* Moves a TAP's frame to its IP packet. Returns false for a frame of another kind, or one that was
+ * cut; then only its length is reduced. */
 static bool unwrap(struct netlog_frame *frame)
 {
 	if (netlog_frame_unwrap(NETLOG_LINK_ETHERNET, frame) == NETLOG_FRAME_PACKET)
@@ -83,7 +85,7 @@ static bool unwrap(struct netlog_frame *frame)
 	return false;
 }
 
-/* data: the first `captured` bytes of what crossed, of `bytes` in all. */
+/* Counts a packet of any kind. The call moved `bytes`; data has the first `captured` of them. */
 static void observe_any(uint32_t word, const uint8_t *data, size_t captured, size_t bytes,
 			enum netlog_direction direction)
 {
@@ -122,7 +124,8 @@ static NETLOG_RARE ssize_t observe_rare(uint32_t word, const void *data, size_t 
 	return (ssize_t)bytes;
 }
 
-/* Nearly always nothing precedes the packet, and it is of the connection that came last. */
+/* The short path: nearly always no header precedes the packet, and its connection is the same as
+ * last time. */
 NETLOG_OFTEN ssize_t observe_packet(uint32_t word, const void *data, size_t bytes,
 				    enum netlog_direction direction)
 {

@@ -11,18 +11,18 @@
 #include "meter/meter.h"
 #include "preload/next.h"
 
-/* The hidden descriptor lies below this: the kernel's table grows with the highest number. */
+/* The hidden descriptor is below this, because the kernel's table grows with the highest number. */
 #define HIDDEN_BELOW 1024
 #define HIDDEN_ROOM  16
-/* A thread that got no lane asks again after so many packets: each time costs a system call a lane.
- */
+/* A thread that got no lane tries again after this many packets: each try costs one system call for
+ * each lane. */
 #define PACKETS_BETWEEN_ASKING 1024
 
-/* The byte of the meter's file that each process locks for as long as it lives: whoever polls sees
- * whether anybody is left. Beyond those of locks.c. */
+/* The byte of the meter's file that each process locks for as long as it lives. So the poller sees
+ * whether any process is left. It is beyond the bytes of meter/locks.c. */
 #define PRESENCE_BYTE 512
 
-/* Wiped in every fork, also in one that runs no handlers: 0 says so. */
+/* The kernel zeroes this in every fork, even in one that runs no atfork handlers. */
 struct alive {
 	uint64_t pid;
 };
@@ -35,18 +35,21 @@ static struct alive *alive = &no_page;
 static pthread_key_t at_thread_end;
 
 __thread struct process_thread process_thread;
-static __thread uint32_t refusals; /* packets until a lane is asked for again */
-static __thread bool taking;
+static __thread uint32_t refusals; /* packets until the thread tries again to get a lane */
+static __thread bool taking;       /* the thread is acquiring a lane */
 
 bool process_is_vforked(void)
 {
+	/* relaxed, here and below: this process alone writes the word, before the program begins
+	 * and in begin_as_fork(). */
 	uint64_t pid = load_relaxed(&alive->pid);
 
-	/* 0: before the library was set up, or a fork that nobody has told of: its own memory. */
+	/* 0: the library is not set up yet, or this is a fork whose atfork handler did not run.
+	 * Both run in memory of their own. */
 	return pid && pid != (uint64_t)getpid();
 }
 
-/* A copy of the descriptor at a high number, or -1. */
+/* Returns a copy of the descriptor at a high number, or -1. */
 static int hide(int fd)
 {
 	struct rlimit limit;
@@ -63,6 +66,7 @@ static int hide(int fd)
 	return -1;
 }
 
+/* Locks PRESENCE_BYTE. */
 static void show_presence(int fd)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_start = PRESENCE_BYTE, .l_len = 1};
@@ -70,13 +74,13 @@ static void show_presence(int fd)
 	(void)NEXT(fcntl)(fd, F_OFD_SETLK, &lock);
 }
 
-/* In a fork: the parent's lanes, and its locks, are not ours. */
+/* Sets up a fork, which must not use its parent's lanes and locks. */
 static void begin_as_fork(void)
 {
 	char path[64];
 	int saved = errno;
 
-	/* Another library's handler came first, and counted. */
+	/* Another library's atfork handler ran first and counted, so this was done already. */
 	if (load_relaxed(&alive->pid) == (uint64_t)getpid())
 		return;
 	process_thread.lane = NULL;
@@ -94,10 +98,11 @@ static void begin_as_fork(void)
 	if (fd >= 0)
 		(void)NEXT(close)(fd);
 	if (hidden >= 0) {
-		/* Before the parent's opening goes: somebody is there all the time. */
+		/* Before the parent's opening is closed, so that one process shows its presence at
+		 * all times. */
 		show_presence(hidden);
 		process_hidden_fd = hidden;
-		/* It closes the parent's. */
+		/* This closes the parent's descriptor. */
 		if (netlog_meter_adopt(meter, hidden)) {
 			(void)NEXT(close)(hidden);
 			process_hidden_fd = meter->fd;
@@ -126,11 +131,11 @@ static void take_lane(void)
 		return;
 	}
 	if (!netlog_meter_acquire_lane(meter, &lane)) {
-		/* Nobody uses the meter's view of it meanwhile. */
+		/* Nobody uses the meter's view of the lane while the thread has this copy. */
 		process_thread.view = *lane;
 		process_thread.lane = lane;
 		process_thread.alive = lane->relies ? &alive->pid : NULL;
-		/* Any value but NULL: end_thread() is called for it. */
+		/* With any value except NULL, end_thread() is called when the thread ends. */
 		(void)pthread_setspecific(at_thread_end, &process_thread);
 	} else {
 		refusals = PACKETS_BETWEEN_ASKING;
@@ -138,7 +143,7 @@ static void take_lane(void)
 	errno = saved;
 }
 
-/* Whether this thread can count now, into its lane. */
+/* Whether this thread can count into its lane now. Takes a lane if the thread has none. */
 static bool can_count(void)
 {
 	if (unlikely(!meter))
@@ -146,7 +151,7 @@ static bool can_count(void)
 	if (unlikely(!load_relaxed(&alive->pid)))
 		begin_as_fork();
 	if (!process_thread.lane) {
-		/* A signal handler must not take another one meanwhile. */
+		/* A signal handler that interrupts this must not take a second lane. */
 		if (taking)
 			return false;
 		taking = true;
@@ -166,7 +171,7 @@ struct netlog_lane *process_enter(void)
 
 void process_leave(struct netlog_lane *lane)
 {
-	/* It may wake the poller, which does not fail. */
+	/* This may wake the poller, by a system call that does not fail and keeps errno. */
 	lane_leave(lane);
 }
 
@@ -189,6 +194,7 @@ void process_count_laneless(int point, const struct netlog_increment *increment)
 
 	if (!meter)
 		return;
+	/* relaxed, here and below: counters that are only added to; see meter/region.h. */
 	add_relaxed(&meter->region->laneless.packets[point][direction], increment->packets);
 	add_relaxed(&meter->region->laneless.bytes[point][direction], increment->bytes);
 }
@@ -214,8 +220,8 @@ void process_move_hidden(void)
 	int hidden = meter ? hide(process_hidden_fd) : -1;
 	int old = process_hidden_fd;
 
-	/* Without it no further lane can be had, but those that are taken go on: the mapping keeps
-	 * their locks. */
+	/* If no other number is free, no further lane can be taken. The lanes that are taken stay
+	 * valid: the mapping keeps their locks. */
 	process_hidden_fd = hidden;
 	if (meter)
 		meter->fd = hidden;

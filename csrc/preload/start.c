@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* start: what happens before the program's own main(): the meter is attached, and the descriptors
- * that the program inherits are looked at.
+/* start: runs before the program's main(): attaches the meter, and looks at the descriptors that
+ * the program inherits.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,7 +14,7 @@
 #define PORTS_VARIABLE    "NETLOG_PRELOAD_PORTS"
 #define EXCLUDED_VARIABLE "NETLOG_PRELOAD_EXCLUDED"
 
-/* Inherited ones have low numbers: nobody passes more. */
+/* Inherited descriptors have low numbers: no program passes more than this. */
 #define INHERITED 256
 
 __attribute__((constructor)) static void start(void)

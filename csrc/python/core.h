@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* core: everything that netlog.cdef declares to Python. */
+/* core: includes the headers of everything that netlog.cdef declares to Python. */
 #ifndef NETLOG_CORE_H
 #define NETLOG_CORE_H
 

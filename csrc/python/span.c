@@ -3,7 +3,8 @@
 
 #include <errno.h>
 
-/* Packets described at once: their descriptors stay in the first-level cache. */
+/* Packets that are counted in one call: so few that their descriptors stay in the first-level
+ * cache. */
 #define CHUNK_PACKETS 64
 
 static bool lies_within(const struct netlog_span *span)
@@ -35,7 +36,7 @@ int netlog_lane_count_span(struct netlog_lane *lane, const struct netlog_span *s
 			packets[i].gso_size = 0;
 			packets[i].direction = span->directions ? span->directions[start + i]
 								: (uint8_t)span->direction;
-			packets[i].reserved = 0;
+			packets[i].headers = 0;
 		}
 		netlog_lane_count_packets(lane, packets, part);
 	}
@@ -48,7 +49,8 @@ void netlog_lane_count_bracket(struct netlog_lane *lane, const struct netlog_pac
 			       size_t n_datagrams)
 {
 	netlog_lane_enter(lane);
-	/* Mostly one packet of one kind, for which a call that does nothing is dear. */
+	/* Mostly there is one packet of one kind, and an empty call would cost much in proportion.
+	 */
 	if (n_packets)
 		netlog_lane_count_packets(lane, packets, n_packets);
 	if (n_datagrams)

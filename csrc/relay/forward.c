@@ -10,7 +10,7 @@
 #define IPV6_SRC          8u
 #define IPV6_DST          24u
 
-/* Where a packet comes from and goes to. */
+/* The addresses of a packet. */
 struct inner {
 	uint8_t src[16];
 	uint8_t dst[16];
@@ -29,8 +29,8 @@ static void map_ipv4(const uint8_t *ipv4, uint8_t address[16])
 	memcpy(address + 12, ipv4, 4);
 }
 
-/* NETLOG_FORWARDED if it may be, or why not. Bytes behind the packet's own end are fine: the stack
- * that gets them cuts them off. */
+/* Reads the addresses of a packet. Returns NETLOG_FORWARDED, or the reason why it is dropped. Bytes
+ * after the packet's own end are allowed: the stack that receives them cuts them off. */
 static enum netlog_fate read_inner(const uint8_t *packet, uint32_t length, struct inner *inner)
 {
 	inner->version = length ? packet[0] >> 4 : 0;
@@ -53,7 +53,8 @@ static enum netlog_fate read_inner(const uint8_t *packet, uint32_t length, struc
 
 static void add(uint64_t *counter, uint64_t value)
 {
-	/* relaxed: only this thread writes it; a reader's stale value is a moment old. */
+	/* relaxed: only this thread writes it; pairs with load_relaxed() in netlog_relay_fates(),
+	 * whose value may be a moment old. */
 	store_relaxed(counter, load_relaxed(counter) + value);
 }
 
@@ -127,7 +128,7 @@ enum netlog_fate netlog_forward_judge_rx(const struct netlog_peers *peers, const
 		       : NETLOG_DROP_SOURCE_NOT_ALLOWED;
 }
 
-/* What happens to a datagram out of the socket. */
+/* Returns the fate of a datagram from the socket. */
 static enum netlog_fate judge_slot(const struct netlog_peers *peers,
 				   const struct netlog_batch *batch, uint32_t i)
 {

@@ -8,7 +8,7 @@ static void begin_bundles(struct netlog_offload *offload)
 	netlog_bundle_begin(&offload->tx.bundler, segments ? NETLOG_BUNDLE_DATAGRAMS : 1);
 }
 
-/* Sends what is in the bundler, and empties it. */
+/* Sends the bundles of the bundler, and empties it. */
 static void send_out(struct netlog_offload *offload, struct netlog_lane *lane,
 		     struct netlog_outcome *outcome)
 {
@@ -17,8 +17,8 @@ static void send_out(struct netlog_offload *offload, struct netlog_lane *lane,
 	begin_bundles(offload);
 }
 
-/* Counts packets that were to go on, and for which there is no descriptor any more. It is not asked
- * again: its number may be somebody else's by now. */
+/* Counts packets that were to be forwarded, but whose descriptor is gone. It is not used again: its
+ * number may belong to another file by now. */
 static void refuse(const struct netlog_offload *offload, uint32_t packets, uint64_t bytes,
 		   struct netlog_outcome *outcome)
 {
@@ -27,7 +27,7 @@ static void refuse(const struct netlog_offload *offload, uint32_t packets, uint6
 	outcome->error = -offload->gone;
 }
 
-/* Counts a packet that does not go on as what it would have been on the wire. */
+/* Counts a dropped packet as the packets that it would have been on the wire. */
 static void drop(struct netlog_offload *offload, const struct netlog_segments *plan,
 		 uint32_t length, enum netlog_fate fate)
 {
@@ -77,7 +77,7 @@ int netlog_offload_tx(struct netlog_offload *offload, struct netlog_relay_lanes 
 	return offload->gone ? offload->gone : n;
 }
 
-/* Writes what is in the coalescer, and empties it. */
+/* Writes the super-packets of the coalescer, and empties it. */
 static void write_out(struct netlog_offload *offload, struct netlog_lane *lane,
 		      struct netlog_outcome *outcome)
 {
@@ -88,7 +88,7 @@ static void write_out(struct netlog_offload *offload, struct netlog_lane *lane,
 	netlog_coalesce_begin(coalescer, offload->tun->vnet ? offload->tun->kinds : 0);
 }
 
-/* Takes the datagrams of one slot. */
+/* Forwards the datagrams of one slot. */
 static void forward_slot(struct netlog_offload *offload, struct netlog_lane *lane,
 			 const struct netlog_batch *batch, uint32_t slot,
 			 struct netlog_outcome *outcome)
@@ -102,7 +102,7 @@ static void forward_slot(struct netlog_offload *offload, struct netlog_lane *lan
 		netlog_fates_add(offload->fates, NETLOG_DROP_TRUNCATED, 1, left);
 		return;
 	}
-	/* One of no bytes is a datagram too. */
+	/* An empty datagram is one, too, so this runs at least once. */
 	do {
 		uint32_t length = step && step < left ? step : left;
 		enum netlog_fate fate = netlog_forward_judge_rx(offload->peers, data, length, peer);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* offload: one batch of a relay whose devices take more than a packet at a time.
+/* offload: moves one batch of a relay whose devices take several packets at a time.
  *
  *	TUN super-packet -> segments -> datagrams in bundles (UDP_SEGMENT) -> socket
  *	socket (UDP_GRO) -> datagrams -> super-packets -> TUN
  *
- * What crosses the wire is what a relay without offloads sends: a packet a datagram. Either device
- * may lack its part.
+ * The datagrams on the wire are those that a relay without offloads sends: one packet in each.
+ * Either device may be without its offload.
  *
- * Threads: one of these belongs to one pump. Ownership: the caller's. Progress: no call waits; a
- * batch is bounded by NETLOG_TUN_READ_BYTES, or NETLOG_OFFLOAD_RECEIVES of 64 KiB.
+ * Threads: a struct netlog_offload belongs to one pump. Ownership: the caller's.
+ * Progress: no call waits.
+ * Bounds: a batch has at most NETLOG_TUN_READ_BYTES and one packet, or NETLOG_OFFLOAD_RECEIVES
+ * times 64 KiB.
  */
 #ifndef NETLOG_OFFLOAD_H
 #define NETLOG_OFFLOAD_H
@@ -16,18 +18,16 @@
 #include "relay/forward.h"
 #include "io/tun.h"
 
-/* Receives of one batch, each of up to 64 KiB: what they bring is to be in the cache still when it
- * is written. */
+/* The most receives of one batch, each of up to 64 KiB. So few that the packets are still in the
+ * cache when they are written. */
 #define NETLOG_OFFLOAD_RECEIVES 8u
 
 struct netlog_offload {
 	const struct netlog_tun *tun;
 	struct netlog_sock *sock;
 	const struct netlog_peers *peers;
-	struct netlog_fates *fates; /* of drops that are decided here */
-	int gone; /* -errno, once a descriptor takes nothing any more: the rest of the batch is
-		   * refused
-		   */
+	struct netlog_fates *fates; /* counts the drops that are decided here */
+	int gone; /* -errno once a descriptor is gone: the rest of the batch counts as refused */
 	union {
 		struct {
 			struct netlog_segments plans[NETLOG_BATCH];
@@ -40,16 +40,17 @@ struct netlog_offload {
 	};
 };
 
-/* What is counted of the batch: the lane, which the caller has entered, or NULL. */
+/* The lane that counts a batch at each observation point, which the caller has entered. NULL: the
+ * batch is not counted there. */
 struct netlog_relay_lanes {
 	struct netlog_lane *tun;
 	struct netlog_lane *sock;
 };
 
-/* Moves one batch, with batch's slots as room. Adds to outcome, in packets on the wire, what became
- * of those that were to go on: every packet that was read is in outcome or in the fates, also when
- * a descriptor goes away in mid-batch. *more: there may be more at once. Returns how many reads
- * there were, or -errno if a descriptor is gone. */
+/* Moves one batch, through the slots of `batch`. Adds to outcome, in packets on the wire, the
+ * result for the packets that were to be forwarded. Every packet that was read is in outcome or in
+ * the fates, even if a descriptor goes away during the batch. *more: set if there may be more to
+ * read at once. Returns the number of reads, or -errno if a descriptor is gone. */
 int netlog_offload_tx(struct netlog_offload *offload, struct netlog_relay_lanes lanes,
 		      const struct netlog_batch *batch, struct netlog_outcome *outcome, bool *more);
 int netlog_offload_rx(struct netlog_offload *offload, struct netlog_relay_lanes lanes,

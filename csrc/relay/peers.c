@@ -8,9 +8,9 @@
 
 struct netlog_peers {
 	struct netlog_endpoint *endpoints; /* by peer */
-	uint32_t *slots;                   /* peer + 1, 0: empty; at most half of them are taken */
+	uint32_t *slots;                   /* peer + 1; 0: empty; at most half of them are taken */
 	uint32_t mask;
-	uint32_t longest; /* probes that find any peer */
+	uint32_t longest; /* the most probes that find a peer */
 	struct netlog_prefixes *overlay;
 	struct netlog_secret secret;
 };
@@ -18,7 +18,7 @@ struct netlog_peers {
 static uint32_t first_slot(const struct netlog_peers *peers, const struct netlog_endpoint *endpoint)
 {
 	const uint64_t *key = peers->secret.words;
-	/* port, version, reserved and scope_id: the word behind the address */
+	/* The word after the address: port, version, reserved and scope_id. */
 	uint64_t tail = load_64(&endpoint->port);
 	uint64_t address = hash_fold(load_64(endpoint->address) ^ key[0],
 				     load_64(endpoint->address + 8) ^ key[1]);

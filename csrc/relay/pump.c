@@ -7,13 +7,13 @@
 
 #include "base/atomic.h"
 
-/* A whole number of lines, and one more than a multiple of 4096, so that the packets' headers fall
- * into different sets of the cache. */
+/* A whole number of cache lines, and one line more than a multiple of 4096 bytes, so that the
+ * packets' headers fall into different sets of the cache. */
 #define SLOT_BYTES (64u * 1025u)
 
-/* A descriptor that is ready and has nothing, time and again (a socket that was shut down, one that
- * another process reads too), must not make the thread spin: after so many wake-ups in a row
- * without a packet it looks every PAUSE_MS only. */
+/* A descriptor may be ready again and again but have no packet: a socket that was shut down, or one
+ * that another process reads too. The thread must not spin then. After this many wake-ups in a row
+ * without a packet, it looks only every PAUSE_MS. */
 #define FRUITLESS_WAKEUPS 16
 #define PAUSE_MS          10
 
@@ -21,7 +21,8 @@ static_assert(SLOT_BYTES >= NETLOG_MAX_PACKET_BYTES, "no packet is cut");
 static_assert(SLOT_BYTES % NETLOG_PUMP_LINE == 0 && SLOT_BYTES % 4096 == NETLOG_PUMP_LINE,
 	      "headers do not collide");
 
-/* What is counted of one batch, decided once: a flag that changes meanwhile waits for the next. */
+/* Decides once for a batch what is counted, and enters the lane. A flag that changes during the
+ * batch takes effect with the next one. */
 static struct netlog_relay_lanes enter(const struct netlog_pump *pump)
 {
 	struct netlog_relay_lanes counting = {
@@ -40,7 +41,7 @@ static void leave(const struct netlog_pump *pump, struct netlog_relay_lanes coun
 		netlog_lane_leave(pump->lane);
 }
 
-/* Moves one batch. Returns the packets that were read, or -errno if a descriptor is gone. */
+/* Moves one batch. Returns the number of packets read, or -errno if a descriptor is gone. */
 static int pump_tx(struct netlog_pump *pump)
 {
 	struct netlog_outgoing outgoing[NETLOG_BATCH];
@@ -82,7 +83,7 @@ static int pump_rx(struct netlog_pump *pump)
 	return rc ? rc : n;
 }
 
-/* The same with super-packets and bundles, in either direction. */
+/* The same with super-packets and bundles, in both directions. */
 static int pump_offload(struct netlog_pump *pump, bool *more)
 {
 	struct netlog_outcome outcome = {0};
@@ -97,7 +98,8 @@ static int pump_offload(struct netlog_pump *pump, bool *more)
 	return n;
 }
 
-/* Moves one batch. *more: there may be more at once. Returns what was read, or -errno. */
+/* Moves one batch. *more: set if there may be more to read at once. Returns the number of reads, or
+ * -errno. */
 static int pump_once(struct netlog_pump *pump, bool *more)
 {
 	if (pump->offload)
@@ -108,7 +110,8 @@ static int pump_once(struct netlog_pump *pump, bool *more)
 	return n;
 }
 
-/* Sleeps until there may be something to read. 1: there may be; 0: the relay is to end. */
+/* Sleeps until there may be something to read, and returns 1; or until the relay is stopped, and
+ * returns 0. */
 static int wait_ready(const struct netlog_pump *pump, unsigned fruitless)
 {
 	bool tx = pump->direction == NETLOG_TX;
@@ -118,7 +121,7 @@ static int wait_ready(const struct netlog_pump *pump, unsigned fruitless)
 	};
 
 	if (fruitless >= FRUITLESS_WAKEUPS) {
-		/* Whatever poll says of the descriptor, it has said so before. */
+		/* poll() says again and again that the descriptor is ready, so it is not asked. */
 		while (poll(fds, 1, PAUSE_MS) < 0 && errno == EINTR)
 			;
 	} else {

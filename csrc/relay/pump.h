@@ -1,44 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pump: what one thread of a relay does: it moves packets from one of two devices to the other.
+/* pump: the work of one thread of a relay: it moves packets from one of two devices to the other.
  *
- * A batch that it reads, with all that it sends or writes of it, lies in one enter/leave of its
- * lane.
+ * The pump reads a batch and sends or writes it within one enter and leave of its lane.
  *
- * Threads: run by one; fates may be read by any meanwhile. Ownership: the memory is the caller's.
- * Progress: run sleeps in poll(2) when there is nothing to move. Bounds: a stop is seen between two
- * batches, or at once while it sleeps.
+ * Threads: one thread runs it. Meanwhile any thread may read its fates.
+ * Ownership: the memory is the caller's.
+ * Progress: netlog_pump_run() sleeps in poll(2) when there is nothing to move.
+ * Bounds: a stop is seen between two batches, or at once while the pump sleeps.
  */
 #ifndef NETLOG_PUMP_H
 #define NETLOG_PUMP_H
 
 #include "relay/offload.h"
 
-/* Pumps of neighbours share no line of the cache. */
+/* Two pumps share no cache line. */
 #define NETLOG_PUMP_LINE 64
 
 struct netlog_pump {
 	struct netlog_fates fates;
-	/* The caller's, from here to stopping. */
+	/* From here to `stopping`: set by the caller. */
 	const struct netlog_peers *peers;
 	const struct netlog_tun *tun;
 	struct netlog_sock *sock;
 	struct netlog_lane *lane;
 	enum netlog_direction direction;
-	int stop_fd; /* readable: end; never read, so that all pumps see it */
-	/* writer: any / reader: the pump / relaxed: stop_fd says it for good */
+	int stop_fd; /* the pump ends when it is readable; nobody reads it, so all pumps see it */
+	/* writer: netlog_relay_stop(), by any thread / reader: the pump / relaxed: a stale value
+	 * only delays the end, as stop_fd stays readable */
 	const bool *stopping;
-	struct netlog_offload *offload; /* NULL: both devices take a packet at a time */
+	struct netlog_offload *offload; /* NULL: both devices take one packet at a time */
 	struct netlog_batch batch;
 	struct netlog_endpoint endpoints[NETLOG_BATCH];
 	uint32_t lengths[NETLOG_BATCH];
 } __attribute__((aligned(NETLOG_PUMP_LINE)));
 
-/* Allocates what a zeroed pump lacks that has its devices. 0 or -ENOMEM; close it in either case.
- */
+/* Allocates the buffers of a pump. The caller has zeroed it and set its fields. Returns 0 or
+ * -ENOMEM; the caller closes it in either case. */
 int netlog_pump_open(struct netlog_pump *pump);
-/* Moves packets until told to stop, which is 0, or until a descriptor is gone: -errno. */
+/* Moves packets until the pump is stopped, then returns 0; or until a descriptor is gone, then
+ * returns -errno. */
 int netlog_pump_run(struct netlog_pump *pump);
-/* Frees what open has allocated. */
+/* Frees the buffers. */
 void netlog_pump_close(struct netlog_pump *pump);
 
 #endif

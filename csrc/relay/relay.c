@@ -22,20 +22,21 @@ struct worker {
 };
 
 struct netlog_relay {
-	int stop_fd; /* readable: end */
-	int done_fd;
-	bool stopping;    /* writer: any / reader: pumps / relaxed: stop_fd says it for good */
+	int stop_fd;      /* the workers end when it is readable */
+	int done_fd;      /* readable: all workers have ended */
+	bool stopping;    /* writer: any / reader: pumps / relaxed: see struct netlog_pump */
 	uint64_t running; /* workers that have not ended / acq_rel in end() */
-	uint64_t failure; /* writer: the first that fails / errno << 32 | index of the worker */
+	uint64_t failure; /* writer: the first worker that fails / errno << 32 | its index */
 	uint32_t n_workers;
-	struct worker workers[]; /* by queue, in it by direction */
+	struct worker workers[]; /* by queue, then by direction */
 };
 
 static void signal_event(int fd)
 {
 	uint64_t one = 1;
 
-	/* It fails only if the counter would overflow, and then it is readable already. */
+	/* The write fails only if the counter would overflow. Then the event is readable already.
+	 */
 	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }
@@ -51,12 +52,15 @@ static void end(struct worker *worker, int error)
 {
 	struct netlog_relay *relay = worker->relay;
 
-	/* acq_rel: pairs with netlog_relay_error(). */
+	/* acq_rel: pairs with load_acquire() in netlog_relay_error(). Nothing else depends on the
+	 * order: the word is whole, and the worker's queue and direction are set before it starts.
+	 */
 	if (error)
 		(void)compare_exchange(&relay->failure, 0,
 				       (uint64_t)error << 32 | (uint64_t)(worker - relay->workers));
 	netlog_relay_stop(relay);
-	/* acq_rel: the last one sees all that the others did before they ended. */
+	/* acq_rel: pairs with the same call of the other workers. Without it the last worker could
+	 * signal the end before what the others did is visible. */
 	if (!decrement(&relay->running))
 		signal_event(relay->done_fd);
 }
@@ -137,7 +141,8 @@ err_pump:
 	return rc;
 }
 
-/* What tools show a thread as; that of the first queue is the same with one queue and with many. */
+/* Sets the name that tools show for a thread. The first queue has the same name with one queue and
+ * with many. */
 static void name_thread(const struct worker *worker)
 {
 	const char *direction = worker->pump.direction == NETLOG_TX ? "tx" : "rx";
@@ -160,7 +165,7 @@ static void join_workers(struct netlog_relay *relay, uint32_t n)
 		pthread_join(relay->workers[i].thread, NULL);
 }
 
-/* Signals are the main program's business: a worker is born with all of them blocked. */
+/* Starts the workers with all signals blocked, because the main program handles signals. */
 static int start_workers(struct netlog_relay *relay)
 {
 	sigset_t all, before;
@@ -206,7 +211,7 @@ int netlog_relay_done_fd(const struct netlog_relay *relay)
 
 int netlog_relay_error(const struct netlog_relay *relay, int *direction, uint32_t *queue)
 {
-	/* acquire: pairs with the exchange in end(). */
+	/* acquire: pairs with compare_exchange() in end(), which says why. */
 	uint64_t failure = load_acquire(&relay->failure);
 	const struct worker *worker = &relay->workers[(uint32_t)failure];
 
@@ -221,7 +226,8 @@ void netlog_relay_fates(const struct netlog_relay *relay, int direction, struct 
 		const struct netlog_fates *fates = &relay->workers[i].pump.fates;
 
 		for (int fate = 0; fate < NETLOG_FATES; fate++) {
-			/* relaxed: struct netlog_fates */
+			/* relaxed: pairs with store_relaxed() in forward.c; see struct
+			 * netlog_fates. */
 			sum->packets[fate] += load_relaxed(&fates->packets[fate]);
 			sum->bytes[fate] += load_relaxed(&fates->bytes[fate]);
 		}

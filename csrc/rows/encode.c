@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Digits are made eight at a time in one register and stored whole; then the text advances over
- * those that count. A branch on their number would be guessed wrong at almost every counter: that
- * costs more than the digits. So every writer here may store up to SLACK_BYTES beyond its text.
+/* encode: writes entries without branches on the number of digits.
+ *
+ * Digits are made eight at a time in one register and stored whole; then the text advances over
+ * those that count. A branch on their number would be mispredicted at almost every counter, which
+ * costs more than the digits. So every function here may store up to SLACK_BYTES beyond its text.
  */
 #include "rows/encode.h"
 
@@ -13,14 +15,15 @@
 
 #include "prefixes/family.h"
 
-/* Rows ahead that are fetched: an entry takes some 30 ns to write, memory some 100 ns to answer. */
+/* How many rows ahead are prefetched: writing an entry takes some 30 ns, and memory some 100 ns to
+ * answer. */
 #define PREFETCH_ROWS 8
 
 /* [, 8 groups of 4 digits, 7 colons, ], :65535. IPv4 and mapped addresses are shorter. */
 #define MAX_ADDRESS_BYTES (1 + 8 * 4 + 7 + 1 + 6)
 /* 2^64 - 1 */
 #define MAX_DECIMAL_BYTES 20
-/* The members at their longest but for addresses and counters, and the comma between entries. */
+/* The longest members without addresses and counters, and the comma between entries. */
 #define MEMBERS                                                                                    \
 	",{\"proto\":255,\"src\":\"\",\"dst\":\"\",\"txPkts\":,\"txBytes\":,\"rxPkts\":,"          \
 	"\"rxBytes\":}"
@@ -35,7 +38,7 @@ const size_t netlog_encode_max_entry_bytes = MAX_ENTRY_BYTES;
 	tens "0." pad tens "1." pad tens "2." pad tens "3." pad tens "4." pad tens "5." pad tens   \
 	     "6." pad tens "7." pad tens "8." pad tens "9." pad
 
-/* An octet of an IPv4 address and the dot behind it, 4 bytes each. */
+/* Each octet of an IPv4 address with the dot after it, in 4 bytes. */
 /* clang-format off */
 static const char octets[] =
 	TEN("", "  ") TEN("1", " ") TEN("2", " ") TEN("3", " ") TEN("4", " ")
@@ -52,7 +55,7 @@ static_assert(sizeof(octets) == 256 * 4 + 1, "one for each octet");
 #define TIMES_5(text)  text text text text text
 #define TIMES_10(text) TWICE(TIMES_5(text))
 
-/* How many of the four count: looked up sooner than compared. */
+/* How many of the four bytes count. A look-up is faster than comparisons. */
 static const char octet_bytes[] =
 	TIMES_10("\2") TIMES_10(TIMES_5("\3")) TIMES_10(TWICE(TWICE("\3"))) TIMES_10(TIMES_10("\4"))
 		TIMES_10(TIMES_5("\4")) TIMES_5("\4") "\4";
@@ -90,7 +93,7 @@ static inline void store_text(char *at, uint64_t text)
 	memcpy(at, &text, sizeof(text));
 }
 
-/* Text of a value < 10^8 in eight digits, the most significant in the lowest byte. */
+/* Returns the text of a value < 10^8 in eight digits, the most significant in the lowest byte. */
 static inline uint64_t eight_digits(uint32_t value)
 {
 	uint32_t high, low;
@@ -105,7 +108,7 @@ static inline uint64_t eight_digits(uint32_t value)
 static inline char *append_below_1e8(char *at, uint32_t value)
 {
 	uint64_t text = eight_digits(value);
-	/* the last digit stays, also of 0 */
+	/* The last digit stays, even of 0. */
 	unsigned zeros = (unsigned)__builtin_ctzll((text ^ ASCII_ZEROS) | 1ull << 56) / 8;
 
 	store_text(at, text >> 8 * zeros);
@@ -116,7 +119,7 @@ static inline char *append_decimal(char *at, uint64_t value)
 {
 	if (value < 100000000)
 		return append_below_1e8(at, (uint32_t)value);
-	/* 12 digits are left at most, so this is two deep at most */
+	/* At most 12 digits are left, so the recursion is at most two deep. */
 	at = append_decimal(at, value / 100000000);
 	store_text(at, eight_digits((uint32_t)(value % 100000000)));
 	return at + 8;
@@ -128,7 +131,7 @@ static inline char *append_octet(char *at, unsigned octet)
 	return at + octet_bytes[octet];
 }
 
-/* Text of an IPv4 address, and `end` in place of the last dot. */
+/* Appends the text of an IPv4 address, with `end` in place of the last dot. */
 static inline char *append_ipv4(char *at, uint32_t address, char end)
 {
 	at = append_octet(at, address >> 24);
@@ -139,10 +142,11 @@ static inline char *append_ipv4(char *at, uint32_t address, char end)
 	return at;
 }
 
-/* The last digits of the groups, which stay, also those of 0. */
+/* The last digits of the groups. They stay, even those of 0. */
 #define LAST_DIGITS 0x88888888u
 
-/* The digits of an IPv6 address, four a group, and what is read with those of the last one. */
+/* The digits of an IPv6 address, four for each group. append_group() reads 4 bytes even where fewer
+ * are left, hence 3 more. */
 struct hex {
 	char digits[32 + 3];
 	uint32_t nonzero; /* bit i: digit i is not 0 */
@@ -181,7 +185,7 @@ static inline void read_hex(struct netlog_value value, struct hex *hex)
 #endif
 }
 
-/* Group i in as few digits as it has, and the colon behind it. */
+/* Appends group i without leading zeros, and a colon. */
 static inline char *append_group(char *at, const struct hex *hex, unsigned i)
 {
 	unsigned zeros = (unsigned)__builtin_ctz((hex->nonzero | LAST_DIGITS) >> 4 * i);
@@ -192,7 +196,7 @@ static inline char *append_group(char *at, const struct hex *hex, unsigned i)
 	return at + 5;
 }
 
-/* Bit 4 * i: group i is 0. */
+/* Returns a word in which bit 4 * i is set if group i is 0. */
 static inline uint32_t zero_groups(const struct hex *hex)
 {
 	uint32_t nonzero = hex->nonzero | hex->nonzero >> 1;
@@ -200,8 +204,8 @@ static inline uint32_t zero_groups(const struct hex *hex)
 	return ~(nonzero | nonzero >> 2) & 0x11111111;
 }
 
-/* RFC 5952 section 4.2: the longest run of zero groups, the first of several, at least two long,
- * becomes "::". */
+/* Appends an address in which the longest run of zero groups becomes "::" (RFC 5952 section 4.2).
+ * Of several runs of equal length the first is taken. There is a run of at least two groups. */
 static char *append_shortened(char *at, const struct hex *hex, uint32_t zeros)
 {
 	uint32_t runs = zeros & zeros >> 4;
@@ -251,11 +255,12 @@ static inline char *append_address(char *at, enum netlog_family family, struct n
 	return APPEND(at, "\"");
 }
 
-/* Appends the member in any case, then keeps it or not: whether a counter is 0 is hard to guess. */
+/* Appends the member of a counter unless it is 0. */
 #define APPEND_COUNTER(at, name, value)                                                            \
 	((value) ? append_decimal(APPEND((at), ",\"" name "\":"), (value)) : (at))
 
-/* Every member begins with a comma, which becomes the brace if it is the first. */
+/* Appends an entry. Every member begins with a comma; that of the first member becomes the brace.
+ */
 static inline char *append_entry(char *start, const struct netlog_flow *flow)
 {
 	const struct netlog_connection *connection = &flow->connection;

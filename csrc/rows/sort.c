@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A row's key has 308 bits, but in one period few of them vary, and fewer among rows of one class
- * and family. So rows are grouped by these two, and each group's varying bits are packed, in their
- * order, into the upper part of a 64-bit item, above the row's number; a radix sort of the items
- * then never looks at the rows again. Where more bits vary than an item holds, each run of equal
- * items is sorted in the same way by the bits that vary inside of it. Every round settles at least
- * 32 bits, so there are at most 10, each linear.
+/* sort: a radix sort of packed keys.
+ *
+ * A row is sorted by 308 bits, but in one period few of them vary, and even fewer among rows of one
+ * class and family. So rows are grouped by these two. The varying bits of each group are packed, in
+ * their order, into the upper part of a 64-bit item, above the row's number. A radix sort of the
+ * items then does not read the rows again.
+ *
+ * If more bits vary than an item can hold, each run of equal items is sorted in the same way, by
+ * the bits that vary within the run. Every round settles at least 32 bits, so there are at most 10
+ * rounds, each linear.
  */
 #include "rows/sort.h"
 
@@ -15,21 +19,23 @@
 
 #include "rows/sort_key.h"
 
-/* Of fewer rows, comparing whole keys is cheaper than finding out which bits vary. */
+/* Up to this many rows, comparing whole keys is cheaper than finding out which bits vary. */
 #define SMALL_ROWS 12
-/* Of fewer items, comparing them is cheaper than counting digits. */
+/* Up to this many items, comparing them is cheaper than counting digits. */
 #define FEW_ITEMS 64
-/* Rows from which wider digits pay: fewer passes over more memory than the first cache has. */
+/* From this many rows on, wider digits pay off: they take fewer passes, but their counts need more
+ * memory than the first-level cache has. */
 #define WIDE_ROWS         8192
 #define NARROW_DIGIT_BITS 8
 #define WIDE_DIGIT_BITS   11
 #define MAX_DIGITS        8 /* 64 bits in digits of 8 */
-/* Rows ahead that are fetched when they are visited in no order, and when in order: a row takes
- * less time there, and the processor's own prefetching stops at each page. */
+/* How many rows ahead are prefetched: PREFETCH_ROWS when rows are visited in no order,
+ * PREFETCH_AHEAD when they are visited in order. In order a row takes less time, and the
+ * processor's own prefetching stops at each page. */
 #define PREFETCH_ROWS  16
 #define PREFETCH_AHEAD 32
-/* Scratch memory from here on is asked for in huge pages: a fault costs more than sorting a page.
- */
+/* From this size on, scratch memory is requested in huge pages, because a page fault costs more
+ * than sorting a page. */
 #define HUGE_BYTES ((size_t)2 << 20)
 #define CLASSES    256
 #define FAMILIES   3
@@ -37,9 +43,9 @@
 
 struct group {
 	struct key first;
-	struct key varying; /* bits in which some row differs from the first */
+	struct key varying; /* the bits in which any row differs from the first */
 	size_t rows;
-	size_t next; /* where its next item goes */
+	size_t next; /* the position of its next item */
 	struct packing *packing;
 };
 
@@ -58,7 +64,7 @@ static inline const struct netlog_connection *row_of(const struct sorter *sorter
 	return &sorter->flows[row].connection;
 }
 
-/* Returns the row's group. */
+/* Reads the row's key and returns its group. */
 static inline unsigned read_row(const struct sorter *sorter, size_t row, struct key *key)
 {
 	unsigned class = sorter->classes ? sorter->classes[row] : 0;
@@ -86,7 +92,8 @@ static void insertion_sort(const struct sorter *sorter, size_t low, size_t n)
 	}
 }
 
-/* Turns counts into where each digit's first item goes. Returns false if all have the same. */
+/* Turns the counts into the position of each digit's first item. Returns false if all items have
+ * the same digit. */
 static bool sum_counts(uint32_t *counts, unsigned digit_bits, size_t n)
 {
 	uint32_t sum = 0;
@@ -102,8 +109,9 @@ static bool sum_counts(uint32_t *counts, unsigned digit_bits, size_t n)
 	return true;
 }
 
-/* Sorts n items at *from by their upper `bits`, with *to as the other buffer; swaps the two as
- * often as it moved everything. Stable: rows stay in order among equals. */
+/* Sorts n items at *from by their upper `bits`, with *to as the other buffer. Each pass that moves
+ * the items swaps the two, so the result is at *from. Stable: equal items keep the order of their
+ * rows. */
 static void radix_sort(struct sorter *sorter, unsigned bits, uint64_t **from, uint64_t **to,
 		       size_t n)
 {
@@ -135,7 +143,7 @@ static void radix_sort(struct sorter *sorter, unsigned bits, uint64_t **from, ui
 	}
 }
 
-/* The key of a row is 40 bytes, in one cache line or in two. */
+/* Prefetches the key of a row: 40 bytes, in one cache line or in two. */
 static inline void prefetch_row(const struct sorter *sorter, size_t row)
 {
 	const struct netlog_connection *connection = row_of(sorter, row);
@@ -144,7 +152,8 @@ static inline void prefetch_row(const struct sorter *sorter, size_t row)
 	__builtin_prefetch(&connection->reserved);
 }
 
-/* Rows are part of the items: rows of equal keys stay in order. */
+/* Sorts n items by insertion. The row's number is a part of the item, so rows of equal keys stay in
+ * order. */
 static void insert_items(uint64_t *items, size_t n)
 {
 	for (size_t i = 1; i < n; i++) {
@@ -159,8 +168,8 @@ static void insert_items(uint64_t *items, size_t n)
 
 static void sort_range(struct sorter *sorter, size_t low, size_t n);
 
-/* Sorts each run of equal items at `from`, the items of order[low .. low + n - 1]. What a run's own
- * sort overwrites in the buffers is the run, which is behind us then. */
+/* Sorts each run of equal items at `from`, which are the items of order[low .. low + n - 1]. The
+ * sort of a run overwrites only that run in the buffers, and this loop has passed it by then. */
 static void sort_runs(struct sorter *sorter, const uint64_t *from, size_t low, size_t n)
 {
 	uint64_t rows = ((uint64_t)1 << sorter->row_bits) - 1;
@@ -232,7 +241,8 @@ static inline void prefetch_ahead(const struct sorter *sorter, size_t row, size_
 	__builtin_prefetch(&sorter->flows[row + PREFETCH_AHEAD < n ? row + PREFETCH_AHEAD : row]);
 }
 
-/* Counts the groups' rows and finds the bits that vary in each. Returns how many have rows. */
+/* Counts the rows of each group and finds the bits that vary in it. Returns the number of groups
+ * that have rows. */
 static size_t survey(const struct sorter *sorter, size_t n, struct group *groups)
 {
 	size_t used = 0;
@@ -251,7 +261,7 @@ static size_t survey(const struct sorter *sorter, size_t n, struct group *groups
 	return used;
 }
 
-/* packings: one for each group that has rows. */
+/* Packs and sorts all groups. packings: room for one for each group that has rows. */
 static void sort_groups(struct sorter *sorter, size_t n, struct group *groups,
 			struct packing *packings)
 {
@@ -263,7 +273,7 @@ static void sort_groups(struct sorter *sorter, size_t n, struct group *groups,
 		groups[g].next = next;
 		groups[g].packing = packings++;
 		next += groups[g].rows;
-		/* nobody looks at rows that are left out: no bit of theirs matters */
+		/* No message shows these rows, so their order does not matter. */
 		if (g / FAMILIES == NETLOG_LEFT_OUT)
 			groups[g].varying = (struct key){0};
 		plan_packing(groups[g].packing, &groups[g].varying, sorter->row_bits);
@@ -290,7 +300,7 @@ static void *open_scratch(size_t bytes)
 		return malloc(bytes);
 	memory = aligned_alloc(HUGE_BYTES, (bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1));
 	if (memory)
-		madvise(memory, bytes, MADV_HUGEPAGE); /* a wish: without it, only slower */
+		madvise(memory, bytes, MADV_HUGEPAGE); /* may fail; then it is only slower */
 	return memory;
 }
 

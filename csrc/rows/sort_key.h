@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sort_key: what rows of one class are sorted by, and how the bits of it that vary are packed.
+/* sort_key: the key by which the rows of one class are sorted, and the packing of its varying bits.
  *
- * Part of sort.c, in a file of its own for its size. The family of the source is not in the key:
- * rows are apart by it before their keys are compared.
+ * A part of sort.c, which would be too long with it. The key does not have the family of the
+ * source: rows are grouped by it before their keys are compared.
  */
 #ifndef NETLOG_SORT_KEY_H
 #define NETLOG_SORT_KEY_H
@@ -13,13 +13,13 @@
 
 enum { SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW, SMALL_FIELDS, KEY_WORDS };
 
-/* A row's place within its group. SMALL_FIELDS holds, from bit 0 on: proto 8, dst_port 16, dst's
- * family 2, src_port 16. */
+/* The key of a row within its group. The word SMALL_FIELDS has, from bit 0 on: 8 bits of proto, 16
+ * of dst_port, 2 of the destination's family, and 16 of src_port. */
 struct key {
 	uint64_t words[KEY_WORDS];
 };
 
-/* Where the key's fields are, the most significant first. */
+/* The place of a field in the key. `fields` lists them, the most significant first. */
 struct field {
 	uint8_t word;
 	uint8_t low_bit;
@@ -32,7 +32,8 @@ static const struct field fields[FIELDS] = {
 	{DST_HIGH, 0, 64}, {DST_LOW, 0, 64}, {SMALL_FIELDS, 0, 24},
 };
 
-/* Neighbouring bits that vary, and where they go: item |= (word >> right & mask) << left. */
+/* Neighbouring bits that vary, and their place in an item: item |= (word >> right & mask) << left.
+ */
 struct piece {
 	uint64_t mask;
 	uint8_t word;
@@ -43,11 +44,11 @@ struct piece {
 struct packing {
 	struct piece pieces[64];
 	unsigned n;
-	unsigned bits; /* of the packed key */
-	bool complete; /* all bits that vary are in it */
+	unsigned bits; /* bits of the packed key */
+	bool complete; /* the packed key has all bits that vary */
 };
 
-/* Returns the family of the source, which the key does not hold. */
+/* Reads the key of a row. Returns the family of the source, which is not in the key. */
 static inline enum netlog_family read_key(const struct netlog_connection *connection,
 					  struct key *key)
 {
@@ -88,8 +89,8 @@ static inline void add_varying(struct key *varying, const struct key *first, con
 		varying->words[w] |= key->words[w] ^ first->words[w];
 }
 
-/* Cuts the bits that vary in one field into pieces, the most significant first, and stops when
- * `room` bits are taken. */
+/* Adds to packing the pieces of one field's varying bits, the most significant first. Stops when
+ * the packed key has `room` bits. */
 static inline void cut_field(struct packing *packing, const struct field *field, uint64_t varying,
 			     unsigned room)
 {

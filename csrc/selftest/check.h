@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* check: what every selftest needs: an assertion, random numbers, packets.
+/* check: for every selftest: an assertion, random numbers and packets.
  *
- * A selftest is a program of its own. It ends at the first check that fails, saying which, with
- * status 1; else it prints one line and ends with status 0.
+ * A selftest is a program of its own. At the first check that fails, it prints which one and exits
+ * with status 1. Otherwise it prints one line and exits with status 0.
  */
 #ifndef NETLOG_SELFTEST_CHECK_H
 #define NETLOG_SELFTEST_CHECK_H
@@ -14,7 +14,7 @@
 
 #include "netlog.h"
 
-/* row: the number of the table row, the seed, or whatever finds the case again. */
+/* row: identifies the failed case: the number of a table row, a seed, or the like. */
 #define CHECK_ROW(row, condition)                                                                  \
 	do {                                                                                       \
 		if (!(condition)) {                                                                \
@@ -31,7 +31,7 @@
 #define SLOWER 1
 #endif
 
-/* splitmix64: every seed is a good one. */
+/* splitmix64. Any seed will do. */
 static inline uint64_t next_random(uint64_t *state)
 {
 	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
@@ -53,7 +53,7 @@ static inline void put_32(uint8_t *bytes, uint32_t value)
 	put_16(bytes + 2, value);
 }
 
-/* An IPv4 or IPv6 packet with a UDP header and nothing behind it: 28 or 48 bytes. */
+/* The bytes of an IPv4 or IPv6 packet with a UDP header and no payload. */
 #define UDP4_BYTES 28u
 #define UDP6_BYTES 48u
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* files: capture files that a selftest makes, in this machine's byte order. */
+/* files: capture files that selftests make, in this machine's byte order. */
 #ifndef NETLOG_SELFTEST_FILES_H
 #define NETLOG_SELFTEST_FILES_H
 
@@ -13,7 +13,7 @@ struct file {
 	uint64_t *random;
 };
 
-/* Memory of its own, which ends where the bytes end. */
+/* Copies bytes to memory that ends where they end. */
 static inline uint8_t *exact(const uint8_t *bytes, size_t n)
 {
 	uint8_t *copy = malloc(n ? n : 1);
@@ -44,7 +44,7 @@ static inline void put_pcap_header(struct file *file, uint32_t magic, uint32_t l
 	put_word(file, link);
 }
 
-/* Writes the length of the block that began at `at` in both of its places. */
+/* Ends the block that began at `at`: writes its length in both places. */
 static inline void end_block(struct file *file, size_t at)
 {
 	uint32_t bytes = (uint32_t)(file->n - at) + 4;

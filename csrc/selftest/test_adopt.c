@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Adopt: whoever uses a meter's file does so by an opening of his own.
+/* Adopt: every user of a meter's file has its own opening of the file.
  *
- * Those who are given one descriptor are kept apart. A fork goes on with its parent's meter: each
- * does something to the meter it inherited; the parent then sees what its own lanes and locks have
- * become.
+ * Three meters are attached through one descriptor, and their locks must keep them apart. Then
+ * forks use the meter that they inherited, each in its own way. Afterwards the parent checks its
+ * own lanes and locks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,12 +17,12 @@
 #include "meter/meter.h"
 #include "check.h"
 
-/* For the kernel to be done with a process that has ended. */
+/* How often to look until the kernel has released the locks of a process that has ended. */
 enum { TRIES = 5000 };
 
 static int file;
 
-/* An open file description of its own: locks belong to that. */
+/* Opens the file again: locks belong to the open file description. */
 static int open_again(void)
 {
 	char path[64];
@@ -51,13 +51,13 @@ static void count(struct netlog_lane *lane, uint16_t port)
 	netlog_lane_leave(lane);
 }
 
-/* Before it has adopted the meter a fork has no lanes, and it can not count into its parent's. */
+/* Before a fork has adopted the meter, it has no lanes and cannot count into its parent's. */
 static void without(struct netlog_meter *meter)
 {
 	struct netlog_lane *lane = NULL;
 
 	CHECK(netlog_meter_acquire_lane(meter, &lane) == -EPERM && !lane);
-	/* A descriptor that can not be mapped for writing changes nothing. */
+	/* If the descriptor cannot be mapped for writing, nothing changes. */
 	int useless = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	CHECK(netlog_meter_adopt(meter, useless) < 0);
@@ -73,14 +73,14 @@ static void adopts(struct netlog_meter *meter)
 	CHECK(netlog_meter_adopt(meter, own) == -EPERM);
 	struct netlog_lane *lane = acquire(meter);
 
-	/* Of the two one is the parent's. */
+	/* One of the two lanes is the parent's. */
 	CHECK(lane == &meter->lanes[1]);
 	CHECK(netlog_meter_acquire_lane(meter, &lane) == -EAGAIN);
 	count(&meter->lanes[1], 7);
 	netlog_lane_release(&meter->lanes[1]);
 }
 
-/* Its lane is made good by the next who wants one. */
+/* The fork dies in a bracket. The next process that wants a lane repairs it. */
 static void dies_inside(struct netlog_meter *meter)
 {
 	CHECK(netlog_meter_adopt(meter, open_again()) == 0);
@@ -91,12 +91,14 @@ static void dies_inside(struct netlog_meter *meter)
 	_exit(0);
 }
 
-/* A daemon: the fork of a fork that is dead gets its lane, which in this memory was taken. */
+/* A daemon: the fork of a dead fork gets the lane of that fork, which is marked as taken in this
+ * memory. */
 static void daemonizes(struct netlog_meter *meter)
 {
 	int ended = 0, status;
 
-	/* The daemon's parent from then on; a child that was waited for holds no lock any more. */
+	/* From now on this process is the daemon's parent. A child that it has waited for holds no
+	 * locks. */
 	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 1));
 	pid_t child = fork();
 
@@ -110,7 +112,7 @@ static void daemonizes(struct netlog_meter *meter)
 	CHECK(netlog_meter_adopt(meter, open_again()) == 0);
 	(void)acquire(meter);
 	if (fork())
-		_exit(0); /* dies with the lane */
+		_exit(0); /* It dies and still has the lane. */
 	CHECK(netlog_meter_adopt(meter, open_again()) == 0);
 	struct netlog_lane *lane = NULL;
 
@@ -123,7 +125,7 @@ static void daemonizes(struct netlog_meter *meter)
 	_exit(0);
 }
 
-/* A fork that only ends drops none of its parent's locks, nor does one that closes the meter. */
+/* A fork that only exits does not drop its parent's locks, nor does one that closes the meter. */
 static void closes(struct netlog_meter *meter)
 {
 	netlog_meter_close(meter);
@@ -142,7 +144,7 @@ static void in_fork(void (*act)(struct netlog_meter *meter), struct netlog_meter
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
-/* Whether another opening of the file finds a lane of the parent's free. */
+/* Whether another opening of the file can take a lane of the parent. */
 static bool can_steal(void)
 {
 	struct netlog_meter *other = NULL;
@@ -158,7 +160,7 @@ static bool can_steal(void)
 	return stolen;
 }
 
-/* Packets of a period that ends while `late` lanes are inside. */
+/* Ends a period while `late` lanes are inside, and returns its packets. */
 static uint64_t counted(struct netlog_meter *poller, int late)
 {
 	struct netlog_unattributed unattributed;
@@ -175,8 +177,8 @@ static uint64_t counted(struct netlog_meter *poller, int late)
 	return packets;
 }
 
-/* Three meters by one descriptor: nobody takes another's lane, or a writer that is inside for dead.
- */
+/* Three meters through one descriptor: none takes another's lane, or believes that a writer that is
+ * inside is dead. */
 static void check_one_descriptor(struct netlog_meter *poller)
 {
 	struct netlog_meter *meters[2] = {NULL};
@@ -193,7 +195,7 @@ static void check_one_descriptor(struct netlog_meter *poller)
 		netlog_lane_leave(lanes[i]);
 		count(lanes[i], 1);
 	}
-	/* One meter ends, and takes only its own locks along. */
+	/* One meter closes, and drops only its own locks. */
 	netlog_meter_close(meters[0]);
 	netlog_lane_enter(lanes[1]);
 	CHECK(counted(poller, 1) == 1);
@@ -231,7 +233,7 @@ int main(void)
 	CHECK(counted(poller, 0) == 3);
 	in_fork(dies_inside, meter);
 	count(lane, 3);
-	/* The dead one's bracket is over, and its packet is there. */
+	/* The dead writer's bracket is closed, and its packet is counted. */
 	CHECK(counted(poller, 0) == 2);
 	in_fork(daemonizes, meter);
 	count(lane, 4);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Barrier: a writer of one packet a bracket, which relies on the poller's barriers, against a
- * poller that swaps as fast as it can; and what happens where they are not to be had.
+/* Barrier: a writer that counts one packet in each bracket and relies on the poller's barriers,
+ * against a poller that swaps as fast as it can. Also the cases in which lane_count_last() refuses.
  *
- * Every packet is of one connection at each point, in turns, so the counts are made by
- * lane_count_last(). Over the run the poller must have got exactly what the writer knows it
- * counted.
+ * Each observation point has one connection, and packets alternate between the points. So
+ * lane_count_last() counts them. At the end the poller must have exactly what the writer counted.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,8 +19,8 @@
 
 enum { PACKETS = 1000000 / SLOWER, LEAST_SHARE = 2 };
 
-/* Stores to lines that no cache has, before each packet: the bracket's waits behind them, and a
- * poller without barriers would look before it arrives. */
+/* Before each packet the writer stores to lines that are in no cache. The store to the bracket
+ * waits behind them, and a poller without barriers would look before it arrives. */
 enum { STORES = 48, FAR_BYTES = 64 << 20 };
 
 static uint64_t far[FAR_BYTES / sizeof(uint64_t)];
@@ -29,7 +28,9 @@ static uint64_t far[FAR_BYTES / sizeof(uint64_t)];
 struct writer {
 	struct netlog_lane *lane;
 	uint64_t bytes, by_last;
-	uint64_t done; /* 1: writer release, poller acquire */
+	uint64_t done; /* 1: all packets are counted. The writer stores it with release, the poller
+			* loads it with acquire: without that, the poller's last swap could miss a
+			* count. */
 };
 
 static struct netlog_meter *create(int fd)
@@ -114,7 +115,7 @@ static void check_relying(void)
 	CHECK(netlog_meter_acquire_lane(writers, &writer.lane) == 0);
 	CHECK(writer.lane->relies == writers->relies);
 	if (!writer.lane->relies) {
-		printf("barrier: not to be had\n");
+		printf("barrier: not available\n");
 		return;
 	}
 	CHECK(!pthread_create(&thread, NULL, write_all, &writer));
@@ -125,7 +126,7 @@ static void check_relying(void)
 		poll_once(meter, &sum);
 	CHECK_ROW(PACKETS - (int64_t)sum.packets, sum.packets == PACKETS);
 	CHECK(sum.bytes == writer.bytes);
-	/* Else it was not what is to be tried. */
+	/* Otherwise the run did not test lane_count_last(). */
 	CHECK(writer.by_last > PACKETS / LEAST_SHARE);
 	printf("barrier: %d packets in %llu epochs\n", PACKETS, (unsigned long long)sum.epochs);
 	netlog_lane_release(writer.lane);
@@ -134,8 +135,8 @@ static void check_relying(void)
 	close(fd);
 }
 
-/* A signal handler that finds the lane marked counts nothing into it; a record whose counter has
- * run out is left to those who can start another one. */
+/* A signal handler that finds the lane marked does not count into it. A packet whose counter would
+ * overflow is refused, so that the caller starts a new record. */
 static void check_refusals(void)
 {
 	struct netlog_meter *meter = open_meter(16, 16, 1);

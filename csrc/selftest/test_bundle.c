@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of bundle: the datagrams of all bundles, one behind the other, are the segments that
- * went in, and no bundle is more than UDP_SEGMENT takes.
+/* Selftest of bundle: the datagrams of all bundles, in order, are the segments that were added, and
+ * no bundle exceeds the limits of UDP_SEGMENT.
  */
 #include "io/bundle.h"
 #include "wire.h"
@@ -30,7 +30,7 @@ static void check_bounds(int row, const struct netlog_bundle *bundle, uint32_t m
 	CHECK_ROW(row, bundle->length <= NETLOG_BUNDLE_BYTES || bundle->datagrams == 1);
 }
 
-/* Takes the bundles apart as the kernel does, by datagram_bytes alone. */
+/* Splits the bundles as the kernel does, by datagram_bytes alone. */
 static void check_all(struct world *world, int row, uint32_t most)
 {
 	static uint8_t whole[NETLOG_MAX_PACKET_BYTES];
@@ -112,7 +112,7 @@ static void test_round(struct world *world, int row, uint32_t most)
 		uint32_t n = 1 + (uint32_t)(next_random(&world->random) % MOST);
 
 		if (next_random(&world->random) % 2)
-			n = n % 300 + 1; /* one that is no super-packet */
+			n = n % 300 + 1; /* not a super-packet */
 		if (n <= 300)
 			header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
 		payload[n - 1] = (uint8_t)row;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of capture: files that lie, packets that were cut, in memory that ends where they end.
+/* Selftest of capture: corrupt files and cut packets, in memory that ends where they end.
  *
- * What a right file gives is tested from Python against a slow twin; here is that no file makes the
- * reader look beyond its bytes (AddressSanitizer sees it), stand still, or count more than is
- * there.
+ * Python tests compare the results of correct files with a slow twin. This program checks that no
+ * file makes the reader read beyond the file (AddressSanitizer sees it), loop forever, or count
+ * more than the file has.
  */
 #include <errno.h>
 
@@ -14,7 +14,7 @@
 #define ROUNDS     (200000 / SLOWER)
 #define LAST_BYTES 100u
 
-/* An IPv4 or IPv6 packet, the latter with extension headers as the random number has it. */
+/* Makes an IPv4 or IPv6 packet, the latter with random extension headers. */
 static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 {
 	static const uint8_t extensions[] = {0, 43, 44, 51, 60, 135, 17, 6, 59};
@@ -28,7 +28,17 @@ static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 		bytes[0] = (uint8_t)(0x40 | words);
 		bytes[9] = (choice & 2) ? 17 : (uint8_t)(choice >> 16);
 		put_16(bytes + 2, words * 4 + 8);
-		return words * 4 + 8;
+		if (choice & 4) { /* AH, and UDP behind it */
+			bytes[9] = 51;
+			bytes[words * 4] = 17;
+			bytes[words * 4 + 1] = (uint8_t)(choice >> 24 & 3);
+			put_16(bytes + 2, words * 4 + 24);
+		}
+		uint32_t total = load_be16(bytes + 2);
+
+		if (choice & 8)
+			put_16(bytes + 2, 0);
+		return total;
 	}
 	uint32_t at = 40;
 	uint8_t *next = bytes + 6;
@@ -41,11 +51,14 @@ static uint32_t make_packet(uint8_t *bytes, uint64_t *random)
 	}
 	*next = 17;
 	at += 8;
-	put_16(bytes + 4, at - 40);
+	put_16(bytes + 4, choice & 0x100 ? at - 40 : 0);
+	if (!(choice & 0x200)) /* UDP that says so itself */
+		put_16(bytes + at - 4, 8);
 	return at;
 }
 
-/* Whoever says that the headers are there decodes what is there, to the same result. */
+/* If netlog_packet_has_headers() says that a cut packet has its headers, all decoders return the
+ * same result as for the whole packet. */
 static void check_snapped(uint64_t seed)
 {
 	uint64_t random = seed;
@@ -92,8 +105,62 @@ static void put_frame(struct file *file, uint32_t link, uint32_t *captured, uint
 	*length = header + bytes;
 	*captured = next_random(file->random) % 2 ? *length
 						  : (uint32_t)(next_random(file->random) % *length);
-	*captured &= ~3u; /* pcapng pads to words */
+	*captured &= ~3u; /* pcapng pads to 32-bit words */
 	put(file, frame, *captured);
+}
+
+/* Whatever bytes a frame of any link has: what is found in it lies in it, and nothing beyond it is
+ * read. Half of them begin as a frame of the link would. */
+static void check_link(uint64_t seed)
+{
+	static const uint16_t all[] = {0,   1,   9,   12,  50,  51,  101, 104, 105, 107, 108,
+				       113, 127, 147, 149, 163, 219, 228, 239, 258, 276, 65535};
+	static const uint8_t common[] = {0,    0,    1,    2,    3,    4,    8,    9,    0x0f, 0x14,
+					 0x1e, 0x21, 0x45, 0x47, 0x57, 0x60, 0x64, 0x6c, 0x80, 0x81,
+					 0x86, 0x88, 0x8e, 0xa8, 0xaa, 0xcc, 0xdd, 0xff};
+	uint64_t random = seed;
+	uint16_t link = all[seed % (sizeof(all) / sizeof(all[0]))];
+	uint8_t bytes[160];
+	uint32_t captured = (uint32_t)(next_random(&random) % (sizeof(bytes) + 1));
+
+	for (uint32_t i = 0; i < captured; i++) {
+		uint64_t choice = next_random(&random);
+
+		bytes[i] = choice & 1 ? common[(choice >> 8) % sizeof(common)]
+				      : (uint8_t)(choice >> 16);
+	}
+	if (seed & 1 && captured >= 120) {
+		memset(bytes, 0, 24);
+		if (link == NETLOG_LINK_PKTAP || link == NETLOG_LINK_PKTAP_DARWIN) {
+			bytes[0] = 108;
+			bytes[4] = 1;
+			memset(bytes + 8, 0, 4);
+			bytes[8] = (uint8_t)all[next_random(&random) % 13];
+		} else if (link == NETLOG_LINK_NFLOG) {
+			bytes[4] = 8;
+			bytes[6] = 1;
+			bytes[12] = (uint8_t)next_random(&random);
+			bytes[14] = 9;
+		} else if (link == NETLOG_LINK_80211_RADIOTAP) {
+			bytes[2] = (uint8_t)(next_random(&random) % 40);
+		}
+	}
+	uint8_t *data = exact(bytes, captured);
+	struct netlog_frame frame = {.data = data,
+				     .captured = captured,
+				     .length = captured + (uint32_t)(next_random(&random) % 9)};
+	struct netlog_frame before = frame;
+	enum netlog_frame_fate fate = netlog_frame_unwrap(link, &frame);
+
+	CHECK_ROW(seed, fate < NETLOG_FRAME_FATES && fate != NETLOG_FRAME_SNAPPED);
+	CHECK_ROW(seed, frame.captured <= frame.length && frame.length <= before.length);
+	CHECK_ROW(seed, frame.data >= data && frame.data + frame.captured <= data + captured);
+	if (fate != NETLOG_FRAME_PACKET)
+		CHECK_ROW(seed, frame.data == data && frame.captured == captured &&
+					frame.length == before.length);
+	if (fate == NETLOG_FRAME_NOT_IP || fate == NETLOG_FRAME_LINK)
+		CHECK_ROW(seed, frame.space != NETLOG_SPACE_NONE);
+	free(data);
 }
 
 static const uint32_t links[] = {1, 101, 113, 276};
@@ -152,7 +219,8 @@ static void make_pcapng(struct file *file)
 	}
 }
 
-/* Reads a file to its end or its fault, `piece` bytes at a time; returns the frames seen. */
+/* Reads a file up to its end or its fault, `piece` bytes at a time. Returns the number of frames.
+ */
 static uint64_t read_all(const struct file *file, struct netlog_lane *lane, size_t piece,
 			 uint64_t seed, int *result)
 {
@@ -201,7 +269,7 @@ static void check_file(struct netlog_lane *lane, uint64_t seed)
 		uint64_t choice = next_random(&random);
 		size_t at = choice % file.n;
 
-		/* The last record is the one beyond which nothing is. */
+		/* The last record is often damaged, because it lies at the end of the memory. */
 		if (choice & 1ull << 41 && file.n > LAST_BYTES)
 			at = file.n - 1 - choice % LAST_BYTES;
 		file.bytes[at] = choice & 1ull << 40 ? values[(choice >> 48) % sizeof(values)]
@@ -211,7 +279,7 @@ static void check_file(struct netlog_lane *lane, uint64_t seed)
 		file.n = next_random(&random) % file.n;
 	uint64_t frames = read_all(&file, lane, MOST_BYTES, seed, &whole);
 
-	/* How it is handed over makes no difference. */
+	/* The size of the pieces makes no difference. */
 	CHECK_ROW(seed,
 		  read_all(&file, lane, 1 + next_random(&random) % 200, seed, &pieces) == frames);
 	CHECK_ROW(seed, pieces == whole);
@@ -225,6 +293,7 @@ int main(void)
 	CHECK(netlog_meter_acquire_lane(meter, &lane) == 0);
 	for (uint64_t seed = 0; seed < ROUNDS; seed++) {
 		check_file(lane, seed);
+		check_link(seed);
 		if (seed % 16 == 0)
 			check_snapped(seed);
 	}

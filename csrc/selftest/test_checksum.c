@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of checksum: published sums, and every length and place against two bytes at a time. */
+/* Selftest of checksum: published sums; and every length and alignment, compared with a sum of two
+ * bytes at a time. */
 #include <sys/mman.h>
 
 #include "gso/checksum.h"
@@ -10,10 +11,10 @@
 
 static uint16_t swapped(uint16_t word)
 {
-	return checksum_of(word); /* its own inverse */
+	return checksum_of(word); /* the function is its own inverse */
 }
 
-/* RFC 1071 §3; and the IPv4 header of Wikipedia's article, as sent. */
+/* The example of RFC 1071 §3, and the IPv4 header of Wikipedia's article on the checksum. */
 static void test_golden(void)
 {
 	static const uint8_t rfc[8] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
@@ -28,7 +29,7 @@ static void test_golden(void)
 	CHECK(checksum_fold(0) == 0 && checksum_fold(UINT64_MAX) == 0xffff);
 }
 
-/* Each length ends where a page begins that may not be read, and goes on from any sum. */
+/* All lengths, each at the end of the readable memory, and added to a random sum. */
 static void test_twin(uint8_t *end)
 {
 	uint64_t random = 1;
@@ -47,7 +48,7 @@ static void test_twin(uint8_t *end)
 	}
 }
 
-/* In parts, of which all but the last are even. */
+/* The same bytes in parts, of which all except the last have an even length. */
 static void test_parts(void)
 {
 	uint8_t bytes[MOST];

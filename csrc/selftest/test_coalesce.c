@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of coalesce: whatever comes in, segmenting what comes out gives the same packets back,
- * each flow's in its order; each packet in memory of its own size, for the sanitizer.
+/* Selftest of coalesce: whatever packets are added, segmenting the super-packets gives the same
+ * packets again, in the order of each flow. Each packet lies in memory of its exact size, for the
+ * sanitizer.
  *
- * What is joined and what is not, tests/oracle compares by its rows.
+ * Which packets are joined is tested in tests/oracle.
  */
 #include "gso/coalesce.h"
 #include "gso/segment.h"
@@ -25,7 +26,7 @@ struct world {
 	struct wire_flow flows[FLOWS];
 	struct sent sent[PACKETS];
 	uint32_t n;
-	uint8_t *copies[PACKETS]; /* what the coalescer gets, and writes to */
+	uint8_t *copies[PACKETS]; /* the coalescer gets these, and writes to them */
 	bool back[PACKETS];
 };
 
@@ -34,7 +35,7 @@ static uint32_t pick(struct world *world, uint32_t n)
 	return (uint32_t)(next_random(&world->random) % n);
 }
 
-/* The next packet of a flow; now and then one is lost, is damaged, or ends something. */
+/* Sends the next packet of a flow. Sometimes it is lost, damaged, or ends a super-packet. */
 static void send_one(struct world *world, uint32_t size)
 {
 	static uint8_t payload[MOST];
@@ -46,7 +47,7 @@ static void send_one(struct world *world, uint32_t size)
 
 	for (uint32_t i = 0; i < n; i++)
 		payload[i] = (uint8_t)next_random(&world->random);
-	flow->flags = pick(world, 20) ? 0x10 : (uint8_t)(0x10 | 1u << pick(world, 8));
+	flow->flags = (uint8_t)(pick(world, 20) ? 0x10 : 0x10 | 1u << pick(world, 8));
 	sent->length = wire_make(flow, payload, n, false, packet);
 	sent->flow = number;
 	if (!pick(world, 30))
@@ -62,8 +63,8 @@ static void send_one(struct world *world, uint32_t size)
 	memcpy(world->copies[world->n++], packet, sent->length);
 }
 
-/* A packet that came back: the first one of these bytes that has not. In a flow, none before it may
- * still be missing. */
+/* Notes a packet that came back: the first one with these bytes that has not. Within its flow, no
+ * earlier packet may be missing. */
 static void take_back(struct world *world, int row, const uint8_t *packet, uint32_t length)
 {
 	for (uint32_t i = 0; i < world->n; i++) {
@@ -72,7 +73,7 @@ static void take_back(struct world *world, int row, const uint8_t *packet, uint3
 		if (world->back[i] || sent->length != length ||
 		    memcmp(sent->data, packet, length) != 0)
 			continue;
-		/* A damaged packet may be of any flow. */
+		/* A damaged packet may belong to any flow. */
 		for (uint32_t j = 0; j < i; j++)
 			CHECK_ROW(
 				row,
@@ -140,11 +141,11 @@ static void test_round_trips(struct netlog_coalescer *coalescer)
 		packets += world.n;
 		joined += round_trip(&world, round, coalescer);
 	}
-	/* If nothing were joined, all of it would come back just as well. */
+	/* Without this check the test would pass even if no packets were joined. */
 	CHECK(joined > packets / 2);
 }
 
-/* The bound of packets, and none is lost at it. */
+/* A coalescer refuses packets beyond its bound, and loses none. */
 static void test_full(struct netlog_coalescer *coalescer)
 {
 	static uint8_t packets[NETLOG_COALESCE_PACKETS + 1][UDP4_BYTES];

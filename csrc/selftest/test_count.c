@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of count: every level of the instruction set counts what counting one by one counts.
+/* Selftest of count: every level of the instruction set counts the same as counting one by one.
  *
- * Packets lie in memory of their exact size, so that AddressSanitizer sees a read beyond one. Most
- * are plain, as else no block of eight ever is.
+ * Each packet lies in memory of its exact size, so that AddressSanitizer sees a read beyond it.
+ * Most packets are plain, as otherwise a block of eight would never be.
  */
+#include "base/cpu.h"
 #include "count/count.h"
 #include "table/merge.h"
 #include "check.h"
 
 #define MOST_PACKETS 200u
-/* No table gets full: which connection is the one too many depends on the order. */
+/* So large that no table gets full: which connection finds no room would depend on the order. */
 #define CAPACITY (1u << 17)
-/* More than a table that is counted in fewer passes has. */
+/* So many that the table and its index do not fit into the first-level cache. */
 #define MANY_FLOWS 20000u
 
 static const struct netlog_secret secret = {.words = {0x9c1fd1b6aef0a3d5u, 0x27c5b8a0e7f34d19u,
@@ -45,14 +46,14 @@ static void close_table(struct counted *counted)
 	free(counted->table.records);
 }
 
-/* What a batch is made of. */
+/* The composition of a batch. */
 struct mix {
-	uint32_t flows;   /* so many connections */
+	uint32_t flows;   /* connections */
 	int version;      /* 4, 6, or 0: either */
-	uint32_t damaged; /* one packet in so many is not as it should be; 0: none is */
+	uint32_t damaged; /* one packet in this many is damaged; 0: none is */
 };
 
-/* A packet of some connection, on its way out or back. */
+/* Makes a packet of a random connection, in a random direction. */
 static uint32_t make(uint8_t bytes[UDP6_BYTES], const struct mix *mix, uint64_t random, bool back)
 {
 	uint32_t flow = (uint32_t)random % mix->flows;
@@ -69,8 +70,8 @@ static uint32_t make(uint8_t bytes[UDP6_BYTES], const struct mix *mix, uint64_t 
 	return six ? UDP6_BYTES : UDP4_BYTES;
 }
 
-/* Damage of one kind: a byte, a length that is too short or too long, a super-packet, a protocol.
- */
+/* Damages a packet in one way: a byte, a length that is too short or too long, a segment size, or a
+ * protocol. */
 static void damage(uint8_t *bytes, struct netlog_packet *packet, uint64_t random)
 {
 	switch (random % 5) {
@@ -99,7 +100,7 @@ static uint8_t *exactly(const uint8_t *bytes, uint32_t length)
 	return memcpy(copy, bytes, length);
 }
 
-/* Some packets have bytes behind what their own length says. */
+/* Makes a packet. Some packets have bytes after the end that their own length gives. */
 static struct netlog_packet make_packet(const struct mix *mix, uint64_t *state)
 {
 	uint8_t bytes[UDP6_BYTES + 8] = {0};
@@ -108,7 +109,7 @@ static struct netlog_packet make_packet(const struct mix *mix, uint64_t *state)
 	uint32_t length = make(bytes, mix, random, direction) + (random >> 44 & 7 ? 0 : 8);
 	struct netlog_packet packet = packet_of(bytes, length, direction);
 
-	packet.reserved = (uint8_t)random;
+	packet.headers = (uint8_t)random;
 	if (mix->damaged && next_random(state) % mix->damaged == 0)
 		damage(bytes, &packet, next_random(state));
 	packet.data = exactly(bytes, packet.length);
@@ -146,7 +147,7 @@ static void compare(const struct counted *one, const struct counted *other, uint
 	free(b);
 }
 
-/* Lets all packet counters of one direction run out soon; when, the connection says. */
+/* Sets all packet counters of one direction close to overflow, each at another distance. */
 static void age(struct counted *counted, uint64_t direction)
 {
 	for (uint64_t i = 0; i < counted->header.count; i++) {
@@ -207,17 +208,51 @@ static void check_level(netlog_count_packets_fn *count_packets)
 		check(count_packets, &many[i], 4000 / SLOWER, 100 + i);
 }
 
+#ifdef __x86_64__
+/* Whether the kernel's list of the processor's features has this word. */
+static bool kernel_lists(const char *feature)
+{
+	FILE *file = fopen("/proc/cpuinfo", "r");
+	char line[8192];
+	bool listed = false;
+
+	CHECK(file);
+	while (!listed && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, "flags", 5) != 0)
+			continue;
+		for (char *word = strtok(line, " \t\n"); word; word = strtok(NULL, " \t\n"))
+			listed |= strcmp(word, feature) == 0;
+	}
+	fclose(file);
+	return listed;
+}
+
+/* The best level that the machine has is chosen: without it all counts are right, and slow. */
+static void check_choice(void)
+{
+	bool avx2 = kernel_lists("avx2") && kernel_lists("bmi1") && kernel_lists("bmi2");
+	bool avx512 = avx2 && kernel_lists("avx512f");
+
+	CHECK(cpu_has_avx2() == avx2);
+	CHECK(cpu_has_avx512() == avx512);
+	CHECK(netlog_count_packets_choose() == (avx512 ? netlog_count_packets_avx512
+						: avx2 ? netlog_count_packets_avx2
+						       : netlog_count_packets_base));
+}
+#endif
+
 int main(void)
 {
 	int levels = 1;
 
 	check_level(netlog_count_packets_base);
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
+	check_choice();
+	if (cpu_has_avx2()) {
 		check_level(netlog_count_packets_avx2);
 		levels++;
 	}
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2")) {
+	if (cpu_has_avx512()) {
 		check_level(netlog_count_packets_avx512);
 		levels++;
 	}

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Crash: pollers and writers that are killed (SIGKILL) at any instruction lose and double nothing.
+/* Crash: if a poller or a writer is killed (SIGKILL) at any instruction, nothing is lost or counted
+ * twice.
  *
- * The meter lies in a memfd. Each victim is a process that attaches to it and is single-stepped
- * (ptrace) for so many instructions, then killed; each round another number. Between two steps of a
- * poller packets are counted. What a poller has drained it stores the way a sink should: a sum that
- * becomes valid, with the number of the epoch, by one store.
+ * The meter is in a memfd. Each victim is a process that attaches to it, is single-stepped (ptrace)
+ * for a number of instructions, and is then killed. Each round has another number. Packets are
+ * counted between two steps of a poller. A poller stores what it has drained as a sink should: one
+ * store makes a sum valid, together with the number of its epoch.
  *
  *	crash [ROUNDS]
  */
@@ -28,17 +29,21 @@ struct sum {
 	uint64_t packets[NETLOG_POINTS], bytes[NETLOG_POINTS];
 };
 
-/* Lies in shared memory and outlives its writers. */
+/* Lies in shared memory, and outlives its writers. */
 struct store {
-	uint64_t epochs; /* writer: the poller; epochs stored, and sums[epochs % 2] is valid */
+	/* The number of epochs stored; sums[epochs % 2] is valid. writer: the poller / reader: the
+	 * next poller / release and acquire: who sees the number sees the sum */
+	uint64_t epochs;
 	struct sum sums[2];
-	uint64_t counted; /* writer: a victim that counts; packets that it has left a bracket for */
+	/* The packets of the brackets that a victim has left. writer: the victim / reader: this
+	 * program, after the victim is dead / release, for the order that the compiler keeps */
+	uint64_t counted;
 };
 
 static struct store *store;
 static bool is_victim;
 
-/* Here the instructions begin that a victim is killed at. */
+/* From here on the victim is single-stepped. */
 static void wait_for_tracer(void)
 {
 	if (is_victim)
@@ -50,7 +55,7 @@ static struct netlog_meter *attach(int fd)
 	struct netlog_meter *meter = NULL;
 	char path[64];
 
-	/* An open file description of its own: locks belong to that. */
+	/* Opens the file again: locks belong to the open file description. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	int own = open(path, O_RDWR | O_CLOEXEC);
 
@@ -149,7 +154,8 @@ static pid_t start(void (*be)(int), int fd)
 	return victim;
 }
 
-/* Lets the victim execute at most so many instructions, then kills it. Returns how many it did. */
+/* Lets the victim execute at most `steps` instructions, then kills it. Returns how many it
+ * executed. */
 static uint64_t step(pid_t victim, uint64_t steps, struct netlog_lane *lane, uint64_t *counted)
 {
 	int status;
@@ -182,7 +188,7 @@ static struct netlog_meter *make(int *fd, uint32_t lanes)
 	return meter;
 }
 
-/* Whoever comes last finds all that was counted. */
+/* Polls everything that is left, and returns the sum over the whole run. */
 static struct sum finish(int fd)
 {
 	for (int i = 0; i < 2; i++)
@@ -197,7 +203,8 @@ static void kill_pollers(uint64_t rounds)
 	struct netlog_lane *lane;
 	uint64_t counted = 0, killed = 0, seed = 1;
 
-	/* The maker polls until it is gone, so it must attach anew to count. */
+	/* The maker of a meter is its poller. So it closes the meter, and attaches again to count.
+	 */
 	netlog_meter_close(meter);
 	meter = attach(fd);
 	CHECK(netlog_meter_acquire_lane(meter, &lane) == 0);
@@ -222,13 +229,13 @@ static void kill_pollers(uint64_t rounds)
 	       (unsigned long long)killed, (unsigned long long)most, (unsigned long long)counted);
 }
 
-/* A writer is short of the packet that it had in hand, or has it in part. */
+/* When a writer is killed, the packet that it was counting may be missing or be counted in part. */
 static void kill_writers(uint64_t rounds)
 {
 	int fd;
 	uint64_t killed = 0, seed = 2, before[NETLOG_POINTS] = {0, 0}, ended = 0;
 
-	/* One lane: each writer must get it from the one that was killed. */
+	/* There is one lane: each writer must get it from the writer that was killed. */
 	netlog_meter_close(make(&fd, 1));
 	uint64_t most = step(start(be_writer, fd), UINT64_MAX, NULL, NULL);
 

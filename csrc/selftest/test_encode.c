@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of encode: entries as they must be, every octet, port and group, and every capacity.
+/* Selftest of encode: expected entries; every octet, port and group; and every capacity.
  *
- * What the text must be comes from RFC 5952 and from printf. Buffers are as long as they say, so
- * that a sanitizer sees a write beyond them.
+ * The expected text comes from RFC 5952 and from printf. Buffers have exactly their capacity, so
+ * that a sanitizer sees a write beyond it.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -23,16 +23,16 @@ struct row {
 
 /* clang-format off */
 static const struct row rows[] = {
-	/* 0: nothing to say */
+	/* 0: an empty entry */
 	{NULL, NULL, 0, 0, 0, 0, 3, {0}, "{}"},
 	/* 1: IPv4 */
 	{"100.64.0.1", "8.8.8.8", 443, 53, 4, 17, 0, {1, 20, 300, 4000},
 	 "{\"proto\":17,\"src\":\"100.64.0.1:443\",\"dst\":\"8.8.8.8:53\",\"txPkts\":1,\"txBytes\":20,"
 	 "\"rxPkts\":300,\"rxBytes\":4000}"},
-	/* 2: zero members are left out, port 0 is not */
+	/* 2: members of 0 are omitted, but port 0 is not */
 	{"0.0.0.0", "255.255.255.255", 0, 65535, 4, 0, 0, {0, 7, 0, 0},
 	 "{\"src\":\"0.0.0.0:0\",\"dst\":\"255.255.255.255:65535\",\"txBytes\":7}"},
-	/* 3: no source; what its bytes are does not matter */
+	/* 3: no source, whatever its bytes are */
 	{"1.2.3.4", "1.2.3.5", 1, 2, 4, 0, 1, {0, 0, 1, 0}, "{\"dst\":\"1.2.3.5:2\",\"rxPkts\":1}"},
 	/* 4: no destination */
 	{"1.2.3.4", "1.2.3.5", 1, 2, 4, 6, 2, {0}, "{\"proto\":6,\"src\":\"1.2.3.4:1\"}"},
@@ -40,20 +40,20 @@ static const struct row rows[] = {
 	{NULL, "1.2.3.5", 1, 2, 4, 6, 0, {0}, "{\"proto\":6,\"dst\":\"1.2.3.5:2\"}"},
 	/* 6: version 6 of zero bytes is an address */
 	{"::", "::1", 1, 2, 6, 6, 0, {0}, "{\"proto\":6,\"src\":\"[::]:1\",\"dst\":\"[::1]:2\"}"},
-	/* 7: no version, no addresses, whatever the flags say */
+	/* 7: without a version there are no addresses, whatever the flags say */
 	{"1.2.3.4", "1.2.3.5", 1, 2, 0, 6, 12, {0}, "{\"proto\":6}"},
-	/* 8: neither with a version that is none */
+	/* 8: the same with an invalid version */
 	{"1.2.3.4", "1.2.3.5", 1, 2, 5, 6, 0, {0}, "{\"proto\":6}"},
-	/* 9: an IPv4 source beside an IPv6 destination */
+	/* 9: an IPv4 source and an IPv6 destination */
 	{"100.64.0.2", "2001:db8::77", 0, 4600, 6, 0, 4, {0, 0, 0, 9},
 	 "{\"src\":\"100.64.0.2:0\",\"dst\":\"[2001:db8::77]:4600\",\"rxBytes\":9}"},
-	/* 10: an IPv6 destination beside an IPv4 source, said the other way round */
+	/* 10: the same, with the version of the source */
 	{"100.64.0.2", "2001:db8::77", 0, 4600, 4, 0, 8, {0}, "{\"src\":\"100.64.0.2:0\","
 	 "\"dst\":\"[2001:db8::77]:4600\"}"},
 	/* 11: IPv4-mapped IPv6 */
 	{"::ffff:1.2.3.4", "::ffff:0.0.0.0", 5, 6, 6, 0, 0, {0},
 	 "{\"src\":\"[::ffff:1.2.3.4]:5\",\"dst\":\"[::ffff:0.0.0.0]:6\"}"},
-	/* 12: its neighbours are not */
+	/* 12: similar addresses that are not mapped */
 	{"::fffe:102:304", "::1:ffff:102:304", 5, 6, 6, 0, 0, {0},
 	 "{\"src\":\"[::fffe:102:304]:5\",\"dst\":\"[::1:ffff:102:304]:6\"}"},
 	/* 13: RFC 5952 section 4.1, no leading zeros; section 4.3, lower case */
@@ -138,7 +138,7 @@ static void check_octets_and_ports(void)
 	}
 }
 
-/* Every group at every place, beside others. */
+/* Every value of a group at every place, among other groups. */
 static void check_groups(void)
 {
 	for (unsigned group = 1; group <= 65535; group++) {
@@ -157,7 +157,8 @@ static void check_groups(void)
 	}
 }
 
-/* RFC 5952 section 4.2, group by group; zeros: bit i says that group i is 0, the others are 1. */
+/* Writes an address by RFC 5952 section 4.2, group by group. zeros: if bit i is set, group i is 0,
+ * else 1. */
 static void write_groups(unsigned zeros, char *text)
 {
 	unsigned best = 0, best_length = 1;
@@ -225,7 +226,7 @@ static void check_counters(void)
 	}
 }
 
-/* All rows, at every capacity: as many entries as fit, whole, and not a byte beyond. */
+/* All rows at every capacity: as many whole entries as fit, and not a byte beyond. */
 static void check_capacities(void)
 {
 	struct netlog_flow flows[ROWS];
@@ -284,7 +285,7 @@ int main(void)
 
 		check_text((long long)i, &flow, rows[i].text);
 	}
-	/* the last row is the longest there is: the constant is exact */
+	/* The last row is the longest entry, so the constant is exact. */
 	CHECK(strlen(rows[ROWS - 1].text) + 1 == netlog_encode_max_entry_bytes);
 	check_octets_and_ports();
 	check_groups();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Flood: random 5-tuples, nearly every packet a connection of its own.
  *
- * The tables are far too small for it and the poller gets to them when it gets to them. No memory
- * may grow, and every packet is in a connection or unattributed.
+ * The tables are far too small for them, and the poller is often late. Memory must not grow, and
+ * every packet must be in a connection or unattributed.
  */
 #include <pthread.h>
 #include <unistd.h>
@@ -12,23 +12,22 @@
 
 enum { WRITERS = 2, BATCH = 64, MAX_FLOWS = 32768 };
 
-#define BATCHES_EACH (80000u / SLOWER) /* of 64 packets, 10 M in all */
+#define BATCHES_EACH (80000u / SLOWER) /* 64 packets each; 10 M packets in all */
 #define WARM_UP_EACH (MAX_FLOWS * 2 / BATCH)
 #define POLL_NS      20000000ull
 
-/* The growth that is none: stacks and the C library, 64 KiB. A single bank is 36 times
- * as much. */
+/* Growth that is allowed, for stacks and the C library. A single bank is 36 times as large. */
 #define SLACK_KIB 64
 
 struct flood {
 	struct netlog_lane *lane;
 	uint64_t seed;
 	uint32_t batches;
-	uint64_t *running; /* writers that are not done */
+	uint64_t *running; /* writers that are still running */
 };
 
-/* 64 packets with random addresses, ports and protocol, every fourth of them IPv6, and a few that
- * are no packets at all. */
+/* Makes 64 packets with random addresses, ports and protocols. Every fourth is IPv6, and a few are
+ * not IP packets at all. */
 static void make_batch(uint8_t bytes[BATCH][UDP6_BYTES], struct netlog_packet *packets,
 		       uint64_t *seed)
 {
@@ -43,7 +42,7 @@ static void make_batch(uint8_t bytes[BATCH][UDP6_BYTES], struct netlog_packet *p
 			make_udp6(bytes[i], (uint32_t)a, (uint32_t)(a >> 32), (uint16_t)b,
 				  (uint16_t)(b >> 16));
 		if (b >> 58 == 0)
-			bytes[i][0] = (uint8_t)(b >> 32);
+			bytes[i][0] = 0x80 | (uint8_t)(b >> 32); /* no version of IP */
 		packets[i] = packet_of(bytes[i], length, (int)(b >> 32 & 1));
 	}
 }
@@ -60,12 +59,14 @@ static void *write_flood(void *argument)
 		netlog_lane_count_packets(flood->lane, packets, BATCH);
 		netlog_lane_leave(flood->lane);
 	}
-	/* release: pairs with the load in run(); then everything was counted before. */
+	/* release: pairs with the load in run(). Without it run() could end before the last counts
+	 * are visible. */
 	__atomic_fetch_sub(flood->running, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-/* From the page tables: statm is off by some pages a CPU, and has the libraries in it. */
+/* Reads the size of anonymous memory from the page tables. statm includes the libraries, and is off
+ * by some pages for each processor. */
 static long anonymous_kib(void)
 {
 	FILE *file = fopen("/proc/self/smaps_rollup", "re");
@@ -107,7 +108,7 @@ static void poll_once(struct netlog_meter *meter, struct netlog_flow *flows, str
 	netlog_meter_clear(meter);
 }
 
-/* Lets the writers flood the meter; polls it meanwhile, or only when they are done. */
+/* Lets the writers flood the meter. Polls it meanwhile, or only at the end. */
 static void run(struct netlog_meter *meter, struct netlog_flow *flows, uint32_t batches, bool poll,
 		struct sums *sums)
 {
@@ -117,11 +118,13 @@ static void run(struct netlog_meter *meter, struct netlog_flow *flows, uint32_t 
 
 	for (uint64_t i = 0; i < WRITERS; i++) {
 		floods[i] = (struct flood){NULL, sums->epochs + i, batches, &running};
-		/* All of them before any is released: each writer fills a lane of its own. */
+		/* All lanes are acquired before any is released, so that each writer fills its own
+		 * lane. */
 		CHECK(netlog_meter_acquire_lane(meter, &floods[i].lane) == 0);
 	}
 	for (int i = 0; i < WRITERS; i++)
 		CHECK(pthread_create(&threads[i], NULL, write_flood, &floods[i]) == 0);
+	/* acquire: pairs with the subtraction in write_flood(), which says why. */
 	while (poll && load_acquire(&running)) {
 		netlog_meter_wait(meter, POLL_NS);
 		poll_once(meter, flows, sums);
@@ -140,14 +143,14 @@ int main(void)
 	struct sums warm = {0}, sums = {0};
 
 	CHECK(flows);
-	/* Both banks to the brim: from here on every page is there. */
+	/* Fills both banks, so that from here on every page is in memory. */
 	for (int bank = 0; bank < 2; bank++)
 		run(meter, flows, WARM_UP_EACH, false, &warm);
 	CHECK(warm.rows == 2 * WRITERS * MAX_FLOWS && warm.unattributed > warm.rows / 2);
 	long before = anonymous_kib();
 
 	run(meter, flows, BATCHES_EACH, true, &sums);
-	/* A late lane's bank comes one epoch after. */
+	/* The bank of a late lane comes with a later swap. */
 	poll_once(meter, flows, &sums);
 	long growth = anonymous_kib() - before;
 
@@ -155,7 +158,7 @@ int main(void)
 	/* Of each 64 packets 48 are IPv4 and 16 IPv6. */
 	CHECK(sums.bytes == sums.packets / 4 * (3ull * UDP4_BYTES + UDP6_BYTES));
 	CHECK(sums.rows > 0 && sums.epochs > 2);
-	/* A sanitizer's own memory grows as it likes. */
+	/* The memory of a sanitizer itself may grow. */
 	if (SLOWER == 1)
 		CHECK_ROW(growth, growth <= SLACK_KIB);
 	printf("flood: %llu packets = %llu rows and %llu unattributed, %llu epochs, %ld KiB "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of forward: which packets go on and where to, cut at every length, against a page that
- * nobody may read. */
+/* Selftest of forward: which packets are forwarded, and where to. Packets are cut at every length,
+ * and end where the readable memory ends. */
 #include <arpa/inet.h>
 #include <sys/mman.h>
 
@@ -18,7 +18,7 @@ static struct netlog_endpoint endpoints[2];
 struct row {
 	int version;
 	uint32_t src, dst;
-	int from; /* the endpoint's peer; -1: a stranger */
+	int from; /* the endpoint's peer; -1: an unknown endpoint */
 	int to;   /* tx: the peer that gets it; -1: none */
 	enum netlog_fate rx;
 };
@@ -66,7 +66,7 @@ static uint32_t make(const struct row *row, uint8_t *packet)
 	return UDP6_BYTES;
 }
 
-/* A batch of one slot that ends where the readable page does. */
+/* A batch of one slot that ends where the readable memory ends. */
 struct edge {
 	uint8_t *end;
 	uint32_t length;
@@ -97,7 +97,7 @@ static void check_fate(int row, const struct netlog_fates *fates, enum netlog_fa
 		CHECK_ROW(row, fates->packets[other] == expected);
 		CHECK_ROW(row, fates->bytes[other] == expected * length);
 	}
-	/* What goes on is counted by what the socket or the TUN makes of it. */
+	/* Forwarded packets are counted later, by the outcome of the socket or the TUN. */
 	CHECK_ROW(row, fates->packets[NETLOG_FORWARDED] == 0);
 	CHECK_ROW(row, picked == (fate == NETLOG_FORWARDED));
 }
@@ -169,7 +169,7 @@ static void test_other_versions(struct edge *edge)
 	}
 }
 
-/* A datagram that was longer than its slot is not read at all. */
+/* A datagram that is longer than its slot is not read. */
 static void test_truncated(struct edge *edge)
 {
 	uint8_t packet[CAPACITY];

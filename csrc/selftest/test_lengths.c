@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of the lengths in a capture: each, when it is too long by 1 to 64 bytes, is found out.
+/* Selftest of the lengths in a capture: each length that is too long by 1 to 64 bytes is detected.
  *
- * The last record lies at the end of its memory, so AddressSanitizer sees a byte too many; but what
- * is checked here is seen without it: a length that is too long has one right answer.
+ * The last record lies at the end of its memory, so AddressSanitizer sees a read of one byte too
+ * many. The checks also work without it: for each length that is too long, there is one right
+ * answer.
  */
 #include <errno.h>
 
@@ -10,8 +11,8 @@
 #include "files.h"
 
 #define MOST_EXCESS 64u
-#define FULL_BYTES  600u /* on the wire; more than any excess makes of what was captured */
-#define KEPT_BYTES  64u  /* of the packet */
+#define FULL_BYTES  600u /* on the wire; more than was captured, with any excess */
+#define KEPT_BYTES  64u  /* captured of the packet */
 #define OPTION      9u   /* if_tsresol */
 
 enum { INTERFACE = 1, OLD_PACKET = 2, SIMPLE_PACKET = 3, ENHANCED_PACKET = 6 };
@@ -41,10 +42,10 @@ static struct answer read_once(const struct file *file, struct netlog_lane *lane
 	return answer;
 }
 
-/* A link, with VLAN tags behind its header. */
+/* A link type, with VLAN tags after its header. */
 struct link {
 	uint32_t type;
-	uint32_t header; /* bytes, with the tags */
+	uint32_t header; /* bytes, including the tags */
 	uint32_t tags;
 };
 
@@ -53,7 +54,7 @@ static const struct link links[] = {{1, 14, 0}, {101, 0, 0}, {113, 16, 0}, {276,
 
 #define N_LINKS (sizeof(links) / sizeof(links[0]))
 
-/* The first bytes of a frame of header + FULL_BYTES bytes. */
+/* Puts the first bytes of a frame that has header + FULL_BYTES bytes. */
 static void put_frame(struct file *file, const struct link *link, int version, uint32_t captured)
 {
 	uint8_t frame[22 + KEPT_BYTES] = {0};
@@ -76,7 +77,7 @@ static void put_frame(struct file *file, const struct link *link, int version, u
 	put(file, frame, captured);
 }
 
-/* A packet's record, of which `captured` bytes are there and `excess` more are said to be. */
+/* Puts a packet's record that has `captured` bytes, but claims `excess` more. */
 static void put_pcap_packet(struct file *file, const struct link *link, int version,
 			    uint32_t captured, uint32_t excess)
 {
@@ -103,7 +104,7 @@ static void check_pcap(struct netlog_lane *lane, const struct link *link, int ve
 	CHECK_ROW(excess, !excess || answer.need == 16 + whole + excess);
 }
 
-/* Whatever part of a packet was captured: what it counts as does not hang on what lies behind. */
+/* Whatever part of a packet was captured, the bytes after it do not change how it is counted. */
 static void check_cut(struct netlog_lane *lane, const struct link *link, int version,
 		      const struct netlog_prefixes *locals)
 {
@@ -183,7 +184,7 @@ static void check_option(struct netlog_lane *lane, uint32_t excess)
 		  read_once(&file, lane, NULL).fault == (excess ? NETLOG_FAULT_CONTENT : 0u));
 }
 
-/* A block that is shorter than what it must hold. */
+/* A block that is too short for its contents. */
 static void check_short(struct netlog_lane *lane, uint32_t type, uint32_t least)
 {
 	for (uint32_t words = 0; words < least / 4; words++) {
@@ -199,7 +200,7 @@ static void check_short(struct netlog_lane *lane, uint32_t type, uint32_t least)
 	}
 }
 
-/* A file that ends within its last record: nothing of that counts. */
+/* A file that ends within its last record: that record is not counted. */
 static void check_end(struct netlog_lane *lane, struct file *file, uint32_t record_bytes)
 {
 	uint64_t frames = read_once(file, lane, NULL).frames[NETLOG_FRAME_PACKET];

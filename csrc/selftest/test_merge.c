@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of merge and drain: several tables, with their indexes lent, kept back, or spoilt. */
+/* Selftest of merge and drain: several tables, whose indexes are lent, not lent, or lent and
+ * corrupt. */
 #include <errno.h>
 
 #include "count/count.h"
@@ -11,7 +12,7 @@
 #define NUMBERS     20000u
 #define MOST_TABLES (NETLOG_DRAIN_TABLES + 1)
 
-/* Two tags that agree in one bucket are met every few rounds. */
+/* So many that two equal tags in one bucket occur several times. */
 #define ROUNDS (20 / SLOWER)
 
 enum lending { LENT, KEPT, SPOILT };
@@ -38,12 +39,12 @@ static const struct {
 };
 
 struct tables {
-	struct netlog_secret secret; /* another one in each run: other collisions */
+	struct netlog_secret secret; /* a new one in each round, for other collisions */
 	struct netlog_table_header headers[MOST_TABLES];
 	struct netlog_table tables[MOST_TABLES];
-	uint64_t packets[NUMBERS]; /* of all tables, by connection */
+	uint64_t packets[NUMBERS]; /* in all tables, by connection */
 	uint64_t bytes[NUMBERS];
-	uint64_t kept_packets[NUMBERS]; /* as they were before they were compared */
+	uint64_t kept_packets[NUMBERS]; /* copies, because compare() changes the others */
 	uint64_t kept_bytes[NUMBERS];
 };
 
@@ -76,7 +77,7 @@ static void count(struct tables *tables, uint32_t table, uint32_t number, uint64
 	tables->bytes[number] += increment.bytes;
 }
 
-/* What is left of a table whose writer has lost its mind. */
+/* Corrupts an index, as a faulty writer could. */
 static void spoil(struct netlog_index *index, uint64_t *random)
 {
 	size_t slots = ((size_t)index->bucket_mask + 1) * NETLOG_BUCKET_SLOTS;
@@ -84,7 +85,7 @@ static void spoil(struct netlog_index *index, uint64_t *random)
 	for (size_t i = 0; i < slots; i++) {
 		uint64_t word = next_random(random);
 
-		/* Some stay, some point elsewhere or nowhere, some are gone. */
+		/* Some slots stay, some point elsewhere or nowhere, and some are overwritten. */
 		if (word % 4 == 0)
 			index->slots[i] = (uint32_t)(word >> 32);
 		else if (word % 4 == 1)
@@ -92,7 +93,7 @@ static void spoil(struct netlog_index *index, uint64_t *random)
 	}
 }
 
-/* Takes the rows off what was counted; nothing may remain, and nothing go below zero. */
+/* Subtracts the rows from what was counted. Nothing may remain, and nothing may become negative. */
 static void compare(struct tables *tables, const struct netlog_flow *flows, size_t n, bool once,
 		    int row)
 {
@@ -114,7 +115,7 @@ static void compare(struct tables *tables, const struct netlog_flow *flows, size
 		CHECK_ROW(row, tables->packets[number] == 0 && tables->bytes[number] == 0);
 }
 
-/* All rows that a drain has left, in pieces of random sizes. */
+/* Reads the remaining rows of a drain, in pieces of random sizes. */
 static size_t drain_rest(struct netlog_drain *drain, struct netlog_flow *flows, size_t rows,
 			 uint64_t *random)
 {
@@ -131,7 +132,8 @@ static size_t drain_rest(struct netlog_drain *drain, struct netlog_flow *flows, 
 	return drained;
 }
 
-/* What can be drained in pieces has the rows that merging gives; also if it is begun anew. */
+/* If tables can be drained in pieces, that gives the same rows as merging, even if it begins anew.
+ */
 static void run_drain(struct tables *tables, const struct netlog_merge_source *sources, uint32_t n,
 		      struct netlog_flow *flows, size_t records, int row, uint64_t *random)
 {
@@ -154,8 +156,8 @@ static void run_drain(struct tables *tables, const struct netlog_merge_source *s
 	compare(tables, flows, rows, row % 10 != SPOILT, row);
 }
 
-/* A connection that a table has twice: where that is said it is for merge; where it is not, the
- * other table's record is added once. */
+/* A table has one connection twice. If `split` says so, the drain refuses, and merge is for it. If
+ * not, the other table's record is still added only once. */
 static void run_twice(struct tables *tables, struct netlog_merge_source *sources)
 {
 	struct netlog_record *both = (struct netlog_record *)sources[0].records;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of meter: every call, one thread, every order that matters. stress.c has the threads. */
+/* Selftest of meter: every call, in every order that matters, in one thread. test_stress.c has
+ * threads. */
 #include <sys/prctl.h>
 
 #include "meter/meter.c"
@@ -7,7 +8,7 @@
 
 #define MS 1000000ull
 
-/* What one poll gives. */
+/* The result of one poll. */
 struct poll {
 	struct netlog_flow flows[NETLOG_POINTS][64];
 	ssize_t rows[NETLOG_POINTS];
@@ -22,7 +23,7 @@ static void count(struct netlog_lane *lane, uint32_t flow, int n)
 	struct netlog_datagram datagram = datagram4(0x0a000000 + flow, 9, 100, (int)(flow & 1));
 
 	make_udp4(bytes, 0x0a000000, flow, 1, 2);
-	if (flow & 1) /* received: the far side is the source */
+	if (flow & 1) /* rx: the remote is the source */
 		make_udp4(bytes, flow, 0x0a000000, 2, 1);
 	while (n--) {
 		netlog_lane_count_packets(lane, &packet, 1);
@@ -93,7 +94,8 @@ static void check_options(void)
 	netlog_lane_release(NULL);
 }
 
-/* DESIGN section 7: 96 bytes a connection and bank; 4 096 connections and a lane in 1 MiB. */
+/* The memory budget: 96 bytes for each connection and bank, so one lane of 4 096 connections fits
+ * into 1 MiB. */
 static void check_memory(void)
 {
 	struct netlog_meter *meter = open_meter(4096, 1024, 1);
@@ -103,7 +105,7 @@ static void check_memory(void)
 	meter = open_meter(1 << 20, 1, 1);
 	CHECK(netlog_meter_region_bytes(meter) <= 2ull * 96 << 20);
 	netlog_meter_close(meter);
-	/* Not a power of two: the index is rounded up, the records are not. */
+	/* Not a power of two: the size of the index is rounded up, that of the records is not. */
 	meter = open_meter((1 << 20) + 1, 1, 1);
 	CHECK(netlog_meter_region_bytes(meter) <= 2ull * 96 << 20);
 	netlog_meter_close(meter);
@@ -134,7 +136,8 @@ static void check_touched(void)
 
 		CHECK(packets_of(&poll, NETLOG_TUN) == 60 && poll.rows[NETLOG_TUN] == 20);
 	}
-	/* A page per connection's bucket, bank and point; headers, first pages of records. */
+	/* A page for each connection's bucket, by bank and point; the headers; and the first pages
+	 * of records. */
 	CHECK(resident_pages(meter) <= 20 * 4 + 4 * 3 + 16);
 	netlog_lane_release(lane);
 	netlog_meter_close(meter);
@@ -151,7 +154,7 @@ static void check_lanes(void)
 	CHECK(netlog_meter_acquire_lane(meter, &more) == -EAGAIN && !more);
 	for (int n = 0; n < 3; n++)
 		count_bracketed(lanes[n], 6, n + 1);
-	/* What a lane counted stays when it is released, and its next owner counts on. */
+	/* After a release the counts of a lane stay, and its next owner adds to them. */
 	netlog_lane_release(lanes[1]);
 	CHECK(acquire(meter) == lanes[1]);
 	count_bracketed(lanes[1], 6, 10);
@@ -168,7 +171,7 @@ static void check_lanes(void)
 	netlog_meter_close(meter);
 }
 
-/* tx on one lane and rx on another are one connection, one row. */
+/* tx on one lane and rx on another are one connection, so one row. */
 static void check_merge(void)
 {
 	struct netlog_meter *meter = open_meter(64, 64, 2);
@@ -205,7 +208,7 @@ static void check_errors(void)
 	for (uint32_t flow = 0; flow < 3; flow++)
 		count_bracketed(lane, flow, 1);
 	CHECK(netlog_meter_epoch(meter) == 0);
-	/* Before a swap there is nothing retired: nothing to drain, nothing to clear. */
+	/* Before a swap no bank is retired, so there is nothing to drain or to clear. */
 	netlog_meter_clear(meter);
 	CHECK(netlog_meter_retired_rows(meter, NETLOG_TUN) == 0);
 	CHECK(netlog_meter_drain(meter, NETLOG_TUN, flows, 3, &unattributed) == 0);
@@ -214,13 +217,13 @@ static void check_errors(void)
 	memset(flows, 0xa5, sizeof(flows));
 	CHECK(netlog_meter_drain(meter, NETLOG_TUN, flows, 2, &unattributed) == -ENOSPC);
 	CHECK(flows[0].tx_bytes == 0xa5a5a5a5a5a5a5a5u);
-	/* A drain changes nothing: it can be done again until the bank is cleared. */
+	/* A drain changes nothing, so it can be repeated until the bank is cleared. */
 	for (int again = 0; again < 3; again++)
 		CHECK(netlog_meter_drain(meter, NETLOG_TUN, flows, 3, &unattributed) == 3);
 	CHECK(netlog_meter_drain(meter, NETLOG_SOCK, flows, 3, &unattributed) == 3);
 	netlog_meter_clear(meter);
 	CHECK(netlog_meter_retired_rows(meter, NETLOG_TUN) == 0);
-	/* A count that another process might have spoilt is never more than there is room. */
+	/* Another process might have corrupted a count. It is limited to the room in the table. */
 	lane->tables[1][NETLOG_TUN].header->count = UINT64_MAX;
 	CHECK(netlog_meter_swap(meter, 0) == 0);
 	CHECK(netlog_meter_retired_rows(meter, NETLOG_TUN) == 64);
@@ -250,7 +253,7 @@ static void check_late(uint32_t swaps_inside)
 	count_bracketed(slow, 6, 3);
 	uint64_t packets[NETLOG_POINTS] = {0};
 
-	/* The bank it was in may just have become the live one: at most two more swaps. */
+	/* Its bank may have just become live again, so it comes after at most two more swaps. */
 	for (int n = 0; n < 2; n++) {
 		poll = poll_meter(meter);
 		CHECK_ROW(swaps_inside, poll.late == 0);
@@ -279,7 +282,7 @@ static void check_wake(void)
 	CHECK(netlog_meter_wait(meter, 0) == 0);
 	count_bracketed(lane, 11, 1);
 	CHECK(netlog_meter_wait(meter, 60000 * MS) == 1);
-	/* Once an epoch. */
+	/* The poller is woken once in an epoch. */
 	for (uint32_t flow = 12; flow < 20; flow++)
 		count_bracketed(lane, flow, 1);
 	CHECK(netlog_meter_wait(meter, 0) == 0);
@@ -326,7 +329,7 @@ static void check_overflow(void)
 
 int main(void)
 {
-	/* Pages are counted here, so they are to be small ones. */
+	/* This test counts pages, so they must not be huge. */
 	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	check_options();
 	check_memory();

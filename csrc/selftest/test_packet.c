@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of packet: golden packets, and bytes that lie against a page nobody may read.
+/* Selftest of packet: golden packets, and bytes that end where the readable memory ends.
  *
- * Written header by header by hand; nobody looks at the checksums. scapy's packets of every kind,
- * cut at every length, are compared with a slow twin in tests/oracle; here is what Python can not
- * see: reads beyond the buffer, and what is left in a connection's unused bytes.
+ * The packets are written manually, header by header. The decoders do not check checksums.
+ * tests/oracle compares the decoders with a slow twin, on scapy's packets of every kind, cut at
+ * every length. This program checks what Python cannot see: reads beyond the buffer, and the unused
+ * bytes of a connection.
  */
 #include <sys/mman.h>
 
@@ -26,15 +27,15 @@ struct row {
 
 /* clang-format off */
 static const struct row rows[] = {
-	/* 0: nothing at all */
+	/* 0: no bytes */
 	{"", 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 0},
 	/* 1: IPv4 | TCP */
 	{IP4_TCP TCP_HEAD TCP_REST, 0, NO_REASON, 4, 6, 443, 51000, 1, 40},
-	/* 2: IPv4 cut in its TCP header, but not in its length field */
+	/* 2: IPv4, cut in its TCP header, but the length field says otherwise */
 	{IP4_TCP TCP_HEAD, 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 32},
-	/* 3: IPv4 of 24 bytes: four bytes of TCP are ports enough */
+	/* 3: IPv4 of 24 bytes: four bytes of TCP are enough for the ports */
 	{"450000180001000040063a3e64400001c000024d" "01bbc738", 0, NO_REASON, 4, 6, 443, 51000, 1, 24},
-	/* 4: IPv4 of 23 bytes: three are not */
+	/* 4: IPv4 of 23 bytes: three bytes are not */
 	{"450000170001000040063a3f64400001c000024d" "01bbc7", 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 23},
 	/* 5: IPv4 with 4 bytes of options | UDP */
 	{"4600002000010000401137eb64400001c000024d" "01010100" UDP_HEAD, 0, NO_REASON, 4, 17, 53, 5353, 1, 32},
@@ -42,10 +43,11 @@ static const struct row rows[] = {
 	{"440000280001000040063a2e64400001c000024d" TCP_HEAD TCP_REST, 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 40},
 	/* 7: IPv4, the first fragment (RFC 791: more fragments) */
 	{"4500001c0001200040111a2f64400001c000024d" UDP_HEAD, 0, NO_REASON, 4, 17, 53, 5353, 1, 28},
-	/* 8: IPv4, a later fragment: no ports, however its bytes look */
+	/* 8: IPv4, a later fragment: no ports, whatever its bytes are */
 	{"4500001c000100b9401139 7664400001c000024d" UDP_HEAD, 0, NO_REASON, 4, 17, 0, 0, 1, 28},
-	/* 9: IPv4 | AH: an ordinary protocol there */
-	{"4500001c00010000403339 0d64400001c000024d" UDP_HEAD, 0, NO_REASON, 4, 51, 0, 0, 1, 28},
+	/* 9: IPv4 | AH of 24 bytes (4 + 2 words) | UDP, as in IPv6 */
+	{"450000340001000040330000 64400001c000024d" "110400000000abcd00000001000000000000000000000000" UDP_HEAD,
+	 0, NO_REASON, 4, 17, 53, 5353, 1, 52},
 	/* 10: IPv6 | UDP */
 	{"6000000000081140" IP6_HEAD UDP_HEAD, 0, NO_REASON, 6, 17, 53, 5353, 1, 48},
 	/* 11: IPv6 | hop-by-hop (router alert) | UDP */
@@ -53,9 +55,9 @@ static const struct row rows[] = {
 	/* 12: IPv6 | AH of 24 bytes (4 + 2 words) | UDP */
 	{"6000000000203340" IP6_HEAD "110400000000abcd00000001000000000000000000000000" UDP_HEAD,
 	 0, NO_REASON, 6, 17, 53, 5353, 1, 72},
-	/* 13: IPv6 | fragment, offset 90 * 8, the last | what is left of UDP */
+	/* 13: IPv6 | fragment, offset 90 * 8, the last one | the rest of a UDP datagram */
 	{"6000000000102c40" IP6_HEAD "110002d000000009" UDP_HEAD, 0, NO_REASON, 6, 17, 0, 0, 1, 56},
-	/* 14: IPv6 | fragment, offset 0, more | UDP */
+	/* 14: IPv6 | fragment, offset 0, more fragments | UDP */
 	{"6000000000102c40" IP6_HEAD "1100000100000009" UDP_HEAD, 0, NO_REASON, 6, 17, 53, 5353, 1, 56},
 	/* 15: IPv6 | destination options that reach beyond the packet */
 	{"6000000000083c40" IP6_HEAD "1101010400000000", 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 48},
@@ -66,10 +68,10 @@ static const struct row rows[] = {
 	/* 18: IPv4 | TCP with 8 bytes in segments of 3: 3 packets, 2 more headers of 40 */
 	{"450000300001000040063a2664400001c000024d" TCP_HEAD TCP_REST "0001020304050607",
 	 3, NO_REASON, 4, 6, 443, 51000, 3, 48 + 2 * 40},
-	/* 19: the same in one segment of just its size */
+	/* 19: the same in one segment of exactly its size */
 	{"450000300001000040063a2664400001c000024d" TCP_HEAD TCP_REST "0001020304050607",
 	 8, NO_REASON, 4, 6, 443, 51000, 1, 48},
-	/* 20: the same with a data offset of 16 bytes, which no TCP header can have */
+	/* 20: the same with a data offset of 16 bytes, which is too short for a TCP header */
 	{"450000300001000040063a2664400001c000024d" TCP_HEAD "4002200000000000" "0001020304050607",
 	 3, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 48},
 	/* 21: IPv6 | hop-by-hop | UDP with 4 bytes in segments of 1 */
@@ -77,18 +79,40 @@ static const struct row rows[] = {
 	 1, NO_REASON, 6, 17, 53, 5353, 4, 60 + 3 * 56},
 	/* 22: ICMP is never segmented */
 	{"4500001c0001000040013a3f64400001c000024d" "0800f7ff00000000", 1, NO_REASON, 4, 1, 0, 0, 1, 28},
-	/* 23: neither is a first fragment */
+	/* 23: a first fragment is never segmented */
 	{"450000200001200040111a2b64400001c000024d" UDP_HEAD "00010203", 1, NO_REASON, 4, 17, 53, 5353, 1, 32},
-	/* 24: nor what lies beyond the packet: 8 bytes of payload, 4 of something else */
+	/* 24: bytes beyond the packet are not segmented: 8 bytes of payload, 4 bytes of padding */
 	{"450000300001000040063a2664400001c000024d" TCP_HEAD TCP_REST "0001020304050607" "ffffffff",
 	 4, NO_REASON, 4, 6, 443, 51000, 2, 52 + 40},
+	/* 25: IPv4 | AH that reaches beyond the packet */
+	{"4500001c00010000403339 0d64400001c000024d" "1104000000000000", 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 28},
+	/* 26: IPv4, a later fragment of AH: nothing to walk */
+	{"4500001c000100b9403339 0d64400001c000024d" UDP_HEAD, 0, NO_REASON, 4, 51, 0, 0, 1, 28},
+	/* 27: row 18 with a total length of 0: all that came */
+	{"450000000001000040063a2664400001c000024d" TCP_HEAD TCP_REST "0001020304050607",
+	 3, NO_REASON, 4, 6, 443, 51000, 3, 48 + 2 * 40},
+	/* 28: IPv6 without a payload length | TCP with 8 bytes in segments of 3 */
+	{"6000000000000640" IP6_HEAD TCP_HEAD TCP_REST "0001020304050607",
+	 3, NO_REASON, 6, 6, 443, 51000, 3, 68 + 2 * 60},
+	/* 29: the same with a jumbo option, which is in none of the segments */
+	{"6000000000000040" IP6_HEAD "0600c20400000024" TCP_HEAD TCP_REST "0001020304050607",
+	 3, NO_REASON, 6, 6, 443, 51000, 3, 68 + 2 * 60},
+	/* 30: a jumbo option that announces a byte too many */
+	{"6000000000000040" IP6_HEAD "0600c20400000025" TCP_HEAD TCP_REST "0001020304050607",
+	 3, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 76},
+	/* 31: IPv6 without a payload length | UDP, which says its own */
+	{"6000000000001140" IP6_HEAD UDP_HEAD, 0, NO_REASON, 6, 17, 53, 5353, 1, 48},
+	/* 32: the same when it says another: the packet has no byte of it */
+	{"6000000000001140" IP6_HEAD "003514e9000a0000", 0, NETLOG_MALFORMED, 0, 0, 0, 0, 1, 48},
+	/* 33: IPv6, no next header, and padding */
+	{"6000000000003b40" IP6_HEAD "000000000000", 0, NO_REASON, 6, 59, 0, 0, 1, 46},
 };
 /* clang-format on */
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 #define MOST 4096u
 
-/* `length` bytes that end where a page begins that may not be read. */
+/* Copies bytes to the end of the readable memory. */
 static uint8_t *against_the_edge(uint8_t *page, const uint8_t *bytes, size_t length)
 {
 	return memcpy(page + MOST - length, bytes, length);
@@ -151,8 +175,8 @@ static void check_row(size_t number, uint8_t *page, int direction)
 	}
 }
 
-/* Whatever the bytes are: one of the answers there are, counts of at least the packet itself, and
- * the same from both decoders. */
+/* Whatever the bytes are, the decoder returns a valid answer and counts at least the packet itself,
+ * and both decoders agree. */
 static void check_any(uint8_t *page, const uint8_t *bytes, size_t length, uint64_t seed)
 {
 	struct netlog_key key, plain_key;
@@ -166,12 +190,14 @@ static void check_any(uint8_t *page, const uint8_t *bytes, size_t length, uint64
 		     packet_decode_plain6(&packet, &plain_key);
 
 	CHECK_ROW(seed, result >= 0 && result <= 1 + NETLOG_NOT_IP);
-	CHECK_ROW(seed, increment.packets >= 1 && increment.bytes >= length);
+	CHECK_ROW(seed, increment.packets >= 1);
+	/* A jumbo option is taken out of segments. */
+	CHECK_ROW(seed, increment.bytes >= length - (increment.packets > 1 ? 8 : 0));
 	if (result || !packet.gso_size)
 		CHECK_ROW(seed, increment.packets == 1 && increment.bytes == length);
 	if (!result)
 		CHECK_ROW(seed, key_version(&key) == bytes[0] >> 4);
-	/* What is thought plain is decoded alike, and stands for itself. */
+	/* A packet that a plain decoder accepts has the same result, and is one packet. */
 	if (plain)
 		CHECK_ROW(seed, !result && !memcmp(&key, &plain_key, sizeof(key)) &&
 					increment.packets == 1 && increment.bytes == length);

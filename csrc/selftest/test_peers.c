@@ -24,7 +24,8 @@ static struct netlog_endpoint endpoint6(uint32_t address, uint16_t port, uint32_
 	return endpoint;
 }
 
-/* Neighbours in address, port, scope and family: what a weak hash would put together. */
+/* Makes endpoints that are neighbours in address, port, scope and family, which a weak hash would
+ * put into the same slots. */
 static struct netlog_endpoint numbered(uint32_t number)
 {
 	uint16_t port = (uint16_t)(1 + number % 7);
@@ -41,7 +42,7 @@ static struct netlog_peers *opened(const struct netlog_endpoint *endpoints, uint
 	return peers;
 }
 
-/* Every peer is found under its number, and nobody else is. */
+/* Every peer is found under its number, and no other endpoint is found. */
 static void test_endpoints(uint32_t n)
 {
 	static struct netlog_endpoint endpoints[MOST];
@@ -51,7 +52,8 @@ static void test_endpoints(uint32_t n)
 	struct netlog_peers *peers = opened(endpoints, n);
 
 	CHECK_ROW(n, peers->mask + 1 >= 2 * n);
-	/* Half full and hashed well: runs of 100 have a chance below 2^-60. */
+	/* In a map that is half full and hashed well, a run of 100 has a probability below 2^-60.
+	 */
 	CHECK_ROW(n, peers->longest < 100);
 	for (uint32_t peer = 0; peer < n; peer++) {
 		CHECK_ROW(peer, netlog_peers_at(peers, &endpoints[peer]) == (int)peer);
@@ -66,7 +68,7 @@ static void test_endpoints(uint32_t n)
 	netlog_peers_close(peers);
 }
 
-/* One byte off is somebody else. */
+/* An endpoint that differs in one byte is another endpoint. */
 static void test_each_byte_matters(void)
 {
 	struct netlog_endpoint endpoint = endpoint6(1, 2, 3);

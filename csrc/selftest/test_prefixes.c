@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of prefixes: what an address' value is, at the edges of prefixes and anywhere else. */
+/* Selftest of prefixes: the values of addresses, at the edges of prefixes and elsewhere. */
 #include <arpa/inet.h>
 #include <errno.h>
 
@@ -22,9 +22,9 @@ static const struct text_prefix table[] = {
 	{"10.0.0.0", 8, SET(2)},
 	{"10.1.0.0", 16, CLEAR(2)},
 	{"10.1.2.0", 24, SET(4)},
-	{"10.1.2.77", 24, SET(8)},	/* host bits are ignored: the same prefix once more */
+	{"10.1.2.77", 24, SET(8)},	/* host bits are ignored: the same prefix again */
 	{"192.168.0.0", 16, BE(5)},
-	{"192.168.0.0", 16, BE(6)},	/* of equal ones the last one counts */
+	{"192.168.0.0", 16, BE(6)},	/* of equal prefixes the last one counts */
 	{"255.255.255.255", 32, SET(2)},
 	{"::", 0, SET(16)},
 	{"fd00::", 8, SET(32)},
@@ -81,7 +81,7 @@ static struct netlog_prefixes *open_map(const struct netlog_prefix *prefixes, si
 	return map;
 }
 
-/* The order of the table must not matter but among equal prefixes. */
+/* The order of the table must not matter, except among equal prefixes. */
 static void check_table(bool backwards)
 {
 	struct netlog_prefix prefixes[TABLE];
@@ -135,7 +135,8 @@ static bool covers(const struct netlog_prefix *prefix, const uint8_t *address, i
 	return true;
 }
 
-/* The rule as the header has it: from the shortest to the longest, equal ones as given. */
+/* The rule of the header, applied directly: from the shortest prefix to the longest, equal ones in
+ * the given order. */
 static uint32_t slow_find(const struct netlog_prefix *prefixes, size_t n, const uint8_t *address,
 			  int version)
 {
@@ -150,7 +151,7 @@ static uint32_t slow_find(const struct netlog_prefix *prefixes, size_t n, const 
 	return value;
 }
 
-/* Few bits vary, so that prefixes nest, repeat and touch. */
+/* Makes an address of which few bits vary, so that prefixes nest, repeat and touch. */
 static void random_address(uint8_t address[16], int version, uint64_t *seed)
 {
 	memset(address, 0, 16);
@@ -253,7 +254,7 @@ static void check_random(void)
 	}
 }
 
-/* A hundred thousand: of one prefix (as deep as nesting gets), and all apart. */
+/* A hundred thousand prefixes: nested as deeply as possible, and all disjoint. */
 static void check_many(void)
 {
 	enum { MANY = 100000 };

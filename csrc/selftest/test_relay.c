@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of tun, sock and relay: real threads between a socket pair, which keeps packets apart as
- * a TUN does, and UDP sockets on loopback; for the sanitizers above all. In turns with virtio
- * headers, UDP_SEGMENT and UDP_GRO, and without, on one queue and on two; super-packets are for
- * tests/system.
+ * a TUN does, and UDP sockets on loopback. Above all for the sanitizers. It runs with and without
+ * virtio headers, UDP_SEGMENT and UDP_GRO, on one queue and on two. tests/system tests
+ * super-packets.
  *
  *	stack ==== tun fd | relay | sock ---- loopback ---- peer      of each queue
  *
- * A poller swaps as fast as it can meanwhile. In each epoch both observation points agree, and at
- * the end nothing is lost and nothing counted twice.
+ * Meanwhile a poller swaps as fast as it can. In each epoch both observation points must agree, and
+ * at the end nothing may be lost or counted twice.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@
 #define BUFFER_BYTES (4 << 20)
 #define OVERLAY      0x64400002u
 #define SWAP_NS      10000000000ull
-#define STOP_MS      10000 /* a bound against hanging, no expectation */
+#define STOP_MS      10000 /* only a bound against hanging */
 #define MAX_ROWS     64
 #define VNET_BYTES   10
 
@@ -41,7 +41,7 @@ struct queue {
 
 struct world {
 	struct queue queues[QUEUES];
-	uint32_t n_queues; /* that the relay is given */
+	uint32_t n_queues; /* used in this run */
 	int peer;
 	struct netlog_peers *peers;
 	struct netlog_meter *meter;
@@ -74,7 +74,7 @@ static void open_queue(struct queue *queue, struct netlog_meter *meter)
 
 	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
 	CHECK(fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0);
-	/* Room for all answers, or those that the user is slow to take would be dropped. */
+	/* Room for all answers: otherwise some would be dropped if the user reads slowly. */
 	CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)) == 0);
 	queue->tun = (struct netlog_tun){.fd = pair[0], .statistics = true};
 	queue->stack = pair[1];
@@ -146,7 +146,7 @@ static void close_world(struct world *world)
 	close(world->peer);
 }
 
-/* The users behind one queue: they send, and take what comes back. */
+/* The users behind one queue: they send, and read the answers. */
 static void *use(void *argument)
 {
 	struct queue *queue = argument;
@@ -163,7 +163,7 @@ static void *use(void *argument)
 	return NULL;
 }
 
-/* The peer: answers each packet with one that it may send, and one that it may not. */
+/* The peer answers each packet with one that it may send, and one that it may not. */
 static void *answer(void *argument)
 {
 	struct world *world = argument;
@@ -199,7 +199,7 @@ static void drain(struct world *world, int point, struct sums *sums)
 		sums->rx_packets += flows[i].rx_packets;
 		sums->rx_bytes += flows[i].rx_bytes;
 	}
-	/* The ports vary more than the table has room for: those count as unattributed. */
+	/* There are more ports than the table has room for: the rest counts as unattributed. */
 	for (int reason = 0; reason < NETLOG_REASONS; reason++) {
 		sums->tx_packets += unattributed.packets[reason][NETLOG_TX];
 		sums->tx_bytes += unattributed.bytes[reason][NETLOG_TX];
@@ -208,7 +208,7 @@ static void drain(struct world *world, int point, struct sums *sums)
 	}
 }
 
-/* Swaps once and adds what it was. tx: every packet that came out of the TUN is sent in its own
+/* Swaps once and adds the counts. Every packet that was read from the TUN is sent in the same
  * epoch. */
 static void poll_once(struct world *world, struct sums *tun_sum, struct sums *sock_sum)
 {
@@ -234,7 +234,7 @@ static uint64_t moved(const struct world *world, int direction, enum netlog_fate
 	return fates.packets[fate];
 }
 
-/* Only when the relay rests do packets and bytes belong together. */
+/* Packets and bytes agree only when the relay is idle. */
 static void check_bytes(const struct world *world)
 {
 	for (int direction = 0; direction < 2; direction++) {
@@ -275,7 +275,7 @@ static void test_traffic(struct world *world)
 	CHECK(sock.tx_packets == packets && sock.rx_packets == 2 * packets);
 }
 
-/* A descriptor that is gone ends all threads, and the first one's errno stays. */
+/* If a descriptor is gone, all threads end, and the first errno stays. */
 static void test_gone(struct world *world)
 {
 	struct queue *last = &world->queues[world->n_queues - 1];
@@ -283,7 +283,7 @@ static void test_gone(struct world *world)
 	int direction = -1;
 	uint32_t queue = QUEUES;
 
-	/* A number that what the relay opens itself does not get. */
+	/* A number that no descriptor of the relay itself gets. */
 	last->tun.fd = fcntl(tun.fd, F_DUPFD_CLOEXEC, 200);
 	CHECK(close(last->tun.fd) == 0);
 	start(world);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of segment: packets that lie against a page nobody may read, whole and cut and with any
- * virtio header; and segments whose sums are right, whose payload is whole.
+/* Selftest of segment: packets that end where the readable memory ends, whole and cut, with any
+ * virtio header. Segments must have correct checksums and the whole payload.
  *
- * What each byte of a segment must be, tests/oracle compares with scapy and tests/system with the
- * kernel; here is what Python can not see.
+ * tests/oracle compares each byte of a segment with scapy, and tests/system with the kernel. This
+ * program checks what Python cannot see.
  */
 #include <sys/mman.h>
 
@@ -86,8 +86,8 @@ static void test_segments(uint8_t *end)
 	}
 }
 
-/* A packet with one byte changed, cut anywhere, under a header of any numbers: refused unchanged,
- * or segmented within its own bytes. */
+/* A packet with one byte changed, cut anywhere, with a random virtio header: it is refused and
+ * unchanged, or segmented within its own bytes. */
 static void test_anything(uint8_t *end)
 {
 	static uint8_t payload[200], before[400];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of sort: a ladder of rows, and random rows of every shape against the rule itself. */
+/* Selftest of sort: a list of rows in order, and random rows of every shape compared with the rule.
+ */
 #include <stdbool.h>
 
 #include "rows/sort.h"
@@ -10,7 +11,7 @@ struct row {
 	uint16_t src_port, dst_port;
 };
 
-/* Each row comes before the next one. An address is the one byte at its end, ports as given. */
+/* Each row comes before the next one. An address is given by its last byte. */
 /* clang-format off */
 static const struct row ladder[] = {
 	/*  0: class, no addresses */	{0, 0, 0, 9, 9, 0, 9, 9},
@@ -89,7 +90,7 @@ static int compare_address(int a, const uint8_t *a_bytes, uint16_t a_port, int b
 	return order ? order : compare(a_port, b_port);
 }
 
-/* The rule as the header has it. */
+/* The rule of the header, applied directly. */
 static int compare_flows(const struct netlog_flow *flows, const uint8_t *classes, uint32_t a,
 			 uint32_t b)
 {
@@ -109,7 +110,7 @@ static int compare_flows(const struct netlog_flow *flows, const uint8_t *classes
 	return order;
 }
 
-/* A permutation in order, and equal rows as they were given. */
+/* Checks that order is a sorted permutation, in which equal rows keep their order. */
 static void check_sorted(long long number, const struct netlog_flow *flows, const uint8_t *classes,
 			 size_t n)
 {
@@ -140,7 +141,7 @@ static void check_ladder(void)
 	uint8_t classes[ROWS];
 	uint32_t order[ROWS];
 
-	/* upside down */
+	/* in reverse order */
 	for (size_t i = 0; i < ROWS; i++) {
 		flows[i] = make_flow(&ladder[ROWS - 1 - i]);
 		classes[i] = ladder[ROWS - 1 - i].class;
@@ -161,9 +162,9 @@ static uint64_t pick(enum shape shape, uint64_t *seed)
 	switch (shape) {
 	case DENSE:
 		return random;
-	case FEW: /* four values, far from each other: long runs at every round */
+	case FEW: /* four values, far apart: long runs in every round */
 		return (random & 3) * 0x5555555555555555u;
-	case ALTERNATING: /* as many pieces as a packing can have */
+	case ALTERNATING: /* the most pieces that a packing can have */
 		return random & 0x5555555555555555u;
 	default:
 		return 1;

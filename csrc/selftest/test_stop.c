@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Stop: a poller that is stopped (SIGSTOP) in the middle of a swap delays no writer.
+/* Stop: a poller that is stopped (SIGSTOP) in the middle of a swap does not delay any writer.
  *
- * The poller is another process on the same tables. It stops itself where a swap is half done:
- * after the one store, while it waits for a writer to leave; and it is stopped wherever it happens
- * to be. Meanwhile each writer must get through as many batches as it takes, which is asserted on
- * progress and not on time. In the end all sums are exact.
+ * The poller is another process on the same tables. Sometimes it stops itself in the middle of a
+ * swap: after the one store, while it waits for a writer to leave. Sometimes it is stopped wherever
+ * it happens to be. Meanwhile each writer must count a number of batches; the test waits for
+ * progress, and does not measure time. In the end all sums must be exact.
  *
  *	stop [SECONDS]		how long to stay stopped, beyond the batches; default 0
  */
@@ -14,7 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-/* The fault point: the poller sleeps in a swap only, and only while a writer is inside. */
+/* The fault point: the poller calls nanosleep() only in a swap, and only while a writer is inside.
+ */
 #include <time.h>
 static int sleep_in_swap(const struct timespec *duration, struct timespec *left);
 #define nanosleep sleep_in_swap
@@ -27,30 +28,30 @@ enum { WRITERS = 3, FLOWS = 200, BATCH = 16, ROUNDS = 4, BATCHES_WHILE_STOPPED =
 
 #define SWAP_NS    1000000u
 #define INSIDE_NS  2000000
-#define HANG_S     300 /* not a measure of anything: a test that hangs should end */
+#define HANG_S     300 /* only so that a test that hangs ends */
 #define EACH_BYTES UDP4_BYTES
 
 /* Lies in shared memory. Words are written by one process and read by the other. */
 struct shared {
-	uint64_t stop_in_swap; /* parent -> child: stop yourself in your next swap */
+	uint64_t stop_in_swap; /* parent -> child: stop in the next swap */
 	uint64_t finish;       /* parent -> child: the writers are done */
 	uint64_t packets[NETLOG_POINTS], bytes[NETLOG_POINTS], epochs,
-		late; /* child's, at its end */
+		late; /* child -> parent, when it ends */
 };
 
 struct writer {
 	struct netlog_lane *lane;
 	pthread_t thread;
 	const uint64_t *done;
-	uint64_t
-		batches; /* writer: its thread; reader: main. relaxed: only progress is looked at */
+	uint64_t batches; /* writer: its thread; reader: main. relaxed: only progress matters */
 };
 
 static struct shared *shared;
 
 static int sleep_in_swap(const struct timespec *duration, struct timespec *left)
 {
-	/* acquire: pairs with the store in stop_in_swap(); only that word matters. */
+	/* acquire: pairs with store_release() in check_stopped(). No order is needed: only that
+	 * word matters. */
 	if (load_acquire(&shared->stop_in_swap)) {
 		store_release(&shared->stop_in_swap, 0);
 		raise(SIGSTOP);
@@ -84,9 +85,9 @@ static void poll_once(struct netlog_meter *meter)
 
 static void be_the_poller(struct netlog_meter *meter)
 {
-	/* A check that fails in the parent must leave nobody behind. */
+	/* If a check fails in the parent, this process must end, too. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	/* acquire: pairs with the store in main(); then everything was counted before. */
+	/* acquire: pairs with the store in main(). Without it the last swap could miss counts. */
 	while (!load_acquire(&shared->finish))
 		poll_once(meter);
 	for (int n = 0; n < 2; n++)
@@ -94,7 +95,8 @@ static void be_the_poller(struct netlog_meter *meter)
 	_exit(0);
 }
 
-/* Counts until told to end; now and then it stays inside for a while, so that a swap must wait. */
+/* Counts until it is told to end. Sometimes it stays inside for a while, so that a swap must wait.
+ */
 static void *write_all(void *argument)
 {
 	struct writer *writer = argument;
@@ -129,7 +131,7 @@ static bool is_stopped(pid_t child)
 	return WIFSTOPPED(status);
 }
 
-/* Returns when every writer has got through its batches; hangs if one is held up. */
+/* Returns when every writer has counted its batches. Hangs if one is delayed. */
 static void wait_for_progress(const struct writer *writers)
 {
 	for (int i = 0; i < WRITERS; i++) {
@@ -143,17 +145,19 @@ static void wait_for_progress(const struct writer *writers)
 static void check_stopped(pid_t child, const struct netlog_meter *meter,
 			  const struct writer *writers, bool in_swap, unsigned int seconds)
 {
+	/* release: pairs with load_acquire() in sleep_in_swap(), which says why. */
 	if (in_swap)
 		store_release(&shared->stop_in_swap, 1);
 	else
 		CHECK(kill(child, SIGSTOP) == 0);
 	CHECK(is_stopped(child));
+	/* acquire, here and below: only the number matters, the child is stopped. */
 	uint64_t epoch = load_acquire(&meter->region->epoch);
 
 	wait_for_progress(writers);
 	if (seconds)
 		nanosleep(&(struct timespec){.tv_sec = seconds}, NULL);
-	/* It was stopped indeed, all along. */
+	/* The poller was really stopped all the time. */
 	CHECK(load_acquire(&meter->region->epoch) == epoch);
 	CHECK(kill(child, SIGCONT) == 0);
 }
@@ -186,7 +190,9 @@ int main(int argc, char **argv)
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	CHECK(shared != MAP_FAILED && netlog_meter_open(&options, &meter) == 0);
-	/* Before there are threads: a child of a process with threads may do next to nothing. */
+	/* Forks before it starts threads, because the child of a process with threads may do very
+	 * little.
+	 */
 	pid_t child = fork();
 
 	CHECK(child >= 0);
@@ -199,10 +205,11 @@ int main(int argc, char **argv)
 	}
 	for (int round = 0; round < ROUNDS; round++)
 		check_stopped(child, meter, writers, round % 2 == 0, round ? 0 : seconds);
+	/* relaxed: pairs with load_relaxed() in write_all(); a writer may count one more batch. */
 	store_relaxed(&done, 1);
 	for (int i = 0; i < WRITERS; i++)
 		CHECK(pthread_join(writers[i].thread, NULL) == 0);
-	/* release: pairs with the load in be_the_poller(). */
+	/* release: pairs with the load in be_the_poller(), which says why. */
 	store_release(&shared->finish, 1);
 	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status));
 	check_sums(writers, ROUNDS);

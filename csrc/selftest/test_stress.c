@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Stress: writer threads against a poller that swaps as fast as it can.
  *
- * Each writer counts, in one bracket, some packets at the TUN and for each of them one datagram at
- * the socket, 32 bytes longer. So in each epoch both observation points must agree, late writers or
- * not: that is what "one store swaps everything" means. And over the run every connection must have
- * got exactly what the writers know they counted.
+ * In one bracket each writer counts some packets at the TUN and, for each of them, one datagram at
+ * the socket that is 32 bytes longer. So in each epoch both observation points must agree, even if
+ * writers are late: that is the meaning of "one store swaps everything". At the end every
+ * connection must have exactly what the writers counted.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@ struct config {
 	uint32_t max_flows, lanes;
 	int writers, batches;
 	bool suspend; /* writers sleep inside a bracket, for longer than the poller waits */
-	bool churn;   /* writers hand their lane back after each batch and take whichever is free */
+	bool churn;   /* writers release their lane after each batch and take any that is free */
 };
 
 static const struct config configs[] = {
@@ -53,7 +53,7 @@ struct writer {
 	struct counts total;
 };
 
-/* What the poller has seen so far. */
+/* What the poller has read so far. */
 struct seen {
 	struct counts flows[FLOWS];
 	struct counts total[NETLOG_POINTS];
@@ -65,8 +65,8 @@ static uint32_t length_of(uint32_t flow)
 	return UDP4_BYTES + flow % 50;
 }
 
-/* Packet number `flow`, as the tunnel shows it in that direction: our port is 7, theirs the flow.
- */
+/* Makes packet number `flow`, as it crosses the tunnel in this direction. This node's port is 7,
+ * the remote's is the flow. */
 static void fill_packet(uint8_t bytes[MOST_BYTES], uint32_t flow, int direction)
 {
 	memset(bytes + UDP4_BYTES, 0, MOST_BYTES - UDP4_BYTES);
@@ -189,7 +189,7 @@ static void poll_once(struct netlog_meter *meter, struct seen *seen, const struc
 		const struct counts *tun = &seen->total[NETLOG_TUN];
 		const struct counts *sock = &seen->total[NETLOG_SOCK];
 
-		/* Sums up to here agree, so every epoch's do. */
+		/* If all sums up to here agree, each epoch agrees. */
 		CHECK_ROW(seen->epochs, tun->packets[direction] == sock->packets[direction]);
 		CHECK_ROW(seen->epochs,
 			  tun->bytes[direction] + OVERHEAD * tun->packets[direction] ==
@@ -208,7 +208,7 @@ static void *poll_all(void *argument)
 {
 	struct poller *poller = argument;
 
-	/* acquire: pairs with the store in run(); then everything was counted before. */
+	/* acquire: pairs with the store in run(). Without it the last swap could miss counts. */
 	while (!load_acquire(&poller->stop))
 		poll_once(poller->meter, poller->seen, poller->config);
 	return NULL;
@@ -259,10 +259,10 @@ static void run(const struct config *config)
 	}
 	for (int i = 0; i < config->writers; i++)
 		CHECK(pthread_join(writers[i].thread, NULL) == 0);
-	/* release: pairs with the load in poll_all(). */
+	/* release: pairs with the load in poll_all(), which says why. */
 	store_release(&poller.stop, 1);
 	CHECK(pthread_join(poll_thread, NULL) == 0);
-	/* A late lane's bank comes with the second swap from here. */
+	/* The bank of a late lane comes with the second swap from here. */
 	for (int n = 0; n < 2; n++)
 		poll_once(meter, seen, config);
 	check_sums(writers, config->writers, seen, config->max_flows < FLOWS);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of table and merge: against a list that is searched from end to end.
+/* Selftest of table and merge: compares them with a list that is searched from end to end.
  *
- * Hashes are chosen here, so that connections collide in bucket and tag, buckets overflow, and the
- * bound on probes is met: what a keyed hash keeps from happening by chance.
+ * The test chooses the hashes, so that connections collide in bucket and tag, buckets overflow, and
+ * the bound on probes is reached. With a keyed hash this does not happen by chance.
  */
 #include <sys/mman.h>
 
+#include "base/cpu.h"
 #include "count/count.h"
 #include "table/merge.h"
 #include "table/table.c"
@@ -13,7 +14,7 @@
 
 #define MOST_FLOWS 4096u
 
-/* Random, as a meter's is, but the same in every run. */
+/* Random, like a meter's secret, but the same in every run. */
 static const struct netlog_secret secret = {.words = {0x9c1fd1b6aef0a3d5u, 0x27c5b8a0e7f34d19u,
 						      0x6b0e5a49d2c8f731u, 0xd4a63f1802be97c5u,
 						      0x3e9175dc4b60a8f3u, 0x8f52c0e6197d3ba9u}};
@@ -40,7 +41,7 @@ static void open_bench(struct bench *bench, uint32_t capacity)
 	bench->table.records = aligned_alloc(64, capacity * sizeof(struct netlog_record));
 	CHECK(bench->table.index.slots && bench->table.records);
 	memset(bench->table.index.slots, 0, netlog_table_index_bytes(capacity));
-	/* Whatever was there before: append must write a record whole. */
+	/* Garbage, because append must write the whole record. */
 	memset(bench->table.records, 0xa5, capacity * sizeof(struct netlog_record));
 }
 
@@ -85,7 +86,7 @@ static void expect(struct bench *bench, const struct netlog_connection *connecti
 	*(increment->direction ? &flow->rx_bytes : &flow->tx_bytes) += increment->bytes;
 }
 
-/* Adds to both; true if the table had room. */
+/* Adds to both. Returns whether the table had room. */
 static bool add(struct bench *bench, uint64_t number, uint64_t hash, uint32_t packets,
 		uint32_t direction)
 {
@@ -103,7 +104,7 @@ static bool add(struct bench *bench, uint64_t number, uint64_t hash, uint32_t pa
 	return false;
 }
 
-/* What merge makes of the table is the list, row by row; then both begin anew. */
+/* Checks that merge turns the table into the list, row by row. Then both begin anew. */
 static void compare(struct bench *bench, uint64_t row)
 {
 	struct netlog_merge_source source = {bench->table.records, bench->header.count,
@@ -120,7 +121,8 @@ static void compare(struct bench *bench, uint64_t row)
 	CHECK_ROW(row, !memcmp(&bench->header.unattributed, &bench->unattributed,
 			       sizeof(bench->unattributed)));
 	free(flows);
-	/* Sparse tables are cleared by the keyed hash of what is in them, which was not ours. */
+	/* A sparse table is cleared by the keyed hash of its records, which is not the test's hash.
+	 */
 	if (bench->foreign_hash)
 		bench->header.overflowed = 1;
 	netlog_table_clear(&bench->table);
@@ -133,7 +135,7 @@ static void compare(struct bench *bench, uint64_t row)
 	bench->foreign_hash = false;
 }
 
-/* How a hash is made of a connection's number: well, and badly in every way that matters. */
+/* How the hash of a connection's number is made: well, or badly in every way that matters. */
 enum { GOOD, SAME_BUCKET, SAME_TAG, ALL_SAME, KINDS };
 
 static uint64_t hash_of(uint64_t number, int kind)
@@ -151,7 +153,7 @@ static void check_random(struct bench *bench, uint32_t capacity, int kind)
 
 	open_bench(bench, capacity);
 	for (int epoch = 0; epoch < 6; epoch++) {
-		/* Fewer flows than there is room, and more; few packets, and many. */
+		/* Fewer flows than the table has room for, or more; few packets, or many. */
 		uint64_t flows =
 			1 + next_random(&state) % (capacity * 2 < 500 ? capacity * 2 : 500);
 		uint64_t rounds = epoch % 2 ? 2000 / SLOWER : 3;
@@ -167,7 +169,7 @@ static void check_random(struct bench *bench, uint32_t capacity, int kind)
 	close_bench(bench);
 }
 
-/* Every table holds exactly as many connections as it was made for. */
+/* Every table has room for exactly as many connections as it was made for. */
 static void check_capacity(struct bench *bench, uint32_t capacity)
 {
 	open_bench(bench, capacity);
@@ -179,7 +181,8 @@ static void check_capacity(struct bench *bench, uint32_t capacity)
 	close_bench(bench);
 }
 
-/* Eight buckets of one hash take 128 connections; the next one would be an unbounded search. */
+/* The eight buckets of one hash take 128 connections. One more would need a search beyond the
+ * bound. */
 static void check_probes(struct bench *bench)
 {
 	uint64_t most = NETLOG_MAX_PROBES * NETLOG_BUCKET_SLOTS;
@@ -194,8 +197,8 @@ static void check_probes(struct bench *bench)
 	close_bench(bench);
 }
 
-/* A table with few records is cleared bucket by bucket, unless one of them has overflowed into the
- * next: then an entry lies where its hash does not tell. */
+/* A table with few records is cleared bucket by bucket, unless a bucket has overflowed into the
+ * next one: then the hash of an entry does not give its bucket. */
 static void check_overflowed(struct bench *bench)
 {
 	uint64_t found = 0;
@@ -214,7 +217,8 @@ static void check_overflowed(struct bench *bench)
 	close_bench(bench);
 }
 
-/* A packet counter of 32 bits runs out: a fresh record, one row, and no packet lost. */
+/* If a 32-bit packet counter overflows, there is a new record, still one row, and no packet is
+ * lost. */
 static void check_split(struct bench *bench)
 {
 	open_bench(bench, 64);
@@ -225,13 +229,13 @@ static void check_split(struct bench *bench)
 	}
 	CHECK(bench->header.split && bench->header.count == 6);
 	compare(bench, 0);
-	/* Exactly to the brim, and one over. */
+	/* Exactly to the limit, and one packet more. */
 	CHECK(add(bench, 1, 5, UINT32_MAX, NETLOG_RX) && bench->header.count == 1);
 	CHECK(add(bench, 1, 5, 1, NETLOG_RX) && bench->header.count == 2);
 	CHECK(add(bench, 1, 5, UINT32_MAX, NETLOG_TX) && bench->header.count == 2);
 	compare(bench, 1);
 	close_bench(bench);
-	/* No room for the fresh record: unattributed, but counted. */
+	/* If there is no room for the new record, the packet is counted as unattributed. */
 	open_bench(bench, 1);
 	CHECK(add(bench, 1, 5, UINT32_MAX, NETLOG_TX));
 	CHECK(!add(bench, 1, 5, 1, NETLOG_TX));
@@ -239,7 +243,7 @@ static void check_split(struct bench *bench)
 	close_bench(bench);
 }
 
-/* The same by the call that devices use: each of the five stands for 2^31 packets. */
+/* The same with the call that devices use. Each of the five datagrams stands for 2^31 packets. */
 static void check_split_by_datagrams(struct bench *bench)
 {
 	struct netlog_datagram datagram = datagram4(0x01020304, 5, UINT32_MAX, NETLOG_TX);
@@ -258,8 +262,8 @@ static void check_split_by_datagrams(struct bench *bench)
 	close_bench(bench);
 }
 
-/* A packet of connection `number`: each differs from the others of its family in one place only,
- * in the source address, the destination address or the port. */
+/* Makes a packet of connection `number`. Connections of a family differ in one place only: the
+ * source address, the destination address or the port. */
 static uint32_t make_packet(uint8_t bytes[UDP6_BYTES], uint32_t number)
 {
 	uint32_t src = number % 3 == 0 ? number : 0, dst = number % 3 == 1 ? number : 0;
@@ -288,7 +292,7 @@ static void count_all(struct bench *bench, netlog_count_packets_fn *count_packet
 	free(bytes);
 }
 
-/* A table beyond the cache is counted in passes; there too every counter may run out. */
+/* A batch is counted in passes. Every counter may overflow there, too. */
 static void check_passes(struct bench *bench, netlog_count_packets_fn *count_packets)
 {
 	enum { FLOWS = 20000, ROUNDS = 3 };
@@ -298,8 +302,8 @@ static void check_passes(struct bench *bench, netlog_count_packets_fn *count_pac
 
 	CHECK(flows);
 	open_bench(bench, FLOWS * 2);
-	/* Tags of a single bit, the same for all: every neighbour in the bucket is a candidate, and
-	 * whether it is the right one is seen in its key alone. */
+	/* Tags have a single bit, which is the same for all. So every entry of the bucket is a
+	 * candidate, and only the key decides. */
 	bench->table.index.position_mask = UINT32_MAX >> 1;
 	for (int round = 0; round < ROUNDS; round++)
 		count_all(bench, count_packets, FLOWS, &last);
@@ -343,9 +347,9 @@ int main(void)
 	check_split_by_datagrams(bench);
 	check_passes(bench, netlog_count_packets_base);
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx2())
 		check_passes(bench, netlog_count_packets_avx2);
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2"))
+	if (cpu_has_avx512())
 		check_passes(bench, netlog_count_packets_avx512);
 #endif
 	free(bench);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selftest of tap/block: blocks as the kernel lays them out, and blocks as it never would.
+/* Selftest of tap/block: blocks as the kernel writes them, and blocks as it never would.
  *
- * A block lies in memory of its own size, so that AddressSanitizer sees each read beyond it.
+ * A block lies in memory of its exact size, so that AddressSanitizer sees each read beyond it.
  */
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
@@ -15,15 +15,16 @@
 #define PORT         41641
 #define RANDOM_TURNS (200000 / SLOWER)
 
-/* Behind the header of a frame, as the kernel has it with a virtio header. */
+/* The offset of a frame's bytes, as the kernel chooses it with a virtio header. */
 #define MAC_AT 96u
 
 struct sent {
 	uint16_t hardware;
 	uint8_t type;
-	uint32_t length; /* on the wire, link header included */
+	uint32_t length; /* on the wire, with the link header */
 	uint8_t gso_type;
 	uint16_t gso_size;
+	uint16_t csum_start; /* 0: no checksum is left to do */
 };
 
 struct block {
@@ -47,7 +48,10 @@ static void put_frame(struct block *block, const struct sent *sent, const uint8_
 	struct tpacket3_hdr frame = {
 		.tp_snaplen = captured, .tp_len = sent->length, .tp_mac = MAC_AT, .tp_net = MAC_AT};
 	struct sockaddr_ll address = {.sll_hatype = sent->hardware, .sll_pkttype = sent->type};
-	struct virtio_net_hdr gso = {.gso_type = sent->gso_type, .gso_size = sent->gso_size};
+	struct virtio_net_hdr gso = {.gso_type = sent->gso_type,
+				     .gso_size = sent->gso_size,
+				     .flags = sent->csum_start ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
+				     .csum_start = sent->csum_start};
 	uint32_t bytes = (MAC_AT + captured + 15) & ~15u;
 	uint8_t *at = block->bytes + block->end;
 
@@ -75,7 +79,7 @@ struct sums {
 	uint64_t rows, tx_packets, tx_bytes, rx_packets, rx_bytes, unattributed;
 };
 
-/* Counts a block on a meter of its own; its counts come back in reader. */
+/* Counts a block on a meter of its own. The tap's counters are in reader afterwards. */
 static struct sums count_block(struct netlog_tap_reader *reader, const uint8_t *bytes, size_t n)
 {
 	struct netlog_meter_options options = {
@@ -109,7 +113,7 @@ static struct sums count_block(struct netlog_tap_reader *reader, const uint8_t *
 	return sums;
 }
 
-/* IPv4 and UDP headers for `payload` bytes, from port 1000 + n to PORT or back. */
+/* Puts IPv4 and UDP headers for `payload` bytes, between PORT and another port. */
 static uint32_t put_udp4(uint8_t *data, bool tx, uint32_t payload)
 {
 	memset(data, 0, 28);
@@ -133,18 +137,20 @@ static void test_tun(void)
 
 	put_udp4(data, true, 1000);
 
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1028, 0, 0}, data, headers);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1028, 0, 0, 0}, data,
+		  headers);
 	/* A super-packet of 10 segments and one byte. */
 	put_udp4(data, false, 1001);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP_SEGMENTS, 100},
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP_SEGMENTS, 100, 0},
 		  data, headers);
-	/* UFO: fragments of one datagram, so one packet. */
+	/* UFO: the kernel makes fragments of one datagram, so it is one packet. */
 	put_frame(&block,
-		  &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, VIRTIO_NET_HDR_GSO_UDP, 100}, data,
-		  headers);
+		  &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, VIRTIO_NET_HDR_GSO_UDP, 100, 0},
+		  data, headers);
 	/* Captured too short to know. */
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, 0, 0}, data, 22);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP_SEGMENTS, 100},
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, 0, 0, 0}, data, 22);
+	put_frame(&block,
+		  &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP_SEGMENTS, 100, 0},
 		  data, 14);
 	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
@@ -157,13 +163,88 @@ static void test_tun(void)
 	free(block.bytes);
 }
 
+/* A TCP super-packet in a tunnel, of so many bytes before the inner IP header and 2500 of payload.
+ * Returns where the checksum is left to do. */
+static uint32_t put_tunnel(uint8_t *data, uint8_t proto, uint32_t inner)
+{
+	const uint32_t tcp = inner + 20;
+
+	memset(data, 0, tcp + 20);
+	put_udp4(data, false, tcp + 20 + 2500 - 28);
+	if (proto != PROTO_UDP)
+		memset(data + 20, 0, 8);
+	data[9] = proto;
+	data[inner] = 0x45;
+	data[tcp + 12] = 0x50;
+	return tcp;
+}
+
+/* Each segment has the headers of the tunnel and those inside. */
+static void test_tunnels(void)
+{
+	static const struct {
+		uint8_t proto;
+		uint32_t inner;
+	} rows[] = {{47, 24}, {4, 20}, {PROTO_UDP, 28 + 8 + 14}, {PROTO_UDP, 28}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (int point = NETLOG_TUN; point <= NETLOG_SOCK; point++) {
+			struct netlog_tap_reader reader = {.point = (uint8_t)point, .port = PORT};
+			struct block block = new_block();
+			uint8_t data[ETH_HLEN + 128] = {[12] = 0x08};
+			uint32_t tcp = put_tunnel(data + ETH_HLEN, rows[i].proto, rows[i].inner);
+			uint32_t headers = tcp + 20;
+
+			put_frame(&block,
+				  &(struct sent){ARPHRD_ETHER, PACKET_HOST,
+						 ETH_HLEN + headers + 2500,
+						 VIRTIO_NET_HDR_GSO_TCPV4, 1000,
+						 (uint16_t)(ETH_HLEN + tcp)},
+				  data, ETH_HLEN + headers);
+			struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
+
+			if (point == NETLOG_TUN)
+				CHECK_ROW(i, sums.rx_packets == 3 &&
+						     sums.rx_bytes == 2500 + 3 * headers);
+			else if (rows[i].proto == PROTO_UDP)
+				CHECK_ROW(i, sums.rx_packets == 3 &&
+						     sums.rx_bytes == 2500 + 3 * (headers - 28));
+			else
+				CHECK_ROW(i, reader.counts[NETLOG_TAP_MALFORMED] == 1);
+			free(block.bytes);
+		}
+	}
+}
+
+/* A length of 0: a super-packet that no length field can say. */
+static void test_big(void)
+{
+	struct netlog_tap_reader reader = {.point = NETLOG_TUN};
+	struct block block = new_block();
+	uint8_t data[64] = {0};
+
+	put_tunnel(data, PROTO_TCP, 0);
+	memset(data + 20, 0, 44);
+	data[32] = 0x50;
+	put_16(data + 2, 0);
+	put_frame(&block,
+		  &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 100040, VIRTIO_NET_HDR_GSO_TCPV4,
+				 1000, 20},
+		  data, sizeof(data));
+	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
+
+	CHECK(sums.unattributed == 0 && sums.tx_packets == 100);
+	CHECK(sums.tx_bytes == 100000 + 100 * 40);
+	free(block.bytes);
+}
+
 /* What the frame of a row becomes at a socket. */
 struct sock_row {
 	const char *what;
 	uint8_t type;
 	bool tx;
 	uint32_t payload;
-	int at; /* of a byte that is changed; -1: none */
+	int at; /* the offset of a byte that is changed; -1: none */
 	uint8_t value;
 	uint16_t gso_size;
 	enum netlog_tap_count fate;
@@ -204,7 +285,7 @@ static void test_sock(void)
 			data[ETH_HLEN + row->at] = row->value;
 		put_frame(&block,
 			  &(struct sent){ARPHRD_ETHER, row->type, captured + row->payload,
-					 row->gso_size ? GSO_UDP_SEGMENTS : 0, row->gso_size},
+					 row->gso_size ? GSO_UDP_SEGMENTS : 0, row->gso_size, 0},
 			  data, captured);
 		struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
@@ -218,7 +299,7 @@ static void test_sock(void)
 	}
 }
 
-/* The first fragment stands for all of its datagram, whose length it says. */
+/* The first fragment counts for the whole datagram, whose length is in its UDP header. */
 static void test_fragments(void)
 {
 	struct netlog_tap_reader reader = {.point = NETLOG_SOCK, .port = PORT};
@@ -229,17 +310,17 @@ static void test_fragments(void)
 	put_udp4(data4, false, 1000);
 	put_16(data4 + 6, 0x2000);
 	put_16(data4 + 24, 8 + 9000);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1028, 0, 0}, data4, 28);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1028, 0, 0, 0}, data4, 28);
 	put_16(data + 4, 8 + 8 + 1000);
 	data[6] = 44;
 	data[40] = PROTO_UDP;
-	data[43] = 1; /* offset 0, more to come */
+	data[43] = 1; /* offset 0, more fragments */
 	put_16(data + 48, 1000);
 	put_16(data + 50, PORT);
 	put_16(data + 52, 8 + 20000);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0}, data, 56);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0, 0}, data, 56);
 	data[43] = 9; /* a later one */
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0}, data, 56);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1056, 0, 0, 0}, data, 56);
 	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
 	CHECK(sums.rows == 2 && sums.rx_packets == 2 && sums.rx_bytes == 29000);
@@ -247,8 +328,8 @@ static void test_fragments(void)
 	free(block.bytes);
 }
 
-/* Whatever a block holds: nothing beyond it is read, and every frame that it announces is either
- * found or unreadable. */
+/* Whatever a block contains, nothing beyond it is read, and every frame that it announces is either
+ * read or counted as unreadable. */
 static void test_damage(void)
 {
 	uint64_t seed = 4;
@@ -271,7 +352,7 @@ static void test_damage(void)
 
 			put_frame(&block,
 				  &(struct sent){i & 2 ? ARPHRD_ETHER : ARPHRD_NONE, PACKET_HOST,
-						 200, 0, 0},
+						 200, 0, 0, 0},
 				  data, headers);
 		}
 		size_t bytes = block.end;
@@ -283,7 +364,7 @@ static void test_damage(void)
 			uint64_t random = next_random(&seed);
 			size_t at = random % bytes;
 
-			/* The headers of block and frames are what is worth damaging. */
+			/* Mostly damages the headers of the block and its frames. */
 			if (random >> 60 < 8)
 				at = sizeof(struct tpacket_block_desc) +
 				     (random >> 32) % sizeof(struct tpacket3_hdr);
@@ -307,6 +388,8 @@ int main(void)
 {
 	test_tun();
 	test_sock();
+	test_tunnels();
+	test_big();
 	test_fragments();
 	test_damage();
 	printf("tap: ok\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wire: packets as a sender puts them on the wire, for the selftests of segment and coalesce; with
- * a checksum of their own that adds two bytes at a time. */
+/* wire: packets as a sender puts them on the wire, for the selftests of segment and coalesce. It
+ * has a checksum of its own, which adds two bytes at a time. */
 #ifndef NETLOG_SELFTEST_WIRE_H
 #define NETLOG_SELFTEST_WIRE_H
 
@@ -9,10 +9,10 @@
 struct wire_flow {
 	int version;   /* 4 or 6 */
 	uint8_t proto; /* 6 or 17 */
-	uint32_t host; /* lowest bits of the source */
+	uint32_t host; /* the lowest bits of the source address */
 	uint32_t sequence;
 	uint16_t id;
-	uint8_t flags;    /* TCP's */
+	uint8_t flags;    /* of TCP */
 	uint32_t options; /* bytes of TCP options, a multiple of 4 */
 };
 
@@ -44,7 +44,7 @@ static inline uint32_t wire_pseudo(const uint8_t *packet, const struct wire_flow
 	return wire_sum(packet, 0, sum + flow->proto + bytes);
 }
 
-/* Whether the checksums of a packet are right, and its protocol is the flow's. */
+/* Whether the checksums of a packet are correct, and its protocol is the flow's. */
 static inline bool wire_is_right(const uint8_t *packet, uint32_t length,
 				 const struct wire_flow *flow)
 {
@@ -55,8 +55,8 @@ static inline bool wire_is_right(const uint8_t *packet, uint32_t length,
 	       wire_sum(packet + ip, length - ip, wire_pseudo(packet, flow, length - ip)) == 0xffff;
 }
 
-/* Makes the packet of a flow with this payload. partial: the checksum is left to do. Returns its
- * bytes. */
+/* Makes a packet of a flow with this payload. partial: only the pseudo header is in the checksum.
+ * Returns the length of the packet. */
 static inline uint32_t wire_make(const struct wire_flow *flow, const uint8_t *payload, uint32_t n,
 				 bool partial, uint8_t *packet)
 {

@@ -7,21 +7,22 @@
 #include "table/lookup.h"
 #include "table/row.h"
 
-/* Records that go through the passes together; see table.c. Half as many are as good (measured:
- * eight tables, 4 M connections that are in two each, 0.45 beside 0.44 s of CPU). */
+/* Records that go through the passes together, so that their cache misses overlap; see
+ * count/count.h. Half as many would do (measured: eight tables, 4 M connections that are in two
+ * each, 0.45 s of CPU instead of 0.44 s). */
 #define PASS_RECORDS 64
 #define WORD_BITS    64
 
-/* A record whose connection is looked for in another table, between the passes. */
+/* A record between the passes: its connection is looked up in a larger table. */
 struct drain_lookup {
 	struct netlog_key key;
 	uint64_t hash;
-	size_t guess; /* a position, LOOKUP_NONE, or ABSENT: it is not worth a further look */
+	size_t guess; /* a position; LOOKUP_NONE; or ABSENT: the connection is not in the table */
 };
 
 #define ABSENT (LOOKUP_NONE - 1)
 
-/* Adds a source behind those that have not more records. */
+/* Inserts a source so that the sources stay in order of size, the smallest first. */
 static void insert(struct netlog_drain *drain, const struct netlog_merge_source *source)
 {
 	size_t at = drain->n++;
@@ -36,11 +37,12 @@ static size_t taken_words(const struct netlog_merge_source *source)
 	return source->count / WORD_BITS + 1;
 }
 
-/* Whether a table's records are visited bucket by bucket of its index. Tables of one meter have as
- * many buckets each, and one hash, so those that are looked at in the others follow one another,
- * too, where they would be anywhere in memory (measured: eight tables, 4 M connections that are in
- * two each, a poll of 0.84 beside 0.95 s of CPU; of two tables it takes longer). With few records
- * most buckets are empty, and were never touched. */
+/* Whether a table's records are visited bucket by bucket of its index. The tables of one meter have
+ * the same number of buckets and the same hash. So this order also walks through the buckets of the
+ * other tables one after the other, where the order of records would jump about in memory
+ * (measured: eight tables, 4 M connections that are in two each, a poll takes 0.84 s of CPU instead
+ * of 0.95 s). With two tables it is slower. With few records most buckets are empty, and their
+ * pages were never touched. */
 static bool by_bucket(const struct netlog_drain *drain, size_t number)
 {
 	const struct netlog_merge_source *source = &drain->sources[number];
@@ -48,8 +50,8 @@ static bool by_bucket(const struct netlog_drain *drain, size_t number)
 	return drain->n > 2 && source->count > source->index->bucket_mask;
 }
 
-/* Room for the notes. The first table is never looked into; it has some if it is visited by bucket.
- */
+/* Allocates the `taken` bits. Nobody looks up records in the first table, so it needs them only if
+ * it is visited by bucket. */
 static int open_taken(struct netlog_drain *drain)
 {
 	size_t first = drain->n > 2 ? 0 : 1, words = 0;
@@ -104,8 +106,8 @@ static void take(struct netlog_drain *drain, size_t number, size_t position)
 	drain->left[number]--;
 }
 
-/* The next records of the current source, by its index, that nobody has taken. What a spoilt index
- * leaves out is left for gather(). */
+/* Takes the next records of the current source in the order of its index. If the index is corrupt
+ * and leaves records out, gather() finds them afterwards. */
 static size_t gather_by_bucket(struct netlog_drain *drain, const struct netlog_record **records,
 			       size_t most)
 {
@@ -120,7 +122,7 @@ static size_t gather_by_bucket(struct netlog_drain *drain, const struct netlog_r
 		uint32_t position = slot_position(index, slot);
 
 		if (!slot) {
-			/* Those behind it in the bucket are empty, too. */
+			/* The slots after it in the bucket are empty, too. */
 			drain->slot = (drain->slot + NETLOG_BUCKET_SLOTS - 1) &
 				      ~(size_t)(NETLOG_BUCKET_SLOTS - 1);
 			continue;
@@ -134,8 +136,8 @@ static size_t gather_by_bucket(struct netlog_drain *drain, const struct netlog_r
 	return n;
 }
 
-/* The next records of the current source that nobody has taken. Returns how many; 0: there are no
- * more. */
+/* Lists the next records of the current source that are not taken. Returns their number; 0: there
+ * are no more. */
 static size_t gather(struct netlog_drain *drain, const struct netlog_record **records, size_t most)
 {
 	const struct netlog_merge_source *source = &drain->sources[drain->source];
@@ -155,7 +157,7 @@ static size_t gather(struct netlog_drain *drain, const struct netlog_record **re
 	return n;
 }
 
-/* Adds a table's record of the same connection, if there is one that nobody has. */
+/* Adds a table's record of the same connection, if there is one that is not taken. */
 static void add_other(struct netlog_drain *drain, size_t number, const struct drain_lookup *pending,
 		      struct netlog_flow *flow)
 {
@@ -175,7 +177,7 @@ static void add_other(struct netlog_drain *drain, size_t number, const struct dr
 	take(drain, number, found);
 }
 
-/* Asks for the buckets of n connections in a table's index. */
+/* Prefetches the buckets of n connections in a table's index. */
 static void prefetch_buckets(const struct netlog_drain *drain, size_t number,
 			     const struct drain_lookup *pending, size_t n)
 {
@@ -183,7 +185,7 @@ static void prefetch_buckets(const struct netlog_drain *drain, size_t number,
 		prefetch(index_bucket(drain->sources[number].index, pending[i].hash));
 }
 
-/* Adds what a table has of n connections; its buckets were asked for. */
+/* Adds what a table has of n connections, whose buckets were prefetched. */
 static void join_other(struct netlog_drain *drain, size_t number, struct drain_lookup *pending,
 		       size_t n, struct netlog_flow *flows)
 {
@@ -202,7 +204,7 @@ static void join_other(struct netlog_drain *drain, size_t number, struct drain_l
 		add_other(drain, number, &pending[i], &flows[i]);
 }
 
-/* Adds what the sources behind the current one have of n connections. */
+/* Adds what the sources after the current one have of n connections. */
 static void join(struct netlog_drain *drain, const struct netlog_record **records, size_t n,
 		 struct netlog_flow *flows)
 {

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* drain: the records of some tables -> one row a connection, some at a time.
+/* drain: the records of several tables -> one row for each connection, some rows at a time.
  *
- * So the memory of a poll does not grow with the connections: merge.h needs all rows at once. A
- * gateway counts a connection's tx on one thread and its rx on another, and has two threads for
- * each queue; more tables than NETLOG_DRAIN_TABLES, or one with several records for a connection,
- * are merged.
+ * With it the memory of a poll does not grow with the connections. merge.h, in contrast, needs room
+ * for all rows at once. A gateway has two threads for each queue: one counts a connection's tx, the
+ * other its rx. The caller falls back to merge.h if there are more tables than NETLOG_DRAIN_TABLES,
+ * or if a table has several records of one connection.
  *
- * The smallest table comes first, in the order of its records or, of three tables and more, of its
- * index. The other tables' records of the same connection are found by their indexes, added, and
- * noted as taken; what was not taken follows likewise. So a record costs a look-up for each table
- * that is larger than its own, where merging costs one: hence the bound. As in merge.h nothing in a
- * lent index is believed, and a spoilt one can make a connection come twice, with the sums right.
+ * How: tables are visited in order of size, the smallest first. Its records are visited in their
+ * own order or, with three or more tables, in the order of its index. For each record the indexes
+ * of the larger tables are searched for the same connection. What is found is added and marked as
+ * taken. The next table is visited in the same way, without its taken records. So a record costs
+ * one look-up in each larger table, where merging costs one look-up in all; hence the bound.
  *
- * Threads: the poller. Ownership: the tables are lent until the end.
+ * As in merge.h, nothing in a lent index is trusted. A corrupt index can make a connection appear
+ * twice, but the sums stay right.
+ *
+ * Threads: the poller. Ownership: the tables are lent until netlog_drain_end().
  */
 #ifndef NETLOG_DRAIN_H
 #define NETLOG_DRAIN_H
@@ -22,25 +25,26 @@
 #define NETLOG_DRAIN_TABLES 16
 
 struct netlog_drain {
-	struct netlog_merge_source sources[NETLOG_DRAIN_TABLES]; /* those with records */
+	struct netlog_merge_source sources[NETLOG_DRAIN_TABLES]; /* those with records, by size */
 	size_t n;
-	size_t source;
-	size_t slot; /* the next one of the source's index, if records are visited by that */
-	size_t at;   /* its next record */
-	size_t left[NETLOG_DRAIN_TABLES];     /* records that were not taken */
-	uint64_t *taken[NETLOG_DRAIN_TABLES]; /* a bit for each record, in room; or NULL: none is */
+	size_t source;                    /* the one that is visited now */
+	size_t slot;                      /* its next index slot, if it is visited by its index */
+	size_t at;                        /* its next record */
+	size_t left[NETLOG_DRAIN_TABLES]; /* records that are not taken */
+	uint64_t *taken[NETLOG_DRAIN_TABLES]; /* a bit for each record, in room; NULL: none taken */
 	uint64_t *room;
 	const struct netlog_secret *secret;
 };
 
-/* Returns 0; -ENOTSUP: these are to be merged; -ENOMEM. Then there is nothing to end. */
+/* Returns 0; -ENOTSUP: use netlog_merge() instead, see above, or an index that is needed was not
+ * lent; -ENOMEM. After an error *drain is unchanged. */
 int netlog_drain_begin(struct netlog_drain *drain, const struct netlog_merge_source *sources,
 		       size_t n, const struct netlog_secret *secret);
 
-/* Writes up to capacity rows. Returns how many; 0: there are no more. */
+/* Writes up to capacity rows. Returns the number written; 0 after the last row. */
 size_t netlog_drain_next(struct netlog_drain *drain, struct netlog_flow *flows, size_t capacity);
 
-/* Ending twice is fine, and so is one that is all zero. */
+/* Frees what begin allocated. May be called twice, and on a drain that is all zero. */
 void netlog_drain_end(struct netlog_drain *drain);
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* index: hash -> position in a dense array, in buckets of one cache line.
  *
- * A bucket is sixteen 4-byte slots, filled from the first on and never emptied one by one. A slot
- * is 0 when empty, else a tag (the hash's upper bits, never 0) above a position plus one. A bucket
- * that is full continues in the next one. The index holds no keys: a tag that matches is a
- * candidate, and the array says whether it is the one.
+ * A bucket has sixteen 4-byte slots. They are filled from the first on, and never emptied one by
+ * one. An empty slot is 0. A filled slot has a tag (the hash's upper bits, never 0) above a
+ * position plus one. A full bucket continues in the next bucket. The index holds no keys: a slot
+ * whose tag matches is a candidate, and the caller compares the key in the array.
  *
- * Half full at the most, a bucket holds 8 on average; that more than 16 fall into one happens for
- * 4 in 1 000 buckets then, that more than NETLOG_MAX_PROBES buckets in a row are full, never: a
- * Poisson of mean 64 above 128 has probability 3e-13.
+ * Bounds: at most half of the slots are filled, so a bucket holds 8 entries on average. Even then
+ * only 4 in 1 000 buckets get more than 16. A run of NETLOG_MAX_PROBES full buckets does not occur:
+ * a Poisson variable of mean 64 exceeds 128 with probability 3e-13.
  *
- * Ownership: the slots belong to whoever made the index. Not thread safe.
+ * Ownership: the slots belong to the maker of the index. Not thread-safe.
  */
 #ifndef NETLOG_INDEX_H
 #define NETLOG_INDEX_H
@@ -28,12 +28,12 @@
 #define NETLOG_MAX_PROBES   8u
 
 struct netlog_index {
-	uint32_t *slots; /* (bucket_mask + 1) * NETLOG_BUCKET_SLOTS, on a cache line */
+	uint32_t *slots; /* (bucket_mask + 1) * NETLOG_BUCKET_SLOTS, aligned to a cache line */
 	uint32_t bucket_mask;
-	uint32_t position_mask; /* a position plus one */
+	uint32_t position_mask; /* the bits of a slot that hold a position plus one */
 };
 
-/* Buckets for so many entries, a power of two: at most half of the slots are filled. */
+/* The number of buckets for this many entries: a power of two, at most half of the slots filled. */
 static inline uint32_t index_buckets(uint64_t entries)
 {
 	uint32_t buckets = 1;
@@ -59,11 +59,11 @@ static inline uint32_t *index_bucket(const struct netlog_index *index, uint64_t 
 
 static inline uint32_t index_tag(const struct netlog_index *index, uint64_t hash)
 {
-	/* The lowest bit of the tag is always set: it tells a slot from an empty one. */
+	/* The lowest bit of the tag is always set, so a filled slot is never 0. */
 	return ((uint32_t)(hash >> 32) | (index->position_mask + 1)) & ~index->position_mask;
 }
 
-/* Bit i is set if slot i of the bucket, cut to mask, equals value. */
+/* Returns a bit for each slot of the bucket: bit i is set if slot i, masked, equals value. */
 static inline uint32_t bucket_match(const uint32_t *bucket, uint32_t value, uint32_t mask)
 {
 #if defined(TARGET_AVX512)
@@ -99,14 +99,14 @@ static inline uint32_t bucket_match(const uint32_t *bucket, uint32_t value, uint
 #endif
 }
 
-/* Bit i is set if slot i may be the one that the tag belongs to. */
+/* Returns a bit for each slot of the bucket: bit i is set if the tag of slot i matches. */
 static inline uint32_t index_candidates(const struct netlog_index *index, const uint32_t *bucket,
 					uint32_t tag)
 {
 	return bucket_match(bucket, tag, ~index->position_mask);
 }
 
-/* Finds the first slot that, cut to mask, equals value; false: there is none. */
+/* Finds the first slot that, masked, equals value. Returns false if no slot does. */
 static inline bool bucket_first(const uint32_t *bucket, uint32_t value, uint32_t mask,
 				uint32_t *slot)
 {
@@ -116,7 +116,7 @@ static inline bool bucket_first(const uint32_t *bucket, uint32_t value, uint32_t
 	__m256i a = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines), masks), values);
 	__m256i b =
 		_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_load_si256(lines + 1), masks), values);
-	/* Two bits a slot, so twice the number of the first bit is the slot's offset in bytes. */
+	/* Each slot has two bits, so twice the number of the first bit is its offset in bytes. */
 	uint32_t bits = (uint32_t)_mm256_movemask_epi8(
 		_mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8));
 
@@ -133,7 +133,7 @@ static inline bool bucket_first(const uint32_t *bucket, uint32_t value, uint32_t
 	return true;
 }
 
-/* The number of filled slots; they are the first ones. */
+/* The number of filled slots, which are the first ones of the bucket. */
 static inline uint32_t bucket_filled(const uint32_t *bucket)
 {
 	uint32_t empty = bucket_match(bucket, 0, ~0u);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lookup: the place of a key in an array that an index leads into.
+/* lookup: finds a key in an array by its index.
  *
- * The array's elements begin with their connection; the index may be another's, and spoilt: a
- * position is checked, a key compared, and no more buckets are looked at than netlog_table_add()
- * does.
+ * Each element of the array begins with its connection. The index may come from somebody else and
+ * be corrupt. So each position is checked and each key compared, and no more buckets are searched
+ * than netlog_table_add() searches.
  */
 #ifndef NETLOG_LOOKUP_H
 #define NETLOG_LOOKUP_H
@@ -21,7 +21,7 @@ NETLOG_INLINE const struct netlog_connection *lookup_at(const void *array, size_
 						  position * element_bytes);
 }
 
-/* The position of the key among count elements, or LOOKUP_NONE. */
+/* Returns the position of the key among count elements, or LOOKUP_NONE. */
 NETLOG_INLINE size_t lookup_find(const struct netlog_index *index, const void *array,
 				 size_t element_bytes, size_t count, const struct netlog_key *key,
 				 uint64_t hash)
@@ -46,7 +46,7 @@ NETLOG_INLINE size_t lookup_find(const struct netlog_index *index, const void *a
 	return LOOKUP_NONE;
 }
 
-/* The position that lookup_find() would look at first, or LOOKUP_NONE. */
+/* Returns the position that lookup_find() would try first, or LOOKUP_NONE. */
 NETLOG_INLINE size_t lookup_guess(const struct netlog_index *index, size_t count, uint64_t hash)
 {
 	const uint32_t *bucket = index_bucket(index, hash);
@@ -59,7 +59,8 @@ NETLOG_INLINE size_t lookup_guess(const struct netlog_index *index, size_t count
 	return likely(position < count) ? position : LOOKUP_NONE;
 }
 
-/* Whether a key without a guess is not there at all: slots are filled from the first one on. */
+/* Whether a key for which lookup_guess() found nothing is absent. It is if its bucket is not
+ * full: slots are filled from the first on, so the last one is empty then. */
 NETLOG_INLINE bool lookup_is_absent(const struct netlog_index *index, uint64_t hash)
 {
 	return !index_bucket(index, hash)[NETLOG_BUCKET_SLOTS - 1];

@@ -7,20 +7,21 @@
 #include "table/lookup.h"
 #include "table/row.h"
 
-/* Records that go through the passes together; see table.c. */
+/* Records that go through the passes together, so that their cache misses overlap; see
+ * count/count.h. */
 #define PASS_RECORDS 32
 
-/* A slot's position and tag share 32 bits; four of them stay for the tag. */
+/* An index slot has 32 bits: at most 29 for a position plus one, so at least 3 for a tag. */
 #define MAX_MERGED_ROWS (1u << 28)
 
-/* Rows are found by two indexes: the lent one of the first table, whose records are the first rows
- * in their order, and one of our own for the rows that came after them. */
+/* Two indexes find rows. One is lent by the first table, whose records are the first rows in the
+ * same order. The other is built here, for the rows after those. */
 struct merge {
-	const struct netlog_index *lent; /* NULL: none */
+	const struct netlog_index *lent; /* NULL: none is lent */
 	size_t lent_rows;
-	struct netlog_index own; /* slots NULL: not needed yet; positions count from lent_rows */
+	struct netlog_index own; /* positions count from lent_rows; slots NULL: not needed yet */
 	size_t own_bytes;
-	size_t records; /* of all sources */
+	size_t records; /* in all sources */
 	const struct netlog_secret *secret;
 	struct netlog_flow *flows;
 	size_t count;
@@ -38,7 +39,7 @@ static int open_own(struct merge *merge)
 
 	if (slots == MAP_FAILED)
 		return -ENOMEM;
-	/* Only fewer page faults are lost if the kernel refuses. */
+	/* If the kernel refuses huge pages, there are only more page faults. */
 	(void)madvise(slots, bytes, MADV_HUGEPAGE);
 	merge->own.slots = slots;
 	merge->own.bucket_mask = index_buckets(rows) - 1;
@@ -53,8 +54,8 @@ static void close_own(struct merge *merge)
 		munmap(merge->own.slots, merge->own_bytes);
 }
 
-/* The row of a key among count rows, or NULL. In our own index, so many buckets as are looked at
- * are never full in a row. */
+/* Returns the row of a key among count rows, or NULL. In the index that is built here, a run of
+ * full buckets never exceeds what lookup_find() searches; see index.h. */
 static inline struct netlog_flow *find(const struct netlog_index *index, struct netlog_flow *rows,
 				       size_t count, const struct netlog_key *key, uint64_t hash)
 {
@@ -63,8 +64,9 @@ static inline struct netlog_flow *find(const struct netlog_index *index, struct 
 	return position == LOOKUP_NONE ? NULL : &rows[position];
 }
 
-/* The row that find() would look at first, or NULL. It is asked for: a row is 72 bytes and lies on
- * two lines. Always inline: gcc takes a function that only prefetches for one without effect. */
+/* Returns the row that find() would try first, or NULL, and prefetches it. A row has 72 bytes, so
+ * it lies on two lines. Always inline: gcc treats a function that only prefetches as one without
+ * effect. */
 NETLOG_INLINE struct netlog_flow *guess(const struct netlog_index *index, struct netlog_flow *rows,
 					size_t count, uint64_t hash)
 {
@@ -77,13 +79,13 @@ NETLOG_INLINE struct netlog_flow *guess(const struct netlog_index *index, struct
 	return &rows[position];
 }
 
-/* Writes a row that is not there yet and tells our own index. */
+/* Appends a row for a connection that has none, and enters it into the own index. */
 static inline void append(struct merge *merge, const struct netlog_record *record, uint64_t hash)
 {
 	uint32_t *bucket = index_bucket(&merge->own, hash);
 	uint32_t filled = bucket_filled(bucket);
 
-	/* Half of the slots stay empty, so this ends. */
+	/* At least half of the slots stay empty, so this loop ends. */
 	for (uint64_t probe = 1; unlikely(filled == NETLOG_BUCKET_SLOTS); probe++) {
 		bucket = index_bucket(&merge->own, hash + probe);
 		filled = bucket_filled(bucket);
@@ -197,7 +199,8 @@ ssize_t netlog_merge(const struct netlog_merge_source *sources, size_t n,
 		return -ENOMEM;
 	if (filled == 0)
 		return 0;
-	/* Each record of the first one is a row: copied in order, it can lend its index. */
+	/* If each record of the first table has a connection of its own, they are copied in order,
+	 * and the table's index then finds rows. */
 	if (!sources[first].split && (filled == 1 || sources[first].index)) {
 		append_lent(&merge, &sources[first]);
 		merge.lent = sources[first].index;

@@ -17,7 +17,7 @@ void netlog_table_add_unattributed(struct netlog_table *table, int reason,
 	unattributed->bytes[reason][increment->direction] += increment->bytes;
 }
 
-/* Appends a record for key and lets *slot point to it; NULL slot: there was no room. */
+/* Appends a record for key and makes *slot point to it. slot NULL: the index has no room. */
 static struct netlog_record *append(struct netlog_table *table, const struct netlog_key *key,
 				    uint32_t *slot, uint32_t tag,
 				    const struct netlog_increment *increment)
@@ -37,14 +37,17 @@ static struct netlog_record *append(struct netlog_table *table, const struct net
 	record->bytes[NETLOG_TX] = record->bytes[NETLOG_RX] = 0;
 	record->packets[increment->direction] = increment->packets;
 	record->bytes[increment->direction] = increment->bytes;
-	/* release, for the compiler alone: a process that is killed leaves whole records, and none
-	 * that the index knows and the count does not. */
+	/* release, only for the compiler's order: a process that is killed here leaves whole
+	 * records, and no index slot that points beyond the count. The poller reads both after the
+	 * handshake.
+	 */
 	store_release(&table->header->count, position + 1);
 	*slot = slot_make(tag, (uint32_t)position);
 	return record;
 }
 
-/* Where the first look has not found it: the other candidates and buckets, or a new record. */
+/* Adds where the first candidate was not the record: tries the other candidates and buckets, then
+ * appends a record. */
 static NETLOG_NOINLINE struct netlog_record *add_other(struct netlog_table *table,
 						       const struct netlog_key *key, uint64_t hash,
 						       const struct netlog_increment *increment)
@@ -80,8 +83,8 @@ static NETLOG_NOINLINE struct netlog_record *add_other(struct netlog_table *tabl
 	return append(table, key, slot, tag, increment);
 }
 
-/* Nearly all are found by the first candidate of their own bucket: that much needs no register
- * saved (measured: a quarter of the instructions). */
+/* Nearly every packet finds its record at the first candidate of its own bucket. That path is short
+ * enough to save no registers (measured: a quarter of the instructions). */
 struct netlog_record *netlog_table_add(struct netlog_table *table, const struct netlog_key *key,
 				       uint64_t hash, const struct netlog_increment *increment)
 {
@@ -104,10 +107,11 @@ void netlog_table_clear(struct netlog_table *table)
 {
 	struct netlog_table_header *header = table->header;
 	uint64_t buckets = (uint64_t)table->index.bucket_mask + 1;
+	/* relaxed: the bank is quiesced. In a file the count may be anything, so it is checked. */
 	uint64_t count = load_relaxed(&header->count);
 
-	/* A few records: visit their buckets only, so that a table which sees little traffic never
-	 * touches the pages of a large index. */
+	/* With few records only their buckets are cleared, so that a table with little traffic
+	 * never touches the other pages of a large index. */
 	if (count < buckets / 4 && count <= table->capacity && !header->overflowed) {
 		for (uint64_t i = 0; i < count; i++) {
 			struct netlog_key key = key_of(&table->records[i].connection);
@@ -118,8 +122,8 @@ void netlog_table_clear(struct netlog_table *table)
 	} else {
 		memset(table->index.slots, 0, buckets * NETLOG_BUCKET_SLOTS * sizeof(uint32_t));
 	}
-	/* Last, and all of it after the index: whoever is killed before has cleared nothing, and
-	 * clears again. */
+	/* Compiler order: the header is cleared last, after the index. A poller that is killed
+	 * before has cleared nothing, as far as its successor sees, which clears again. */
 	atomic_compiler_barrier();
 	memset(header, 0, sizeof(*header));
 }

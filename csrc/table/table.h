@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* table: the flows of one observation point in one bank, with one writer.
+/* table: the counts of one observation point in one bank of one lane.
  *
- * A dense array of records, append only, behind an index that only the writer reads. A drain copies
- * the array; the poller never needs the index.
+ * A dense array of records, append only, behind an index. While the bank is live, only the writer
+ * reads the index. The poller copies the array; it may use the index of a quiesced bank to find the
+ * same connection in several tables (meter/retired.c lends it), but never has to.
  *
- * Invariants: records[0..count) are whole; each is in the index once, but for those whose 32-bit
- * packet counter ran out (then `split` is set, and a younger record of the same connection is).
+ * Invariants: records[0..count) are whole. Each record is indexed once, with two exceptions, in
+ * which `split` is set:
+ *  - a 32-bit packet counter overflowed: the index points to the newer record of the connection;
+ *  - the lane's owner died: its last record may not be in the index.
  *
- * Threads: add by the lane's owner inside its bracket; clear by the poller once the bank
- * is quiesced. The meter's handshake orders the two.
- * Progress: add takes at most NETLOG_MAX_PROBES buckets. Bounds: capacity; beyond it a packet is
- * unattributed.
+ * Threads: the lane's owner adds, inside its bracket. The poller clears, once the bank is quiesced.
+ * The meter's handshake orders the two.
+ * Progress: add searches at most NETLOG_MAX_PROBES buckets.
+ * Bounds: capacity. A packet of a connection that finds no room is unattributed.
  */
 #ifndef NETLOG_TABLE_H
 #define NETLOG_TABLE_H
@@ -18,16 +21,17 @@
 #include "table/index.h"
 #include "packet/packet.h"
 
-/* The part of a table that lies in the region. writer: the owner; reader: the poller, quiesced. */
+/* The part of a table that lies in the region. writer: the lane's owner; reader: the poller, once
+ * the bank is quiesced. */
 struct netlog_table_header {
 	uint64_t count;      /* records in use */
-	uint64_t split;      /* some connection has more than one record */
-	uint64_t overflowed; /* some entry of the index is not in its own bucket */
+	uint64_t split;      /* 1: a connection may have more than one record */
+	uint64_t overflowed; /* 1: an entry of the index is not in its own bucket */
 	struct netlog_unattributed unattributed;
 };
 
-/* New connections come in crowds, above all after a swap, when the bank has left the cache: so many
- * records further on are asked for. */
+/* How many records ahead append prefetches. New connections come in crowds, above all after a swap,
+ * when the bank has left the cache. */
 #define NETLOG_APPEND_AHEAD 16u
 
 struct netlog_table {
@@ -35,15 +39,15 @@ struct netlog_table {
 	struct netlog_record *records;
 	struct netlog_index index;
 	uint32_t capacity;
-	bool filling; /* the last batch found new connections, as all do that come after a swap */
-	uint64_t met; /* records when it began */
+	bool filling; /* expect new connections: the last batch had some, or the table is empty */
+	uint64_t met; /* records when the last batch began */
 	const struct netlog_secret *secret;
 };
 
 size_t netlog_table_index_bytes(uint32_t capacity);
 
-/* At the beginning of a batch: whether new connections are to be expected, and the first records of
- * an empty table, as those behind them are asked for when a record is appended. */
+/* Begins a batch: notes whether to expect new connections. In an empty table it also prefetches the
+ * first records; the later ones are prefetched when a record is appended. */
 NETLOG_INLINE void table_begin(struct netlog_table *table)
 {
 	uint64_t count = table->header->count;
@@ -56,16 +60,16 @@ NETLOG_INLINE void table_begin(struct netlog_table *table)
 		prefetch_write(&table->records[i]);
 }
 
-/* Adds increment to the record of key, whose hash is hash; counts it as unattributed if there is no
- * room. Returns the record, or NULL. */
+/* Adds increment to the record of key, which it appends if there is none. hash: key_hash() of key.
+ * Returns the record, or NULL if there was no room; then increment is unattributed. */
 struct netlog_record *netlog_table_add(struct netlog_table *table, const struct netlog_key *key,
 				       uint64_t hash, const struct netlog_increment *increment);
 
-/* Counts a packet that has no connection. */
+/* Counts a packet without a connection. reason: enum netlog_unattributed_reason. */
 void netlog_table_add_unattributed(struct netlog_table *table, int reason,
 				   const struct netlog_increment *increment);
 
-/* False if the packet counter would run out; then nothing is added. */
+/* Returns false, and adds nothing, if the packet counter would overflow. */
 NETLOG_INLINE bool netlog_record_add(struct netlog_record *record,
 				     const struct netlog_increment *increment)
 {
@@ -80,7 +84,7 @@ NETLOG_INLINE bool netlog_record_add(struct netlog_record *record,
 	return true;
 }
 
-/* Empties the table; its pages stay. */
+/* Empties the table. Its pages stay mapped, so that the next epoch need not fault them in. */
 void netlog_table_clear(struct netlog_table *table);
 
 #endif

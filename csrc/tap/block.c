@@ -7,19 +7,21 @@
 
 #include "packet/frame.h"
 
-/* Handed to the lane at once. */
+/* Packets or datagrams that are counted in one call. */
 #define PART 256
 
 #define LINE         64
 #define AHEAD_FRAMES 8
 
 enum {
-	GSO_UDP_SEGMENTS = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4, which headers before Linux 6.2 lack */
+	GSO_UDP_SEGMENTS = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4; headers before Linux 6.2 lack it */
 	UDP_HEADER = 8,
 	IP6_FRAGMENT = 44,
 	IP6_FRAGMENT_HEADER = 8,
-	/* netlog_packet_decode() reads so much more of a super-packet: where TCP's header ends. */
+	/* netlog_packet_decode() reads this many bytes more of a super-packet: the rest of TCP's
+	 * header after the ports. */
 	GSO_HEADER = 16,
+	TCP_OFFSET = 12,
 	/* Where the kernel puts the address of a frame, and the least where its bytes begin. */
 	ADDRESS_AT = TPACKET_ALIGN((int)sizeof(struct tpacket3_hdr)),
 	DATA_AT = ADDRESS_AT + sizeof(struct sockaddr_ll) + sizeof(struct virtio_net_hdr),
@@ -28,7 +30,10 @@ enum {
 /* One frame of a block, its lengths checked. */
 struct tapped {
 	struct netlog_frame frame;
-	uint16_t gso_size; /* 0: no super-packet of TCP or UDP segments */
+	const uint8_t *start; /* of the frame, whatever is unwrapped */
+	uint16_t gso_size;    /* 0: no super-packet of TCP or UDP segments */
+	uint16_t csum_start;  /* where in a super-packet its innermost transport header is; 0:
+				 unknown */
 	uint8_t gso_type;
 	uint8_t type; /* PACKET_HOST and the like, of packet(7) */
 	uint16_t link;
@@ -42,8 +47,8 @@ struct part {
 	size_t n;
 };
 
-/* What stands for a packet whose headers are not all there: version 4 with no header length, so
- * that it is unattributed, in as many bytes as the plain decoders may look at. */
+/* Stands for a packet whose headers were not captured whole: version 4 with a header length of 0,
+ * so that it is unattributed. It has as many bytes as the plain decoders may read. */
 static const uint8_t snapped_packet[64] = {0x40};
 
 static void flush(const struct netlog_tap_reader *reader, struct part *part)
@@ -61,7 +66,8 @@ static uint16_t link_of(uint16_t hardware)
 								       : NETLOG_LINK_RAW;
 }
 
-/* Reads the frame at `at`, of which `room` bytes lie in the block. False: it does not fit. */
+/* Reads the frame at `at`, of which `room` bytes lie in the block. Returns false if it does not
+ * fit. */
 static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
 {
 	struct tpacket3_hdr header;
@@ -87,6 +93,9 @@ static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
 	if (tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ||
 	    tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV6 || tapped->gso_type == GSO_UDP_SEGMENTS)
 		tapped->gso_size = gso.gso_size;
+	tapped->start = tapped->frame.data;
+	if (tapped->gso_size && (gso.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+		tapped->csum_start = gso.csum_start;
 	/* A link of another kind may have a header too, whose length the kernel knows. */
 	uint32_t link_bytes = (uint32_t)header.tp_net - header.tp_mac;
 
@@ -108,9 +117,30 @@ static bool has_headers(const struct netlog_packet *packet, uint32_t captured)
 		captured -= GSO_HEADER;
 	}
 	/* Without options, the ports end here. */
-	if (likely(captured >= PACKET_IP4_HEADER + PACKET_PORTS && packet->data[0] == 0x45))
+	if (likely(packet_has_headers4(packet->data, captured)))
 		return true;
 	return netlog_packet_has_headers(packet, captured);
+}
+
+/* Bytes from the IP header to the payload of a super-packet that lies in a tunnel, whose segments
+ * repeat them; 0: it is in none, or its headers were not captured. The kernel segments by the
+ * innermost transport header, and has its checksum left to do. */
+static uint32_t tunnel_headers(const struct tapped *tapped)
+{
+	const struct netlog_frame *packet = &tapped->frame;
+	uint32_t link = (uint32_t)(packet->data - tapped->start);
+	uint32_t least = packet->captured && packet->data[0] >> 4 == 4 ? (packet->data[0] & 15u) * 4
+								       : PACKET_IP6_HEADER;
+
+	if (tapped->csum_start <= link + least)
+		return 0;
+	uint32_t transport = tapped->csum_start - link;
+
+	if (tapped->gso_type == GSO_UDP_SEGMENTS)
+		return transport + UDP_HEADER;
+	if (packet->captured <= transport + TCP_OFFSET)
+		return 0;
+	return transport + (packet->data[transport + TCP_OFFSET] >> 4) * 4u;
 }
 
 static void take_packet(struct netlog_tap_reader *reader, const struct tapped *tapped,
@@ -124,15 +154,21 @@ static void take_packet(struct netlog_tap_reader *reader, const struct tapped *t
 		.gso_size = tapped->gso_size,
 		.direction = tapped->type == PACKET_OUTGOING ? NETLOG_TX : NETLOG_RX,
 	};
+	if (unlikely(tapped->csum_start)) {
+		uint32_t headers = tunnel_headers(tapped);
+
+		packet->headers = headers <= UINT8_MAX ? (uint8_t)headers : 0;
+	}
 	reader->counts[NETLOG_TAP_COUNTED]++;
 	if (unlikely(!has_headers(packet, tapped->frame.captured))) {
 		reader->counts[NETLOG_TAP_SNAPPED]++;
 		packet->data = snapped_packet;
 		packet->gso_size = 0;
+		packet->headers = 0;
 	}
 }
 
-/* Where the UDP header of an IP packet is, and how much of the packet may follow from there. */
+/* The offset of the UDP header in an IP packet, and the bytes of the packet from there on. */
 struct udp_at {
 	uint32_t offset;
 	uint32_t left;
@@ -145,7 +181,8 @@ static bool find_udp4(const struct netlog_frame *packet, struct udp_at *udp)
 
 	if (packet->captured < PACKET_IP4_HEADER)
 		return false;
-	uint32_t header = (data[0] & 15u) * 4, total = load_be16(data + 2);
+	uint32_t header = (data[0] & 15u) * 4;
+	uint32_t total = netlog_packet_own_length(data, packet->captured, packet->length);
 	uint32_t fragment = load_be16(data + 6) & 0x3fff;
 
 	if (header < PACKET_IP4_HEADER || header > total || total > packet->length ||
@@ -160,7 +197,7 @@ static bool find_udp6(const struct netlog_frame *packet, struct udp_at *udp)
 	const uint8_t *data = packet->data;
 
 	if (packet->captured < PACKET_IP6_HEADER + IP6_FRAGMENT_HEADER)
-		return false; /* as long as a UDP header, so one of them must be there */
+		return false; /* a UDP header and a fragment header are equally long */
 	uint32_t payload = load_be16(data + 4);
 
 	if (PACKET_IP6_HEADER + payload > packet->length)
@@ -179,7 +216,8 @@ static bool find_udp6(const struct netlog_frame *packet, struct udp_at *udp)
 	return true;
 }
 
-/* The bytes of the datagram whose UDP header is there; -1: there is none. */
+/* Returns the payload bytes of the datagram; -1: it is malformed, or its header was not captured.
+ */
 static int64_t payload_bytes(const struct netlog_frame *packet, const struct udp_at *udp)
 {
 	if (udp->left < UDP_HEADER || packet->captured < udp->offset + UDP_HEADER)
@@ -229,9 +267,19 @@ static void take_datagram(struct netlog_tap_reader *reader, const struct tapped 
 		.port = load_be16(ports + (tx ? 2 : 0)),
 		.direction = tx ? NETLOG_TX : NETLOG_RX,
 		.length = (uint32_t)payload,
-		/* What the kernel cuts into fragments stays one datagram. */
+		/* A datagram that the kernel cuts into fragments remains one datagram. */
 		.gso_size = tapped->gso_type == GSO_UDP_SEGMENTS ? tapped->gso_size : 0,
 	};
+	/* The datagrams of a tunnel carry headers of their own before each segment. */
+	uint32_t headers = tapped->csum_start ? tunnel_headers(tapped) : 0;
+	uint32_t inner = headers > udp.offset + UDP_HEADER ? headers - udp.offset - UDP_HEADER : 0;
+
+	if (inner && inner < payload && inner + tapped->gso_size <= UINT16_MAX) {
+		uint32_t segments = ((uint32_t)payload - inner - 1) / tapped->gso_size + 1;
+
+		datagram->length += (segments - 1) * inner;
+		datagram->gso_size = (uint16_t)(tapped->gso_size + inner);
+	}
 	put_remote(datagram, packet->data, tx);
 	reader->counts[NETLOG_TAP_COUNTED]++;
 	return;
@@ -240,8 +288,8 @@ malformed:
 	reader->counts[NETLOG_TAP_MALFORMED]++;
 }
 
-/* Whether the frame is from or to this host; a TUN has no others, but a TAP's frames are all its
- * own. */
+/* Whether the frame is from or to this host. A TUN has no others; and all frames of a TAP count,
+ * whatever their address. */
 static bool is_ours(const struct netlog_tap_reader *reader, uint8_t type)
 {
 	if (type == PACKET_OTHERHOST)
@@ -268,8 +316,8 @@ static void take(struct netlog_tap_reader *reader, struct tapped *tapped, struct
 		flush(reader, part);
 }
 
-/* Another CPU has written the frames: their lines are brought here ahead of their use. Frames lie
- * one behind the other and are mostly of one size, so where a later one begins can be guessed. */
+/* Prefetches a later frame, because another processor has written it. Frames follow each other and
+ * are mostly of one size, so the offset of a later one can be guessed. */
 static void prefetch_ahead(const uint8_t *block, size_t bytes, size_t at, uint32_t next)
 {
 	size_t guess = at + (size_t)AHEAD_FRAMES * next;
@@ -307,7 +355,8 @@ void netlog_tap_count_block(struct netlog_tap_reader *reader, const uint8_t *blo
 		prefetch_ahead(block, bytes, at, next);
 		take(reader, &tapped, &part);
 		if (next < DATA_AT) {
-			/* 0 behind the last one; never backwards, so this ends. */
+			/* 0 after the last frame. The offset never goes backwards, so the loop
+			 * ends. */
 			reader->counts[NETLOG_TAP_UNREADABLE] += frames - i - 1;
 			break;
 		}

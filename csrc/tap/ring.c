@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/ppp_defs.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,13 +14,16 @@
 #include <unistd.h>
 
 #include "netlog_flow.h"
+#include "packet/frame.h"
 
-/* The kernel asks for one, and it divides the block; V3 packs frames closer than this. */
+/* The kernel demands a frame size that divides the block. TPACKET_V3 packs frames closer than this.
+ */
 #define FRAME_BYTES 2048u
 
 #define LENGTH(array) ((unsigned short)(sizeof(array) / sizeof((array)[0])))
 
-/* Where the classic filter finds the network header, whatever the link (bpf_load_pointer()). */
+/* The offset at which a classic filter finds the network header on every link; see the kernel's
+ * bpf_load_pointer(). */
 #define NET(offset) ((uint32_t)SKF_NET_OFF + (offset))
 
 static int attach(int fd, const struct sock_filter *code, unsigned short n)
@@ -36,58 +40,193 @@ static int drop_all(int fd)
 	return attach(fd, code, LENGTH(code));
 }
 
-static int pass_all(int fd)
-{
-	static const struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, NETLOG_TAP_SNAP)};
+/* -- programs of the classic filter ----------------------------------------------------------- */
 
-	return attach(fd, code, LENGTH(code));
+/* The places of a block of put_port(). */
+enum { IP4, IP6, IP6_PLAIN, UDP, COMING, CHECK, PLACES };
+
+/* Where a jump leads: to the next instruction, or to a place that put_label() names. */
+enum {
+	NEXT,
+	PASS,
+	PASS_SHORT,
+	DROP,
+	FIND,
+	PPP,
+	FOUND_IP4,
+	FOUND_IP6,
+	UNTAGGED,
+	TAGGED = UNTAGGED + PLACES,
+	TAG = TAGGED + PLACES, /* the first, of NETLOG_MAX_VLAN_TAGS */
+	LABELS = TAG + NETLOG_MAX_VLAN_TAGS,
+};
+
+/* A jump is a byte wide. */
+#define MOST_CODE 255
+
+struct program {
+	struct sock_filter code[MOST_CODE];
+	unsigned short n;
+	uint8_t places[LABELS];
+};
+
+static void put(struct program *program, uint16_t code, uint32_t k)
+{
+	program->code[program->n++] = (struct sock_filter)BPF_STMT(code, k);
 }
 
-/* UDP datagrams, whole or their first fragments, that leave from the port or come to it. */
+static void put_load(struct program *program, uint16_t size, uint32_t at)
+{
+	put(program, BPF_LD | size | BPF_IND, at);
+}
+
+static void put_jump(struct program *program, uint16_t test, uint32_t k, int yes, int no)
+{
+	program->code[program->n++] =
+		(struct sock_filter)BPF_JUMP(BPF_JMP | test | BPF_K, k, (uint8_t)yes, (uint8_t)no);
+}
+
+static void put_label(struct program *program, int label)
+{
+	program->places[label] = (uint8_t)program->n;
+}
+
+/* X += bytes */
+static void put_advance(struct program *program, uint32_t bytes)
+{
+	put(program, BPF_MISC | BPF_TXA, 0);
+	put(program, BPF_ALU | BPF_ADD | BPF_K, bytes);
+	put(program, BPF_MISC | BPF_TAX, 0);
+}
+
+/* Ends the program, and makes distances of its labels. */
+static int attach_program(int fd, struct program *program)
+{
+	put_label(program, DROP);
+	put(program, BPF_RET | BPF_K, 0);
+	put_label(program, PASS);
+	/* A super-packet may be of a tunnel, with the headers of two packets. */
+	put(program, BPF_LD | BPF_W | BPF_LEN, 0);
+	put_jump(program, BPF_JGT, NETLOG_TAP_SUPER, NEXT, PASS_SHORT);
+	put(program, BPF_RET | BPF_K, NETLOG_TAP_SUPER_SNAP);
+	put_label(program, PASS_SHORT);
+	put(program, BPF_RET | BPF_K, NETLOG_TAP_SNAP);
+	for (unsigned short i = 0; i < program->n; i++) {
+		struct sock_filter *code = &program->code[i];
+
+		if (BPF_CLASS(code->code) != BPF_JMP)
+			continue;
+		if (BPF_OP(code->code) == BPF_JA) {
+			code->k = program->places[code->k] - i - 1u;
+			continue;
+		}
+		code->jt = code->jt ? (uint8_t)(program->places[code->jt] - i - 1) : 0;
+		code->jf = code->jf ? (uint8_t)(program->places[code->jf] - i - 1) : 0;
+	}
+	return attach(fd, program->code, program->n);
+}
+
+/* Passes UDP datagrams, whole or their first fragments, that leave from the port or come to it. The
+ * IP header is at base + X. */
+static void put_port(struct program *program, uint16_t port, uint32_t base, int block)
+{
+	put_label(program, block + IP4);
+	put_load(program, BPF_B, base + 9);
+	put_jump(program, BPF_JEQ, IPPROTO_UDP, NEXT, DROP);
+	put_load(program, BPF_H, base + 6);
+	put_jump(program, BPF_JSET, 0x1fff, DROP, NEXT);
+	put_load(program, BPF_B, base);
+	put(program, BPF_ALU | BPF_AND | BPF_K, 15);
+	put(program, BPF_ALU | BPF_LSH | BPF_K, 2);
+	put(program, BPF_ALU | BPF_ADD | BPF_X, 0);
+	put(program, BPF_MISC | BPF_TAX, 0);
+	put(program, BPF_JMP | BPF_JA, (uint32_t)(block + UDP));
+	/* UDP at once, or in a first fragment. */
+	put_label(program, block + IP6);
+	put_load(program, BPF_B, base + 6);
+	put_jump(program, BPF_JEQ, IPPROTO_UDP, block + IP6_PLAIN, NEXT);
+	put_jump(program, BPF_JEQ, IPPROTO_FRAGMENT, NEXT, DROP);
+	put_load(program, BPF_B, base + 40);
+	put_jump(program, BPF_JEQ, IPPROTO_UDP, NEXT, DROP);
+	put_load(program, BPF_H, base + 42);
+	put_jump(program, BPF_JSET, 0xfff8, DROP, NEXT);
+	put_advance(program, 8);
+	put_label(program, block + IP6_PLAIN);
+	put_advance(program, 40);
+	put_label(program, block + UDP);
+	put(program, BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE));
+	put_jump(program, BPF_JEQ, PACKET_OUTGOING, NEXT, block + COMING);
+	put_load(program, BPF_H, base);
+	put(program, BPF_JMP | BPF_JA, (uint32_t)(block + CHECK));
+	put_label(program, block + COMING);
+	put_load(program, BPF_H, base + 2);
+	put_label(program, block + CHECK);
+	put_jump(program, BPF_JEQ, port, PASS, DROP);
+}
+
+/* Tags that a frame may have in front of its packet, and PPPoE; see frame.c. */
+static const uint16_t tags[] = {ETH_P_8021Q, ETH_P_8021AD, ETH_P_QINQ1, ETH_P_QINQ2};
+
+#define N_TAGS (sizeof(tags) / sizeof(tags[0]))
+
+/* Finds the IP header of an Ethernet frame whose type is at 12. The kernel takes the outermost tag
+ * out of it, and no more. A frame with more tags than netlog reads passes, so that it is counted as
+ * left out. */
+static void put_tags(struct program *program)
+{
+	put(program, BPF_LDX | BPF_W | BPF_IMM, 12);
+	for (int tag = 0; tag <= NETLOG_MAX_VLAN_TAGS; tag++) {
+		int next = tag == NETLOG_MAX_VLAN_TAGS ? PASS : TAG + tag;
+
+		put_load(program, BPF_H, 0);
+		put_jump(program, BPF_JEQ, ETH_P_IP, FOUND_IP4, NEXT);
+		put_jump(program, BPF_JEQ, ETH_P_IPV6, FOUND_IP6, NEXT);
+		put_jump(program, BPF_JEQ, ETH_P_PPP_SES, PPP, NEXT);
+		for (size_t i = 0; i < N_TAGS; i++)
+			put_jump(program, BPF_JEQ, tags[i], next, i + 1 < N_TAGS ? NEXT : DROP);
+		if (next == PASS)
+			break;
+		put_label(program, next);
+		put_advance(program, 4);
+	}
+	/* The type is two bytes before the packet; PPPoE's protocol is eight behind it. */
+	put_label(program, PPP);
+	put_advance(program, 8);
+	put_load(program, BPF_H, 0);
+	put_jump(program, BPF_JEQ, PPP_IP, FOUND_IP4, NEXT);
+	put_jump(program, BPF_JEQ, PPP_IPV6, FOUND_IP6, DROP);
+	put_label(program, FOUND_IP6);
+	put_advance(program, 2);
+	put(program, BPF_JMP | BPF_JA, TAGGED + IP6);
+	put_label(program, FOUND_IP4);
+	put_advance(program, 2);
+	put(program, BPF_JMP | BPF_JA, TAGGED + IP4);
+}
+
+static int pass_all(int fd)
+{
+	struct program program = {.n = 0};
+
+	put(&program, BPF_JMP | BPF_JA, PASS);
+	return attach_program(fd, &program);
+}
+
 static int pass_port(int fd, uint16_t port)
 {
-	enum { IP6 = 11, IP6_PLAIN = 20, UDP = 21, COMING = 26, CHECK = 27, DROP = 29 };
-/* Jumps count from the next instruction. */
-#define TO(target, from)       ((target) - (from) - 1)
-#define JUMP(test, k, yes, no) BPF_JUMP(BPF_JMP | (test) | BPF_K, k, yes, no)
-#define LOAD(size, at)         BPF_STMT(BPF_LD | (size) | BPF_ABS, at)
-	const struct sock_filter code[] = {
-		/*  0 */ LOAD(BPF_H, (uint32_t)(SKF_AD_OFF + SKF_AD_PROTOCOL)),
-		/*  1 */ JUMP(BPF_JEQ, ETH_P_IPV6, TO(IP6, 1), 0),
-		/*  2 */ JUMP(BPF_JEQ, ETH_P_IP, 0, TO(DROP, 2)),
-		/* IPv4: UDP, and no later fragment. */
-		/*  3 */ LOAD(BPF_B, NET(9)),
-		/*  4 */ JUMP(BPF_JEQ, IPPROTO_UDP, 0, TO(DROP, 4)),
-		/*  5 */ LOAD(BPF_H, NET(6)),
-		/*  6 */ JUMP(BPF_JSET, 0x1fff, TO(DROP, 6), 0),
-		/*  7 */ LOAD(BPF_B, NET(0)),
-		/*  8 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 15),
-		/*  9 */ BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 2),
-		/* 10 */ BPF_STMT(BPF_JMP | BPF_JA, TO(UDP, 10)),
-		/* IPv6: UDP at once, or in a first fragment. */
-		/* 11 */ LOAD(BPF_B, NET(6)),
-		/* 12 */ JUMP(BPF_JEQ, IPPROTO_UDP, TO(IP6_PLAIN, 12), 0),
-		/* 13 */ JUMP(BPF_JEQ, IPPROTO_FRAGMENT, 0, TO(DROP, 13)),
-		/* 14 */ LOAD(BPF_B, NET(40)),
-		/* 15 */ JUMP(BPF_JEQ, IPPROTO_UDP, 0, TO(DROP, 15)),
-		/* 16 */ LOAD(BPF_H, NET(42)),
-		/* 17 */ JUMP(BPF_JSET, 0xfff8, TO(DROP, 17), 0),
-		/* 18 */ BPF_STMT(BPF_LD | BPF_IMM, 48),
-		/* 19 */ BPF_STMT(BPF_JMP | BPF_JA, TO(UDP, 19)),
-		/* 20 */ BPF_STMT(BPF_LD | BPF_IMM, 40),
-		/* UDP, whose header begins so many bytes behind IP's. */
-		/* 21 */ BPF_STMT(BPF_MISC | BPF_TAX, 0),
-		/* 22 */ LOAD(BPF_B, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
-		/* 23 */ JUMP(BPF_JEQ, PACKET_OUTGOING, 0, TO(COMING, 23)),
-		/* 24 */ BPF_STMT(BPF_LD | BPF_H | BPF_IND, NET(0)),
-		/* 25 */ BPF_STMT(BPF_JMP | BPF_JA, TO(CHECK, 25)),
-		/* 26 */ BPF_STMT(BPF_LD | BPF_H | BPF_IND, NET(2)),
-		/* 27 */ JUMP(BPF_JEQ, port, 0, TO(DROP, 27)),
-		/* 28 */ BPF_STMT(BPF_RET | BPF_K, NETLOG_TAP_SNAP),
-		/* 29 */ BPF_STMT(BPF_RET | BPF_K, 0),
-	};
+	struct program program = {.n = 0};
 
-	return attach(fd, code, LENGTH(code));
+	put(&program, BPF_LDX | BPF_W | BPF_IMM, 0);
+	put(&program, BPF_LD | BPF_H | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PROTOCOL));
+	put_jump(&program, BPF_JEQ, ETH_P_IP, UNTAGGED + IP4, NEXT);
+	put_jump(&program, BPF_JEQ, ETH_P_IPV6, UNTAGGED + IP6, NEXT);
+	put_jump(&program, BPF_JEQ, ETH_P_PPP_SES, FIND, NEXT);
+	for (size_t i = 0; i < N_TAGS; i++)
+		put_jump(&program, BPF_JEQ, tags[i], FIND, i + 1 < N_TAGS ? NEXT : DROP);
+	put_port(&program, port, NET(0), UNTAGGED);
+	put_label(&program, FIND);
+	put_tags(&program);
+	put_port(&program, port, 0, TAGGED);
+	return attach_program(fd, &program);
 }
 
 int netlog_tap_ring_listen(struct netlog_tap_ring *ring, const struct netlog_tap_options *options)
@@ -98,7 +237,7 @@ int netlog_tap_ring_listen(struct netlog_tap_ring *ring, const struct netlog_tap
 
 void netlog_tap_ring_mute(struct netlog_tap_ring *ring)
 {
-	/* It can only fail for lack of memory, and then more is counted. */
+	/* It fails only if memory runs out. Then later frames are counted, too. */
 	(void)drop_all(ring->fd);
 }
 
@@ -145,7 +284,7 @@ static int join_fanout(int fd, int32_t fanout)
 		return 0;
 	int rc = set_option(fd, PACKET_FANOUT, &value, sizeof(value));
 
-	/* So says a kernel before 6.13 of an interface that is down. */
+	/* Kernels before 6.13 return -EINVAL if the interface is down. */
 	return rc == -EINVAL ? -ENETDOWN : rc;
 }
 
@@ -162,7 +301,7 @@ int netlog_tap_ring_open(const struct netlog_tap_options *options, struct netlog
 {
 	if (!valid_options(options))
 		return -EINVAL;
-	/* Protocol 0: nothing comes before it is bound. */
+	/* Protocol 0: no frame arrives before the socket is bound. */
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	size_t bytes = (size_t)options->blocks * NETLOG_TAP_BLOCK_BYTES;
 	int rc;
@@ -233,7 +372,7 @@ bool netlog_tap_ring_is_gone(const struct netlog_tap_ring *ring)
 	struct sockaddr_ll address = {0};
 	socklen_t bytes = sizeof(address);
 
-	/* The kernel makes it -1 when the interface is unregistered. */
+	/* The kernel sets the index to -1 when the interface is unregistered. */
 	return !ring->any_interface &&
 	       !getsockname(ring->fd, (struct sockaddr *)&address, &bytes) &&
 	       address.sll_ifindex < 0;

@@ -20,11 +20,12 @@ struct netlog_tap {
 	struct netlog_tap_ring ring;
 	struct netlog_tap_options options;
 	struct netlog_tap_reader reader;       /* the thread's own */
-	uint64_t published[NETLOG_TAP_COUNTS]; /* writer: the thread / reader: any / relaxed: sums
-						* that are read a little early or late */
+	uint64_t published[NETLOG_TAP_COUNTS]; /* writer: publish() / reader: netlog_tap_counts(),
+						* by any thread / relaxed: each is a sum, and may
+						* be a moment old */
 	uint64_t passed;                       /* frames that passed the filter; the thread's own */
-	uint32_t next; /* the block that the kernel hands over next; the thread's own */
-	int stop_fd;   /* readable: end */
+	uint32_t next; /* the block that the kernel passes next; the thread's own */
+	int stop_fd;   /* the thread ends when it is readable */
 	bool started;
 	pthread_t thread;
 };
@@ -36,13 +37,13 @@ static uint32_t *status_of(const struct netlog_tap *tap, uint32_t number)
 	return &((struct tpacket_block_desc *)(void *)block)->hdr.bh1.block_status;
 }
 
-/* Counts the block that is next, if the kernel has handed it over. */
+/* Counts the next block, if the kernel has passed it. */
 static bool count_next(struct netlog_tap *tap)
 {
 	uint32_t *status = status_of(tap, tap->next);
 
-	/* acquire: pairs with the kernel's barrier before it sets the status. Without it the block
-	 * could be read as it was before. */
+	/* acquire: pairs with the kernel's barrier before it sets the status. Without it the thread
+	 * could read old contents of the block. */
 	if (!(load_acquire_32(status) & TP_STATUS_USER))
 		return false;
 	netlog_lane_enter(tap->reader.lane);
@@ -50,8 +51,8 @@ static bool count_next(struct netlog_tap *tap)
 			       tap->ring.blocks + (size_t)tap->next * NETLOG_TAP_BLOCK_BYTES,
 			       NETLOG_TAP_BLOCK_BYTES);
 	netlog_lane_leave(tap->reader.lane);
-	/* release: pairs with the kernel's reading of the status. Without it the kernel could fill
-	 * the block while it is still read. */
+	/* release: pairs with the kernel's read of the status. Without it the kernel could fill the
+	 * block while this thread still reads it. */
 	store_release_32(status, TP_STATUS_KERNEL);
 	tap->next = (tap->next + 1) % tap->ring.count;
 	return true;
@@ -69,7 +70,8 @@ static void publish(struct netlog_tap *tap)
 		store_relaxed(&tap->published[count], tap->reader.counts[count]);
 }
 
-/* At most one turn of the ring, so that a stop is seen however fast packets come. */
+/* Counts the blocks that are ready, at most one turn of the ring: so the thread sees a stop however
+ * fast packets come. */
 static void count_ready(struct netlog_tap *tap)
 {
 	uint32_t blocks = 0;
@@ -79,7 +81,8 @@ static void count_ready(struct netlog_tap *tap)
 	publish(tap);
 }
 
-/* Sleeps until there may be a block, at most so long; false: the tap is to stop. */
+/* Sleeps until there may be a block, for at most timeout_ms. Returns false if the tap is to stop.
+ */
 static bool wait_ready(const struct netlog_tap *tap, int timeout_ms)
 {
 	struct pollfd fds[2] = {
@@ -90,7 +93,8 @@ static bool wait_ready(const struct netlog_tap *tap, int timeout_ms)
 	while (poll(fds, 2, timeout_ms) < 0 && errno == EINTR)
 		;
 	if (fds[0].revents & POLLERR) {
-		/* The interface went down: said once, if it is taken off. */
+		/* The interface went down. Reading the error clears it, so poll() reports it once.
+		 */
 		int error;
 		socklen_t bytes = sizeof(error);
 
@@ -107,7 +111,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Whether every frame that the kernel let through has been read, or was dropped. */
+/* Whether every frame that passed the filter has been read, or was dropped. */
 static bool has_all(const struct netlog_tap *tap)
 {
 	const uint64_t *counts = tap->reader.counts;
@@ -117,8 +121,8 @@ static bool has_all(const struct netlog_tap *tap)
 	       tap->passed;
 }
 
-/* Counts what came before the tap was told to stop. The kernel hands the block over that it is
- * filling when its time is up, so this looks again until all are there. */
+/* Counts the frames that came before the stop. The kernel passes the block that it is filling only
+ * when its time is up, so this looks again until it has all frames. */
 static void count_rest(struct netlog_tap *tap)
 {
 	uint64_t until_ms = now_ms() + NETLOG_TAP_STOP_MS;
@@ -179,7 +183,7 @@ int netlog_tap_start(struct netlog_tap *tap)
 
 	if (rc)
 		return rc;
-	/* Signals are the main program's business. */
+	/* The main program handles signals. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&tap->thread, NULL, run, tap);

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tap: a thread that counts what crosses an interface, in front of a data plane that is not ours.
+/* tap: a thread that counts the packets of an interface whose data plane is not netlog's.
  *
- *	netlog_tap_open(&options, lane, &tap);	the ring is there, and empty
- *	netlog_tap_start(tap);			from now on it is counted
+ *	netlog_tap_open(&options, lane, &tap);	the ring exists, and is empty
+ *	netlog_tap_start(tap);			from now on packets are counted
  *
- * The thread sleeps in poll(2) until the kernel hands over a block of the ring, counts it whole in
- * one enter/leave, and gives it back. So a packet is counted at most two times
- * NETLOG_TAP_BLOCK_MS after it crossed. An interface that goes down may come up again; when it is
- * removed, netlog_tap_is_gone() says so and the tap is to be closed.
+ * The thread sleeps in poll(2) until the kernel passes a block of the ring to it. It counts the
+ * block as a whole within one enter and leave, and gives it back. So a packet is counted at most
+ * twice NETLOG_TAP_BLOCK_MS after it crossed. An interface that goes down may come up again. If it
+ * is removed, netlog_tap_is_gone() returns true, and the owner closes the tap.
  *
- * A tap sees what the interface was given: also what a TUN's full queue, or a socket's full buffer,
- * drops afterwards.
+ * A tap sees all packets that the interface was given. That includes packets that a TUN's full
+ * queue or a socket's full buffer drops afterwards.
  *
- * Threads: open, start, stop and close by the owner; counts and is_gone by any in between.
- * Ownership: the lane is the caller's, must outlive close(), and is nobody else's meanwhile.
- * Bounds: stop waits for a block that the kernel has not handed over yet, at most
- * NETLOG_TAP_STOP_MS. What the ring had no room for is in NETLOG_TAP_DROPS.
+ * Threads: the owner opens, starts, stops and closes. In between, any thread may call the others.
+ * Ownership: the lane is the caller's, and must exist until netlog_tap_close() has returned.
+ * Meanwhile nobody else may use it. Bounds: netlog_tap_stop() waits at most NETLOG_TAP_STOP_MS for
+ * a block that the kernel has not passed yet. Frames for which the ring had no room are counted in
+ * NETLOG_TAP_DROPS.
  */
 #ifndef NETLOG_TAP_H
 #define NETLOG_TAP_H
@@ -23,24 +24,29 @@
 #include "tap/block.h"
 #include "tap/ring.h"
 
-/* The kernel's timer comes twice before a block is handed over that it has just begun. */
+/* The kernel's timer fires twice before it passes a block that it has just begun; and some reserve.
+ */
 #define NETLOG_TAP_STOP_MS (5 * NETLOG_TAP_BLOCK_MS)
 
 struct netlog_tap;
 
-/* 0 or -errno, as netlog_tap_ring_open(); -ENOMEM. */
+/* Opens a tap. Returns 0, -ENOMEM, or what netlog_tap_ring_open() returns. */
 int netlog_tap_open(const struct netlog_tap_options *options, struct netlog_lane *lane,
 		    struct netlog_tap **tap);
-/* The thread runs when this returns 0, with all signals blocked. -EAGAIN, or setsockopt(2)'s. */
+/* Starts the thread, with all signals blocked. Returns 0; -EAGAIN; or the errno of setsockopt(2).
+ */
 int netlog_tap_start(struct netlog_tap *tap);
-/* Nothing that comes from now on is counted; what came before is, when this returns. */
+/* Stops the thread. When this returns, all packets that came before the call are counted, and no
+ * later ones are. */
 void netlog_tap_stop(struct netlog_tap *tap);
-/* The fan-out group, for further taps of the same interface; -errno if there is none. */
+/* Returns the number of the fan-out group, for further taps of the same interface; or -errno if
+ * there is no group. */
 int netlog_tap_fanout(const struct netlog_tap *tap);
+/* Whether the interface was removed. */
 bool netlog_tap_is_gone(const struct netlog_tap *tap);
-/* Adds the tap's counts to sums[NETLOG_TAP_COUNTS]. */
+/* Adds the tap's counters to sums[NETLOG_TAP_COUNTS]. */
 void netlog_tap_counts(const struct netlog_tap *tap, uint64_t *sums);
-/* Stops, and frees. NULL is fine. */
+/* Stops, and frees. NULL is allowed. */
 void netlog_tap_close(struct netlog_tap *tap);
 
 #endif

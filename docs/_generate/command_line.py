@@ -31,7 +31,7 @@ def _lines() -> Iterator[str]:
         yield _block(_usage(parser), "text")
         yield from _paragraphs(parser.description or "")
         for action in parser._actions:  # noqa: SLF001 - argparse tells of its arguments nowhere else
-            if not isinstance(action, argparse._HelpAction):  # noqa: SLF001 - likewise
+            if not isinstance(action, argparse._HelpAction):  # noqa: SLF001 - as above
                 yield _definition(parser, action)
         yield from _epilog(parser)
 

@@ -1,4 +1,4 @@
-"""The input of `netlog read`: a capture, read to its end or until the user stops it."""
+"""The input of `netlog read`: a capture, unpacked, to its end or until the user stops it."""
 
 import contextlib
 import os
@@ -10,10 +10,13 @@ from io import FileIO
 
 from netlog.capture import CaptureError
 from netlog.cli.waiting import StopRequest, ready
+from netlog.fmt.source import CHUNK_BYTES, GZIP_MAGIC, ZSTD_MAGIC, SourceError, unpack
 
 __all__ = ["STDIN", "CaptureInput", "open_source"]
 
 STDIN = "-"
+
+MAGIC_BYTES = len(ZSTD_MAGIC)
 
 GRACE_S = 1.0
 """How long to continue reading after a signal. In a pipe, the Ctrl-C that stops netlog also stops
@@ -21,10 +24,11 @@ the tcpdump before it, which then writes the packets that it still has in its bu
 
 
 class CaptureInput:
-    """A file or a pipe, as `CaptureReader.read` takes it.
+    """A file or a pipe, with gzip and zstd unpacked, as `CaptureReader.read` takes it.
 
     Args:
         file: the open file; unbuffered.
+        name: what errors call it.
         stop: ends the reading. A regular file ends immediately. A live input, such as a pipe, ends
             when its writer closes it, or `GRACE_S` after the signal.
         on_read: called with the number of bytes after each read.
@@ -33,9 +37,17 @@ class CaptureInput:
     """
 
     def __init__(
-        self, file: FileIO, stop: StopRequest, on_read: Callable[[int], None] | None = None
+        self,
+        file: FileIO,
+        name: str,
+        stop: StopRequest,
+        on_read: Callable[[int], None] | None = None,
     ) -> None:
         self._file = file
+        self._name = name
+        self._unpacked: Iterator[bytes] | None = None  # if it is packed
+        self._begun = False
+        self._piece = memoryview(b"")  # unpacked, and not asked for yet
         self._fd = file.fileno()
         self._stop = stop
         self._on_read = on_read
@@ -44,13 +56,56 @@ class CaptureInput:
         self.stopped = False
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Read into `buffer`, and return the number of bytes; 0 at the end or after a stop."""
+        """Read into `buffer`; 0 at the end, or if no more is wanted.
+
+        Raises:
+            CaptureError: what is packed is damaged or cut short, or nothing here unpacks zstd.
+        """
+        if not self._begun:
+            return self._begin(buffer)
+        if self._unpacked is None:
+            return self._read(buffer)
+        return self._unpack(self._unpacked, buffer)
+
+    def _begin(self, buffer: memoryview) -> int:
+        """Read the first bytes, which say whether the rest is packed."""
+        self._begun = True
+        count = 0
+        while count < MAGIC_BYTES and (more := self._read(buffer[count:])):
+            count += more
+        begin = bytes(buffer[: min(count, MAGIC_BYTES)])
+        if not begin.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+            return count
+        self._unpacked = unpack(self._chunks(bytes(buffer[:count])))
+        return self._unpack(self._unpacked, buffer)
+
+    def _chunks(self, first: bytes) -> Iterator[bytes]:
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        yield first
+        while count := self._read(buffer):
+            yield bytes(buffer[:count])
+
+    def _unpack(self, pieces: Iterator[bytes], buffer: memoryview) -> int:
+        try:
+            while not self._piece:
+                piece = next(pieces, None)
+                if piece is None:
+                    return 0
+                self._piece = memoryview(piece)
+        except SourceError as error:
+            raise CaptureError(f"{self._name}: {error}") from None
+        count = min(len(buffer), len(self._piece))
+        buffer[:count] = self._piece[:count]
+        self._piece = self._piece[count:]
+        return count
+
+    def _read(self, buffer: memoryview) -> int:
         if not self._wait():
             self.stopped = True
             return 0
-        n_bytes = self._file.readinto(buffer)
+        n_bytes = self._file.readinto(buffer) or 0
         if self._on_read is not None:
-            self._on_read(n_bytes or 0)
+            self._on_read(n_bytes)
         return n_bytes
 
     def _wait(self) -> bool:
@@ -78,7 +133,7 @@ def open_source(
     Args:
         name: a path; - is standard input.
         stop: see `CaptureInput`.
-        on_read: likewise.
+        on_read: as for `CaptureInput`.
 
     Raises:
         CaptureError: the capture cannot be opened.
@@ -90,4 +145,4 @@ def open_source(
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from error
     with opened:
-        yield CaptureInput(opened, stop, on_read)
+        yield CaptureInput(opened, "standard input" if name == STDIN else name, stop, on_read)

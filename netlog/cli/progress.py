@@ -54,7 +54,11 @@ class ReadingBar(Closing):
         if not self._total_bytes or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + REFRESH_S
-        bar, task = self._shown = self._shown or self._begin()
+        if self._shown is None:
+            self._shown = self._begin()
+            # Not before: an interrupt between the two would find no bar to erase.
+            self._shown[0].start()
+        bar, task = self._shown
         bar.update(task, completed=self._read_bytes)
         bar.refresh()
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from netlog.capture import CaptureCounters, CaptureError, CaptureReader
+from netlog.capture import LARGE_BYTES, CaptureCounters, CaptureError, CaptureReader
 from netlog.cli.capture_input import STDIN, open_source
 from netlog.cli.commands import add_command
 from netlog.cli.diagnostics import say
@@ -30,7 +30,8 @@ MAX_PERIOD_S = 86_400.0
 DESCRIPTION = """\
 Read packet captures, and write the flow log messages that a gateway would have
 written for these packets, as JSON lines to standard output. netlog reads pcap and
-pcapng files with raw IP, Ethernet or Linux cooked packets.
+pcapng files, also as gzip or zstd, with raw IP, Ethernet, Linux cooked, 802.11 and
+many other link types.
 
 The packets' timestamps divide the capture into periods; the first period begins with
 the first packet. Bytes are those on the wire from the IP header on, even if the snap
@@ -214,14 +215,23 @@ def _title(name: str) -> str:
 
 def _report(counters: CaptureCounters) -> Iterator[str]:
     """Lines about what the messages alone do not show."""
-    links = ", ".join(map(str, sorted(counters.link_types)))
+    links = ", ".join(name for _, name in sorted(counters.link_types.items()))
+    kinds = sorted(counters.kinds.items(), key=lambda kind: -kind[1])
+    left_out = ", ".join(f"{count} {name}" for name, count in kinds)
     for count, what in (
         (counters.snapped, "packets without complete headers: counted without addresses"),
-        (counters.not_ip, "frames that are not IP: left out"),
+        (counters.malformed, "malformed packets: counted without addresses"),
+        (counters.no_version, "packets that are neither IPv4 nor IPv6: counted without addresses"),
+        (
+            counters.large,
+            f"packets longer than {LARGE_BYTES} bytes (host with offloads): each counts as one",
+        ),
+        (counters.not_ip, f"frames that are not IP ({left_out}): left out"),
         (counters.cut, "frames without a complete link-layer header: left out"),
         (counters.unknown_link, f"frames of unknown link types ({links}): left out"),
         (counters.services, "packets to the overlay's own services: left out"),
         (counters.late, "packets older than the current period: counted in the current period"),
+        (counters.untimed, "packets with an impossible time: counted with the packet before"),
     ):
         if count:
             yield f"{count} {what}"

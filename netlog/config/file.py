@@ -5,14 +5,13 @@ expected. An unknown key is an error too: otherwise a misspelt key would silentl
 """
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from netlog.config.external import ExecConfig, WatchConfig
-from netlog.config.reading import convert, read_text
+from netlog.config.reading import convert, parse_toml, read_text
 from netlog.config.relay import RelayConfig
 from netlog.config.sinks import doubles
 from netlog.errors import ConfigError
@@ -77,7 +76,7 @@ def parse_gateways(text: str, origin: str) -> tuple[PlacedConfig, ...]:
 
     Thread safety: any thread.
     """
-    tree = _parse(text, origin)
+    tree = parse_toml(text, origin)
     if SEVERAL not in tree:
         return (PlacedConfig(_checked(tree, _kind(tree, origin), origin), origin),)
     entries = tree.pop(SEVERAL)
@@ -133,17 +132,10 @@ def parse_config(
 
     Thread safety: any thread.
     """
-    tree = _merged(_parse(text, origin), changes or {})
+    tree = _merged(parse_toml(text, origin), changes or {})
     if SEVERAL in tree:
         raise ConfigError(f"{origin}: {SEVERAL}: expected one gateway; use netlog run for several")
     return _checked(tree, kind, origin)
-
-
-def _parse(text: str, origin: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{origin}: expected TOML: {error}") from error
 
 
 def _kind(tree: Mapping[str, Any], origin: str) -> type[AnyConfig]:

@@ -2,13 +2,12 @@
 
 import logging
 import threading
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from netlog.config.reading import convert, read_text
+from netlog.config.reading import convert, parse_toml, read_text
 from netlog.config.values import Address, Text
 from netlog.errors import ConfigError
 from netlog.model.nodes import Node, NodeMap, StaticNodes
@@ -113,10 +112,7 @@ def _read(path: Path) -> NodeMap:
         except (msgspec.DecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: expected JSON: {error}") from error
     else:
-        try:
-            tree = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigError(f"{path}: expected TOML: {error}") from error
+        tree = parse_toml(text, str(path))
     file = convert(tree, _File, str(path))
     for wrong in _contradictions(file):
         raise ConfigError(f"{path}: {wrong}")

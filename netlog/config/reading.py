@@ -1,6 +1,9 @@
 """Reads files strictly: an error names the file and the key, and says what was expected."""
 
 import re
+import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,9 +13,12 @@ from msgspec import inspect
 from netlog.config.values import decode
 from netlog.errors import ConfigError
 
-__all__ = ["convert", "read_text"]
+__all__ = ["convert", "parse_toml", "read_text"]
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+INTEGER_BITS = 63
+"""Of a number in TOML, less its sign."""
 
 # msgspec says what is wrong in one line of text, which is taken apart here. pydantic reports the
 # parts of an error, but its words would need a table like this one, too. To load it and to build
@@ -42,6 +48,60 @@ def read_text(path: str | Path) -> str:
         raise ConfigError(f"{path}: expected a readable file: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected UTF-8, but byte {error.start} is not") from error
+
+
+def parse_toml(text: str, origin: str) -> dict[str, Any]:
+    """Read the text of a TOML file.
+
+    Args:
+        text: the file's content.
+        origin: what error messages call the file.
+
+    Raises:
+        ConfigError: the text is not TOML, or a number or a nesting is beyond what Python reads.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: expected TOML: {error}") from error
+    except ValueError:
+        # tomllib passes on int()'s refusal, which names neither file nor place.
+        limit = sys.get_int_max_str_digits()
+        number = re.search(rf"[0-9_]{{{limit + 1},}}", text)
+        line = text.count("\n", 0, number.start() if number else 0) + 1
+        raise ConfigError(
+            f"{origin}: line {line}: expected a number with at most {limit} digits"
+        ) from None
+    except RecursionError:
+        line = _deepest_line(text)
+        raise ConfigError(f"{origin}: line {line}: tables or lists are nested too deeply") from None
+    for path in _large_numbers(tree):
+        raise ConfigError(f"{origin}: {path}: expected a whole number of at most 64 bits")
+    return tree
+
+
+def _large_numbers(tree: dict[str, Any]) -> Iterator[str]:
+    """The keys of integers that TOML does not have: a hexadecimal one may be of any length."""
+    waiting: list[tuple[str, Any]] = [("", tree)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{path}.{key}".strip("."), each) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{i}]", each) for i, each in enumerate(value)]
+        elif isinstance(value, int) and value.bit_length() > INTEGER_BITS:
+            yield path
+
+
+def _deepest_line(text: str) -> int:
+    """The line in which the most brackets are open."""
+    depth = most = found = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        for character in line:
+            depth += (character in "[{") - (character in "]}")
+            if depth > most:
+                most, found = depth, number
+    return found
 
 
 def convert(

@@ -29,7 +29,7 @@ STILL_LOOKS = 6
 """Counters that were the same for so many looks are still: 0.3 s, longer than a delayed ACK (40 ms)
 and than the time after which TCP repeats what was lost (200 ms)."""
 STILL_LIMIT_S = 20.0
-"""After this long the demo goes on all the same, and the verdict tells."""
+"""After this time the demo continues anyway, and its verdict shows the failure."""
 SINK_LIMIT_S = 30.0
 """A queue takes messages at once; longer would mean that the machine stands still."""
 

@@ -105,7 +105,7 @@ class Topology(Closing):
     """The namespaces, with all links and routes but those of the TUNs, which the gateways make.
 
     Raises:
-        OSError: namespaces or links can not be made.
+        OSError: namespaces or links cannot be made.
 
     Thread safety: one thread makes and closes it; `namespaces` may be used from any.
     """
@@ -161,6 +161,8 @@ class Topology(Closing):
             here.add_neighbour(interface, ipv6, self.links(B).hardware_address(interface))
             hardware = here.hardware_address(interface)
             self.links(B).add_neighbour(interface, place.ipv6, hardware)
+            self.links(B).await_addresses((f"{ipv4}/24", f"{ipv6}/64"))
+            here.await_addresses((f"{place.ipv4}/24", f"{place.ipv6}/64"))
 
     def _join(self, left: Place, left_name: str, right: Place, right_name: str) -> None:
         self.links(left).add_pair(left_name, right_name, self.namespaces[right.name].fd)

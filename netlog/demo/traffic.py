@@ -100,7 +100,7 @@ class TrafficRun:
         """Listen, and begin every flow.
 
         Raises:
-            OSError: a server's socket can not be had.
+            OSError: a server's socket cannot be had.
         """
         servers = {(flow.proto, flow.family, flow.server.name): flow for flow in self._flows}
         listening = [self._server(flow) for flow in servers.values() if flow.proto != "icmp"]

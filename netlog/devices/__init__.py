@@ -1,1 +1,1 @@
-"""Observation points: counted I/O on a TUN and a UDP socket, and taps on those of others."""
+"""Observation points: counted I/O on a TUN and a UDP socket, and taps on foreign interfaces."""

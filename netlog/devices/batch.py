@@ -1,4 +1,4 @@
-"""Packets in reused buffers, as devices read and write them."""
+"""Packets in reused buffers, for reading and writing by devices."""
 
 from typing import Any
 
@@ -19,18 +19,19 @@ class PacketBatch:
     """Slots of equal size that a device reads packets into, or writes them from.
 
     Args:
-        max_packets: slots, 1 or more. Devices move at most 64 packets at a time, so a batch is
-            best 64 slots.
-        packet_bytes: the longest packet a slot holds, 1 to 65535; pages of a slot are touched as
-            packets fill them. A TUN cuts a longer packet and does not tell, so choose at least
-            the interface's MTU; a socket tells, see `lengths`.
+        max_packets: number of slots, 1 or more. Devices move at most 64 packets at a time, so 64 is
+            the best choice.
+        packet_bytes: the longest packet that a slot holds, 1 to 65535; a slot's pages are touched
+            only as packets fill them. A TUN cuts longer packets without a notice, so choose at
+            least the interface's MTU; a socket reports them, see `lengths`.
 
     Attributes:
         data: uint8, shape (max_packets, slot_bytes): packet i begins at `data[i, 0]`.
-        lengths: uint32, shape (max_packets,): bytes of each packet. After a receive a length over
-            `packet_bytes` says that the datagram was longer than its slot, which has its beginning.
+        lengths: uint32, shape (max_packets,): bytes of each packet. After a receive, a length
+            greater than `packet_bytes` means that the datagram was longer than its slot, which then
+            holds its beginning.
         endpoints: ENDPOINT_DTYPE, shape (max_packets,): the datagrams' remote ends.
-        count: packets that the last read put in.
+        count: how many packets the last read put in.
 
     Raises:
         ValueError: an argument is out of range.
@@ -46,7 +47,8 @@ class PacketBatch:
             raise ValueError(f"packet_bytes: expected 1 to {most}, got {packet_bytes}")
         slot_bytes = -(-packet_bytes // LINE_BYTES) * LINE_BYTES
         if slot_bytes % PAGE_BYTES == 0:
-            # Else all packets' headers would meet in the same few sets of the L1 cache.
+            # If slots began at multiples of the page size, all packets' headers would compete for
+            # the same few sets of the L1 cache.
             slot_bytes += LINE_BYTES
         self.packet_bytes = packet_bytes
         self.data: npt.NDArray[np.uint8] = np.empty((max_packets, slot_bytes), np.uint8)
@@ -64,7 +66,7 @@ class PacketBatch:
         return len(self.lengths)
 
     def packet(self, slot: int) -> memoryview:
-        """The packet in a slot, without a copy: good until the slot is used again."""
+        """Return the packet in a slot, without a copy. Valid until the slot is used again."""
         length = min(int(self.lengths[slot]), self.packet_bytes)
         return self.data[slot, :length].data
 
@@ -72,7 +74,7 @@ class PacketBatch:
         """Copy a packet into a slot, and its remote (address, port) if it goes to a socket.
 
         Raises:
-            ValueError: the packet is longer than `packet_bytes`, or the address is none.
+            ValueError: the packet is longer than `packet_bytes`, or the address is invalid.
             IndexError: there is no such slot.
         """
         if len(packet) > self.packet_bytes:
@@ -84,15 +86,15 @@ class PacketBatch:
         self.lengths[slot] = len(packet)
 
     def slots(self, count: int) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
-        """Describe the first `count` slots to the core: a `struct netlog_batch *`.
+        """Describe the first `count` slots to the core, as a `struct netlog_batch *`.
 
-        It is good while this object is, and until the next call.
+        The pointer is valid while this object exists, and until the next call.
         """
         self._native.n = count
         return self._native
 
     def outgoing(self, count: int, least_bytes: int) -> Any:  # noqa: ANN401 - as above
-        """Describe the first `count` slots to be written, each of at least `least_bytes`.
+        """Describe the first `count` slots for writing, each with at least `least_bytes`.
 
         Raises:
             ValueError: there are fewer slots, or a length is out of range.

@@ -19,20 +19,20 @@ from netlog.model.flows import FlowArray
 
 __all__ = ["CountedDevice", "Refusals"]
 
-# A descriptor that is ready and has nothing, time and again (a socket that was shut down), is
-# looked at only every so often after so many times in a row. As csrc/relay/relay.c.
+# A descriptor can be ready all the time without giving anything (a socket that was shut down).
+# After this many fruitless wakeups in a row it is only read every PAUSE_S. As csrc/relay/relay.c.
 FRUITLESS_WAKEUPS = 16
 PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Packets that the kernel did not take from a device's writers, since the device was opened.
+    """Packets that the kernel refused from a device's writers, since the device was opened.
 
     Attributes:
-        packets, bytes: refused, each for a reason of its own.
-        queue_full_packets, queue_full_bytes: there was no room in the send queue.
-        errno: of the last of them all, or 0.
+        packets, bytes: refused for a reason of their own.
+        queue_full_packets, queue_full_bytes: refused because the send queue had no room.
+        errno: of the last refusal, or 0.
     """
 
     packets: int = 0
@@ -43,7 +43,7 @@ class Refusals:
 
 
 class CountedDevice(Closing):
-    """A descriptor whose packets are counted, on one lane for reading and one for writing.
+    """A descriptor whose packets are counted, with one lane for reading and one for writing.
 
     Args:
         fd: the descriptor; it is closed with the device.
@@ -51,8 +51,8 @@ class CountedDevice(Closing):
         meter: whose tables count; None: the device opens a meter of its own.
         handle: `struct netlog_tun *` or `struct netlog_sock *`.
 
-    Thread safety: every method may be called from any thread. A wait holds up nobody, and reading
-        does not delay writing.
+    Thread safety: every method may be called from any thread. A waiting call does not delay other
+        calls, and reading does not delay writing.
     """
 
     _set_statistics: Callable[[Any, bool], None]
@@ -64,10 +64,10 @@ class CountedDevice(Closing):
         self._meter = self._own_meter or meter
         self._handle = handle
         self._lanes: list[Any] = [None, None]
-        # Each makes its lane's calls come one after the other; held around one batch, not a wait.
+        # Each lock admits one call at a time to its lane, for the time of a batch, not of a wait.
         self._read_lock = threading.Lock()
         self._write_lock = threading.Lock()
-        self._refusals = Refusals()  # under _write_lock
+        self._refusals = Refusals()  # guarded by _write_lock
         self._closing: list[Callable[[], None]] = []
         self.gate = Gate(what, self._free)
         self.set_statistics_enabled(enabled=True)
@@ -78,17 +78,17 @@ class CountedDevice(Closing):
     @property
     def meter(self) -> Meter:
         """The meter whose tables count this device's packets."""
-        assert self._meter is not None  # noqa: S101 - for the type checker; one of the two is there
+        assert self._meter is not None  # noqa: S101 - for the type checker; one of the two is set
         return self._meter
 
     @property
     def fd(self) -> int:
-        """The device's descriptor; -1 once it is closed. It stays the device's own."""
+        """The device's descriptor; -1 once it is closed. The device keeps ownership."""
         return self._fd
 
     @property
     def handle(self) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
-        """The device's struct in the core. Whoever uses it is inside `gate` meanwhile."""
+        """The device's struct in the core. Callers must be inside `gate` while they use it."""
         return self._handle
 
     @property
@@ -99,8 +99,8 @@ class CountedDevice(Closing):
     def close(self) -> None:
         """Close the descriptor, and the meter if it is the device's own. Closing twice is fine.
 
-        Calls that wait end with StateError, running batches are waited for, and a relay that uses
-        the device is stopped. Counts that were not extracted are gone with an own meter.
+        Waiting calls end with StateError. `close` waits for running batches, and stops a relay that
+        uses the device. With an own meter, counts that were not extracted are lost.
         """
         self.gate.shut()
         for stop in tuple(self._closing):
@@ -108,7 +108,7 @@ class CountedDevice(Closing):
         self.gate.close()
 
     def on_close(self, stop: Callable[[], None], *, forget: bool = False) -> None:
-        """Have `stop` called when the device is about to be closed, or not any more."""
+        """Call `stop` when the device is about to be closed; with `forget`, no longer."""
         if forget:
             self._closing.remove(stop)
         else:
@@ -132,9 +132,9 @@ class CountedDevice(Closing):
     # -- statistics -------------------------------------------------------------------------------
 
     def set_statistics_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - Device's signature
-        """Count packets, or do not: then a batch costs one load and one branch more than nothing.
+        """Start or stop counting. While it is off, a batch costs only one load and one branch more.
 
-        A batch that is on its way counts as it began. A new device counts.
+        A running batch finishes as it began. A new device counts.
 
         Raises:
             StateError: the device is closed.
@@ -143,14 +143,14 @@ class CountedDevice(Closing):
             self._set_statistics(self._handle, enabled)
 
     def extract_statistics(self) -> FlowArray:
-        """Take what was counted since the last extraction, and clear it.
+        """Return what was counted since the last extraction, and clear it.
 
-        A meter is swapped as a whole: this is for a device that is the only one of its meter.
-        Devices that share one are extracted together with `meter.snapshot()` and `meter.clear()`.
+        A meter is swapped as a whole, so this is for a device that is the only one of its meter.
+        Extract devices that share a meter together, with `meter.snapshot()` and `meter.clear()`.
 
         Returns:
-            FLOW_DTYPE, shape (n,): each connection once, in no particular order; behind them a row
-            without addresses for what is unattributed, if anything is.
+            FLOW_DTYPE, shape (n,): each connection once, in no particular order. If anything is
+            unattributed, a row without addresses follows.
 
         Raises:
             StateError: the device is closed, or another device counts into its meter.
@@ -170,7 +170,7 @@ class CountedDevice(Closing):
 
     @property
     def refusals(self) -> Refusals:
-        """What the kernel did not take from the write calls of this object."""
+        """What the kernel refused from this object's write calls."""
         return self._refusals
 
     def _read_batch(
@@ -193,7 +193,7 @@ class CountedDevice(Closing):
                 fruitless += 1
 
     def _write_batch(self, write: Callable[[Any, Any, Any, Any], int], slots: Any) -> Any:  # noqa: ANN401
-        """Write what slots describe and return the `struct netlog_outcome *`."""
+        """Write what `slots` describes and return the `struct netlog_outcome *`."""
         outcome = ffi.new("struct netlog_outcome *")
         with self.gate, self._write_lock:
             result = write(self._handle, self._lane(lib.NETLOG_TX), slots, outcome)
@@ -210,16 +210,16 @@ class CountedDevice(Closing):
         return outcome
 
     def _lane(self, side: int) -> Any:  # noqa: ANN401 - cffi's pointers have no type of their own
-        """One side's lane, under that side's lock; a device that only a relay uses has none."""
+        """Return one side's lane, under that side's lock; made late, as a relay needs none."""
         if self._lanes[side] is None:
             self._lanes[side] = self.meter.acquire_lane()
         return self._lanes[side]
 
     def _wait_ready(self, deadline_s: float | None, fruitless: int) -> bool:
-        """Sleep until there may be something to read; False if the deadline has passed.
+        """Sleep until there may be something to read; return False if the deadline has passed.
 
         Raises:
-            StateError: the device is closed meanwhile.
+            StateError: the device was closed meanwhile.
         """
         remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
         if remaining_s is not None and remaining_s <= 0:
@@ -230,7 +230,7 @@ class CountedDevice(Closing):
             poller.register(self._fd, select.POLLIN)
         else:
             remaining_s = PAUSE_S if remaining_s is None else min(PAUSE_S, remaining_s)
-        # poll(2) counts in milliseconds: rounded up, or the last one would be a busy wait.
+        # poll(2) counts in milliseconds. Rounded down, the last one would be a busy loop.
         timeout_ms = None if remaining_s is None else int(remaining_s * 1000) + 1
         ready = dict(poller.poll(timeout_ms))
         if self.gate.closed:
@@ -240,4 +240,4 @@ class CountedDevice(Closing):
         return True
 
     def _clear_errors(self) -> None:
-        """Take errors off the descriptor that would make every wait end at once."""
+        """Clear the descriptor's pending errors; otherwise every wait would end at once."""

@@ -1,4 +1,4 @@
-"""What a logger asks of an observation point, and one that others count into."""
+"""What a logger expects of an observation point, and a device for a meter of another process."""
 
 from typing import Protocol
 
@@ -20,21 +20,21 @@ class Device(Protocol):
         """Start or stop counting."""
 
     def extract_statistics(self) -> FlowArray:
-        """Take what was counted since the last extraction, and clear it.
+        """Return what was counted since the last extraction, and clear it.
 
         Returns:
-            FLOW_DTYPE, shape (n,); what has no connection is a row without addresses.
+            FLOW_DTYPE, shape (n,); packets without a connection are a row without addresses.
         """
         ...
 
 
 class MeterDevice:
-    """A device for a logger that polls a meter which another process, or other code, counts into.
+    """A device for a logger that polls a meter which another process or other code counts into.
 
     Pass one as `tun`, one as `sock`, or both of the same meter.
 
     Args:
-        meter: stays the caller's to close, after the logger has stopped.
+        meter: the caller closes it, after the logger has stopped.
 
     Thread safety: any thread.
     """
@@ -43,10 +43,10 @@ class MeterDevice:
         self.meter = meter
 
     def set_statistics_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - Device's signature
-        """Do nothing: who counts decides."""
+        """Do nothing: the code that counts decides."""
 
     def extract_statistics(self) -> FlowArray:
-        """Nothing: a logger polls the meter itself.
+        """Return nothing: a logger polls the meter itself.
 
         Returns:
             FLOW_DTYPE, shape (0,).

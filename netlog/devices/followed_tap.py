@@ -15,12 +15,12 @@ _log = logging.getLogger("netlog")
 
 
 class FollowedTap:
-    """A tap, and those that it took the place of as the interface was removed and made again.
+    """A tap that follows its interface: if that is removed and made again, a new tap takes over.
 
     Args:
         name: what the log and the counters call it.
-        interface: where it taps; None: everywhere.
-        open_tap: makes it, or raises DeviceError.
+        interface: where to tap; None: everywhere.
+        open_tap: opens a tap, or raises DeviceError.
 
     Thread safety: `counters` from any thread, the rest from one.
     """
@@ -32,18 +32,18 @@ class FollowedTap:
         self._tap: Tap | None = None
         self._before = TapCounters()
         self._said = ""
-        self._lock = threading.Lock()  # around the change from one tap to the next
+        self._lock = threading.Lock()  # held when one tap replaces another
 
     @property
     def open(self) -> bool:
-        """Whether it counts."""
+        """Whether a tap is counting."""
         return self._tap is not None
 
     def look(self) -> None:
-        """Tap the interface if it has appeared; let go of one that is gone, or another by now.
+        """Tap the interface if it has appeared; close the tap if its interface is gone or replaced.
 
         Raises:
-            DeviceError: a right is missing.
+            DeviceError: a privilege is missing.
         """
         if self._tap is not None and (self._tap.gone or self._is_another(self._tap)):
             _log.info("%s: the interface was removed", self.name)
@@ -52,12 +52,12 @@ class FollowedTap:
             self._try()
 
     def counters(self) -> TapCounters:
-        """Of all taps so far."""
+        """Return the sums of all taps so far."""
         with self._lock:
             return self._before if self._tap is None else self._before + self._tap.counters()
 
     def close(self) -> None:
-        """Count what has come so far, and end. A later look would begin again."""
+        """Count what has come so far, and end. A later `look` would begin again."""
         if self._tap is None:
             return
         self._tap.close()
@@ -80,7 +80,7 @@ class FollowedTap:
             if error.errno in (errno.EPERM, errno.EACCES):
                 raise
             missing = error.errno == errno.ENODEV
-            self._say("waiting for the interface" if missing else f"can not be tapped yet: {error}")
+            self._say("waiting for the interface" if missing else f"cannot tap it yet: {error}")
             return
         with self._lock:
             self._tap = tap

@@ -1,4 +1,4 @@
-"""What stands between calls on a descriptor and the closing of it."""
+"""A gate between calls on a descriptor and the closing of it."""
 
 import os
 import threading
@@ -10,17 +10,17 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """Lets calls in until it is closed; what it guards is freed when the last call has left.
+    """Admits calls until it is closed; frees what it guards when the last call has left.
 
-    Use it as a context manager around a call. A call that waits polls `fd` too, which is readable
-    once the gate is closed.
+    Use it as a context manager around a call. A call that waits also polls `fd`, which becomes
+    readable when the gate is closed.
 
     Args:
         what: the guarded object, as a user knows it.
-        free: frees the guarded object; called once, when nobody is inside.
+        free: frees the guarded object; called once, when no call is inside.
 
-    Thread safety: any thread, and a signal handler that interrupts a call: a `close` from there
-        returns at once, and the interrupted call frees on its way out.
+    Thread safety: any thread, and a signal handler that interrupts a call. In such a handler
+        `close` returns at once, and the interrupted call frees the object when it leaves.
     """
 
     def __init__(self, what: str, free: Callable[[], None]) -> None:
@@ -39,13 +39,13 @@ class Gate:
         return self._closed
 
     def enter(self, holder: int) -> None:
-        """Come in, under a number to leave by.
+        """Enter, under a number to leave by.
 
         Raises:
             StateError: the gate is closed.
         """
         with self._changed:
-            # First in, then the look: a signal handler that closes in between sees us.
+            # Enter first, then check: a signal handler that closes in between must see this call.
             self._inside.append(holder)
             if not self._closed:
                 return
@@ -53,7 +53,7 @@ class Gate:
         raise StateError(f"{self._what} is closed")
 
     def leave(self, holder: int) -> None:
-        """Go out again."""
+        """Leave again."""
         with self._changed:
             self._inside.remove(holder)
             self._free_if_last()
@@ -65,7 +65,7 @@ class Gate:
         self.leave(threading.get_ident())
 
     def shut(self) -> None:
-        """Let nobody in any more and wake those who wait inside."""
+        """Admit no more calls, and wake those that wait inside."""
         with self._changed:
             if not self._closed:
                 self._closed = True

@@ -21,11 +21,12 @@ __all__ = ["SockDevice"]
 
 _log = logging.getLogger("netlog")
 
-# What the socket asks for, each way: a burst of 2800 full-sized datagrams, or 4 ms at 1 GB/s. The
-# kernel gives at most net.core.rmem_max and wmem_max, and says twice of what it gives.
+# The size that netlog requests for each buffer: enough for a burst of 2800 full-sized datagrams, or
+# for 4 ms at 1 GB/s. The kernel grants at most net.core.rmem_max and wmem_max, and reports twice
+# what it grants.
 BUFFER_BYTES = 4 << 20
 
-# linux/udp.h; Python names neither.
+# From linux/udp.h; Python has no names for them.
 UDP_SEGMENT = 103
 UDP_GRO = 104
 SO_REUSEPORT = socket.SO_REUSEPORT
@@ -34,8 +35,8 @@ SO_REUSEPORT = socket.SO_REUSEPORT
 class SockDevice(CountedDevice):
     """A UDP socket's descriptor: sending is tx, receiving is rx.
 
-    Made with `bind` or `from_socket`. ICMP errors that a remote sends back (port unreachable) fail
-    no call.
+    Make one with `bind` or `from_socket`. If a remote sends back an ICMP error (port unreachable),
+    no call fails.
 
     Thread safety: every method may be called from any thread; a PacketBatch belongs to one.
 
@@ -76,15 +77,15 @@ class SockDevice(CountedDevice):
 
         Args:
             address: IPv4 or IPv6; "0.0.0.0" is all of IPv4, "::" all of IPv6 and IPv4.
-            port: 1 to 65535; 0: the kernel chooses, see `address` then.
+            port: 1 to 65535; 0: the kernel chooses one, which `address` then has.
             meter: counts the device's datagrams; None: a meter of its own.
-            offload: use UDP_SEGMENT and UDP_GRO, as far as the kernel has them; see `offloads`.
-                Datagrams count, and `recv_batch` hands them over, one by one all the same.
+            offload: use UDP_SEGMENT and UDP_GRO if the kernel has them; see `offloads`. Datagrams
+                are still counted one by one, and `recv_batch` still returns them one by one.
 
         Raises:
-            ValueError: the address is no IP address, or the port out of range.
-            DeviceError: EADDRINUSE if the port is taken, EADDRNOTAVAIL if the address is not this
-                machine's, EACCES for a port below 1024 without the rights.
+            ValueError: the address is not an IP address, or the port is out of range.
+            DeviceError: EADDRINUSE: the port is taken; EADDRNOTAVAIL: this machine does not have
+                the address; EACCES: a port below 1024 needs privileges.
         """
         (device,) = cls.bind_group(address, port, 1, meter=meter, offload=offload)
         return device
@@ -101,15 +102,15 @@ class SockDevice(CountedDevice):
     ) -> list[Self]:
         """Open several UDP sockets on one address and port, for as many threads (SO_REUSEPORT).
 
-        The kernel hands every datagram to one of them, those of a remote always to the same. So all
-        of them must be read. Nobody can join the port of a group of one; other processes of the
-        same user can join that of a larger one, though none can be there before. Where the kernel
-        has no SO_REUSEPORT, that is logged, and there is one.
+        The kernel hands each datagram to one of the sockets, and all datagrams of a remote to the
+        same one, so all of them must be read. No other socket can join the port of a group of one.
+        Other processes of the same user can join the port of a larger group, but none can be there
+        before it. If the kernel has no SO_REUSEPORT, netlog logs that and opens one socket.
 
         Args:
             address: as for `bind`.
             port: as for `bind`; 0: the kernel chooses one for all.
-            count: sockets, 1 to 256.
+            count: number of sockets, 1 to 256.
             meter: shared by all devices; None: each has a meter of its own.
             offload: as for `bind`.
 
@@ -141,18 +142,18 @@ class SockDevice(CountedDevice):
     def from_socket(
         cls, sock: socket.socket, *, meter: Meter | None = None, offload: bool = False
     ) -> Self:
-        """Use a UDP socket that somebody else made.
+        """Use a UDP socket that the caller made.
 
-        The device works on a duplicate: `sock` stays the caller's to close, and its options and
-        buffers as they are. It may be connected.
+        The device works on a duplicate: the caller closes `sock`, and its options and buffers stay
+        as they are. It may be connected.
 
         Args:
-            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP. With UDP_GRO, which must stay as it is now,
-                datagrams that come as one count and are handed over one by one. Without
-                UDP_SEGMENT: the kernel would cut up every datagram.
+            sock: AF_INET or AF_INET6, SOCK_DGRAM, UDP. It may have UDP_GRO, which must then stay as
+                it is: datagrams that come as one are counted and returned one by one. It must not
+                have UDP_SEGMENT, with which the kernel would cut up every datagram.
             meter: as for `bind`.
-            offload: let a relay send several datagrams as one, as far as the kernel has
-                UDP_SEGMENT. That is asked for with each call: no option is set.
+            offload: let a relay send several datagrams as one, if the kernel has UDP_SEGMENT.
+                netlog requests this with each call and sets no option.
 
         Raises:
             ValueError: the socket is of another kind, or has UDP_SEGMENT set.
@@ -166,7 +167,7 @@ class SockDevice(CountedDevice):
         gro, segment_bytes = _option(sock, UDP_GRO), _option(sock, UDP_SEGMENT)
         if segment_bytes:
             raise ValueError(
-                f"{sock!r} has UDP_SEGMENT set: every datagram would be cut into pieces of "
+                f"{sock!r} has UDP_SEGMENT set: the kernel would cut every datagram into pieces of "
                 f"{segment_bytes} bytes; set it to 0"
             )
         has = {"gro": bool(gro), "segment": offload and segment_bytes is not None}
@@ -175,12 +176,12 @@ class SockDevice(CountedDevice):
 
     @property
     def address(self) -> tuple[str, int]:
-        """(host, port) that the socket is bound to."""
+        """The (host, port) that the socket is bound to."""
         return self._address
 
     @property
     def receive_buffer_bytes(self) -> int:
-        """The socket's receive buffer as the kernel accounts it (twice what datagrams may fill)."""
+        """The receive buffer's size as the kernel accounts it: twice what datagrams may fill."""
         return self._receive_buffer_bytes
 
     @property
@@ -190,9 +191,9 @@ class SockDevice(CountedDevice):
 
     @property
     def offloads(self) -> frozenset[str]:
-        """What the kernel takes and gives several datagrams at a time with: "segment", "gro".
+        """The offloads in use: "segment" sends several datagrams as one, "gro" receives such.
 
-        "segment" goes when the kernel fails it on the way out.
+        If the kernel fails a send because of "segment", the device stops using it.
         """
         with self.gate:
             found = {"segment": lib.netlog_sock_segments(self._handle), "gro": self._handle.gro}
@@ -209,10 +210,11 @@ class SockDevice(CountedDevice):
 
         Args:
             batch: its slots, lengths and endpoints are overwritten.
-            timeout_s: how long to wait for the first datagram; 0: not at all, None: for ever.
+            timeout_s: how long to wait for the first datagram, in seconds; 0: not at all, None:
+                without limit.
 
         Returns:
-            How many datagrams, also in `batch.count`; 0 after the time-out.
+            How many datagrams, also in `batch.count`; 0 after the timeout.
 
         Raises:
             StateError: the device is closed, or its meter has no lane left.
@@ -223,13 +225,13 @@ class SockDevice(CountedDevice):
         """Receive one datagram.
 
         Args:
-            timeout_s: how long to wait for it; 0: not at all, None: for ever.
+            timeout_s: how long to wait for it, in seconds; 0: not at all, None: without limit.
 
         Returns:
             The payload, and the remote's (host, port); an IPv4-mapped host as IPv4.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: no datagram came in time.
             StateError: as `recv_batch`.
         """
         batch = PacketBatch(1)
@@ -240,13 +242,14 @@ class SockDevice(CountedDevice):
     def send_batch(self, batch: PacketBatch, count: int) -> int:
         """Send the datagrams in the first `count` slots to their endpoints, without waiting.
 
-        A datagram that is refused does not stop the rest; a full send queue does.
+        A refused datagram does not stop the rest; a full send queue does.
 
         Returns:
-            How many the kernel took; only these are counted. `refusals` has the others.
+            How many the kernel accepted; only these are counted. `refusals` counts the others.
 
         Raises:
-            ValueError: there are fewer slots, or a length is over `packet_bytes`; nothing was sent.
+            ValueError: there are fewer slots, or a length is greater than `packet_bytes`; nothing
+                was sent.
             StateError: the device is closed, or its meter has no lane left.
         """
         slots = batch.outgoing(count, least_bytes=0)
@@ -260,9 +263,10 @@ class SockDevice(CountedDevice):
             remote: (address, port).
 
         Raises:
-            ValueError: the address is none, or the payload has more than 65535 bytes.
+            ValueError: the address is not an IP address, or the payload has more than 65535 bytes.
             StateError: as `send_batch`.
-            DeviceError: the kernel refused it: EMSGSIZE, ENETUNREACH, EAGAIN if its queue is full.
+            DeviceError: the kernel refused it: EMSGSIZE, ENETUNREACH, or EAGAIN if its queue is
+                full.
         """
         check_port(remote[1])
         batch = PacketBatch(1, max(1, len(payload)))
@@ -285,7 +289,8 @@ def _bind_group(
     if count == 1:
         return [first]
     try:
-        # Only now: whoever is on the port already is found, and does not share it with us.
+        # Set only after binding, so that binding fails if another socket already has the port, even
+        # one that would share it.
         first.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
     except OSError as error:
         _log.info("udp: the kernel has no SO_REUSEPORT: %s", error)
@@ -305,7 +310,7 @@ def _bind(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
-    # getaddrinfo knows the form that an address with an interface takes.
+    # getaddrinfo() turns an address that names an interface ("fe80::1%eth0") into a socket name.
     ((*_, name),) = socket.getaddrinfo(
         str(address), port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
     )
@@ -314,7 +319,7 @@ def _bind(
 
 
 def _option(sock: socket.socket, option: int) -> int | None:
-    """A socket option's value, or None where the kernel does not have it."""
+    """Return a socket option's value, or None if the kernel does not have the option."""
     try:
         return sock.getsockopt(socket.IPPROTO_UDP, option)
     except OSError:
@@ -322,7 +327,7 @@ def _option(sock: socket.socket, option: int) -> int | None:
 
 
 def _offloads_of(sock: socket.socket) -> frozenset[str]:
-    """Set UDP_GRO, and see whether UDP_SEGMENT is there; say what is not."""
+    """Set UDP_GRO, and check for UDP_SEGMENT; log what the kernel does not have."""
     found = set()
     for name, option, value in (("gro", UDP_GRO, 1), ("segment", UDP_SEGMENT, 0)):
         try:

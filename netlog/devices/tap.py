@@ -1,4 +1,4 @@
-"""Taps: counting what crosses an interface, in front of a data plane that is not ours."""
+"""Taps: counting what crosses an interface that another program reads or writes."""
 
 import errno
 import os
@@ -17,27 +17,27 @@ from netlog.netlink.interfaces import index_of
 __all__ = ["PACKET_SOCKET", "Tap", "TapCounters", "check_rights"]
 
 PACKET_SOCKET = "packet socket"
-"""What errors call it: it needs CAP_NET_RAW."""
+"""Names the object in errors about CAP_NET_RAW."""
 
 RING_BYTES = 16 << 20
-"""70 000 packets: a tenth of a second of 700 000 a second."""
+"""Room for 70 000 packets: 0.1 s at 700 000 packets a second."""
 MAX_THREADS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TapCounters:
-    """What became of the frames at a tap.
+    """What happened to the frames at a tap.
 
     Attributes:
         frames: found in the ring. A super-packet is one frame.
-        counted: counted in the meter; `snapped` of them as unattributed, as their headers are
-            longer than what is captured.
-        not_ip: left out: the link says that they are something else.
+        counted: counted in the meter. `snapped` of them are unattributed, because their headers are
+            longer than the captured part.
+        not_ip: left out: not IP, according to the link layer.
         other_host: left out: neither from nor to this host.
-        malformed: left out: no datagram, although the kernel's filter took them for one.
-        unreadable: the ring did not hold what it announced.
-        kernel_drops: the ring had no room for them: they are not counted.
-        kernel_freezes: times that the ring ran full.
+        malformed: left out: not UDP datagrams, although the kernel's filter took them for such.
+        unreadable: frames that the ring announced but did not hold.
+        kernel_drops: not counted: the ring had no room for them.
+        kernel_freezes: times that the ring was full.
     """
 
     frames: int = 0
@@ -58,10 +58,10 @@ class TapCounters:
 class Tap(Closing):
     """Counts what crosses an interface into a meter, in threads of the core, until it is closed.
 
-    A tap sees what the interface is given: also what a TUN's full queue drops afterwards, or a
-    socket's full buffer. A packet is counted within 50 ms.
+    A tap sees what the interface is given. That includes packets that a TUN's full queue or a
+    socket's full buffer drops afterwards. A packet is counted within 50 ms.
 
-    Use `on_tun` or `on_sock` to make one.
+    Make one with `on_tun` or `on_sock`.
 
     Thread safety: every method may be called from any thread.
     """
@@ -70,10 +70,10 @@ class Tap(Closing):
         self.what = what
         self.ifindex = ifindex
         self._meter = meter
-        self._lock = threading.Lock()  # around what follows
+        self._lock = threading.Lock()  # guards the fields below
         self._taps: list[Any] = []
         self._lanes: list[Any] = []
-        self._sums = ffi.new("uint64_t[]", lib.NETLOG_TAP_COUNTS)  # of those that are closed
+        self._sums = ffi.new("uint64_t[]", lib.NETLOG_TAP_COUNTS)  # of closed taps
 
     @classmethod
     def on_tun(
@@ -82,10 +82,11 @@ class Tap(Closing):
         """Count the IP packets of an interface.
 
         Args:
-            interface: its name; a TUN, a TAP or any other. What leaves this host through it is tx.
-            meter: whose tables count; it needs a lane a thread.
-            threads: that share the packets by their flow (PACKET_FANOUT), 1 to 64.
-            ring_bytes: of each thread's ring.
+            interface: its name; a TUN, a TAP or any other. Packets that leave this host through it
+                are tx.
+            meter: whose tables count; it needs a free lane for each thread.
+            threads: 1 to 64; they share the packets by flow (PACKET_FANOUT).
+            ring_bytes: size of each thread's ring.
 
         Raises:
             DeviceError: there is no such interface, or CAP_NET_RAW is missing (EPERM).
@@ -108,12 +109,12 @@ class Tap(Closing):
 
         Args:
             port: the local port, 1 to 65535.
-            interface: where they cross; None: everywhere. A datagram that passes several
-                interfaces of one host (a VLAN and the link that carries it, a bridge) is then
-                counted at each: name the interface.
+            interface: where they cross; None: everywhere. A datagram that passes several interfaces
+                of one host (a VLAN and the link that carries it, a bridge) is then counted at each;
+                to avoid that, name the interface.
             meter: as for `on_tun`.
-            threads: likewise.
-            ring_bytes: likewise.
+            threads: as for `on_tun`.
+            ring_bytes: as for `on_tun`.
 
         Raises:
             DeviceError, ValueError, StateError: as `on_tun`.
@@ -159,12 +160,12 @@ class Tap(Closing):
 
     @property
     def gone(self) -> bool:
-        """Whether its interface was removed, or it was closed."""
+        """Whether its interface was removed, or the tap was closed."""
         with self._lock:
             return not self._taps or any(map(lib.netlog_tap_is_gone, self._taps))
 
     def counters(self) -> TapCounters:
-        """What became of the frames so far."""
+        """Return what has happened to the frames so far."""
         with self._lock:
             sums = ffi.new("uint64_t[]", list(self._sums))
             for tap in self._taps:
@@ -182,7 +183,7 @@ class Tap(Closing):
         )
 
     def close(self) -> None:
-        """Count what has come so far, and end; at most 0.1 s. Closing twice is fine."""
+        """Count what has come so far, and end. Takes at most 0.1 s. Closing twice is fine."""
         with self._lock:
             for tap in self._taps:
                 lib.netlog_tap_stop(tap)
@@ -195,7 +196,7 @@ class Tap(Closing):
 
 
 def check_rights() -> None:
-    """See whether this process may tap at all, before there is an interface.
+    """Check that this process may tap at all. No interface needs to exist.
 
     Raises:
         DeviceError: CAP_NET_RAW is missing in this network namespace (EPERM).

@@ -28,10 +28,10 @@ from netlog.model.flows import FlowArray
 __all__ = ["TunDevice"]
 
 OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
-MIN_MTU = 68  # RFC 791 section 3.2: every link carries that much
+MIN_MTU = 68  # RFC 791 section 3.2: every link carries packets of this size
 MAX_MTU = 65535
 
-# Which super-packets may be written with an offload.
+# The kinds of super-packets that each offload permits writing.
 KINDS = {
     "tso": lib.NETLOG_COALESCE_TCP4 | lib.NETLOG_COALESCE_TCP6,
     "uso": lib.NETLOG_COALESCE_UDP4 | lib.NETLOG_COALESCE_UDP6,
@@ -42,8 +42,8 @@ class TunDevice(CountedDevice):
     """A TUN interface's descriptor: reading takes what the kernel sends into the tunnel (tx),
     writing hands it what came out of the tunnel (rx).
 
-    Made with `open` or `from_fd`. The interface exists while a descriptor of it is open, unless it
-    was made persistent. Addresses, routes and setting it up are left to the caller.
+    Make one with `open` or `from_fd`. The interface exists while a descriptor of it is open, or if
+    it was made persistent. The caller assigns addresses and routes, and sets the interface up.
 
     Thread safety: every method may be called from any thread; a PacketBatch belongs to one.
 
@@ -73,21 +73,23 @@ class TunDevice(CountedDevice):
         mtu: int | None = None,
         offload: bool = False,
     ) -> Self:
-        """Make a TUN interface, or attach to one that is persistent and free.
+        """Make a TUN interface, or attach to a persistent one that is free.
 
         Args:
-            name: at most 15 bytes; "" or one with %d lets the kernel choose, see `name` then.
+            name: at most 15 bytes. With "", or a name with %d, the kernel chooses one; `name` then
+                has it.
             meter: counts the device's packets; None: a meter of its own.
-            mtu: bytes, 68 to 65535; None: as it is (1500 if new).
-            offload: let the kernel hand over super-packets with checksums that are left to do, as
-                far as it can; see `offloads`. They count as the packets that they are on the wire,
-                and these are what `read_batch` hands over. A relay is many times faster with it.
+            mtu: bytes, 68 to 65535; None: unchanged (1500 for a new interface).
+            offload: let the kernel hand over super-packets and packets with incomplete checksums,
+                as far as it supports that; see `offloads`. They are counted as the packets that
+                they become on the wire, and `read_batch` returns those. A relay is many times
+                faster with it.
 
         Raises:
-            ValueError: the name or the MTU can not be one.
-            DeviceError: EBUSY if another process has the interface open; EPERM or EACCES without
-                the rights; EINVAL if an interface of that name exists that is no such TUN; ENOENT,
-                ENXIO, ENODEV if the kernel has no TUN.
+            ValueError: the name or the MTU is not valid.
+            DeviceError: EBUSY: another process has the interface open; EPERM or EACCES: a privilege
+                is missing; EINVAL: an interface of that name exists and is of another kind; ENOENT,
+                ENXIO, ENODEV: the kernel has no TUN.
         """
         (device,) = cls.open_queues(name, 1, meter=meter, mtu=mtu, offload=offload)
         return device
@@ -102,16 +104,17 @@ class TunDevice(CountedDevice):
         mtu: int | None = None,
         offload: bool = False,
     ) -> list[Self]:
-        """Open several queues of one interface, each a device of its own, for as many threads.
+        """Open several queues of one interface, each as a device of its own, for as many threads.
 
-        The kernel hands every packet to one of them, those of a flow to the same: to the one that
-        has written that flow last, or by a hash. So all of them must be read. Where the kernel, or
-        the interface that is there, has fewer queues, that is logged, and there are fewer devices.
+        The kernel hands each packet to one of the queues, and all packets of a flow to the same
+        one: the queue that last wrote that flow, or one chosen by a hash. So all of them must be
+        read. If the kernel, or the existing interface, has fewer queues, netlog logs that and
+        returns fewer devices.
 
         Args:
-            name: as for `open`. A persistent interface needs
+            name: as for `open`. A persistent interface must have been made with
                 `ip tuntap add dev NAME mode tun multi_queue`.
-            count: queues, 1 to 256.
+            count: number of queues, 1 to 256.
             meter: shared by all devices; None: each has a meter of its own.
             mtu: as for `open`.
             offload: as for `open`.
@@ -136,31 +139,33 @@ class TunDevice(CountedDevice):
 
     @classmethod
     def from_fd(cls, fd: int, *, meter: Meter | None = None, offload: bool = False) -> Self:
-        """Use the descriptor of a TUN that somebody else made.
+        """Use the descriptor of a TUN that another program made.
 
-        The device works on a duplicate: `fd` stays the caller's to close. Both share O_NONBLOCK,
-        which is set.
+        The device works on a duplicate: the caller closes `fd`. Both share O_NONBLOCK, which netlog
+        sets.
 
         Args:
-            fd: attached with IFF_TUN and IFF_NO_PI. IFF_NO_PI can be checked only with
-                CAP_NET_ADMIN and from within the interface's network namespace; where it is missing
-                elsewhere, all packets count as unattributed. With IFF_VNET_HDR whatever the kernel
-                hands over is taken, as `open` has it with offloads; the header's length and byte
-                order must stay as they are now (TUNSETVNETHDRSZ, TUNSETVNETLE, TUNSETVNETBE).
+            fd: attached with IFF_TUN and IFF_NO_PI. netlog can check IFF_NO_PI only with
+                CAP_NET_ADMIN and from within the interface's network namespace; elsewhere, if it is
+                missing, all packets count as unattributed. With IFF_VNET_HDR, netlog accepts
+                whatever the kernel hands over, as `open` does with offloads. The header's length
+                and byte order must stay as they are now (TUNSETVNETHDRSZ, TUNSETVNETLE,
+                TUNSETVNETBE).
             meter: as for `open`.
             offload: with IFF_VNET_HDR, set the interface's offloads as `open` does, and write
-                super-packets too. Otherwise they stay as they are, which can not be read: then
-                `offloads` is empty, and packets are written one by one.
+                super-packets too. Otherwise the offloads stay as they are. The kernel cannot report
+                them: then `offloads` is empty, and packets are written one by one.
 
         Raises:
-            ValueError: `fd` is no TUN, or one of another kind (TAP, with packet information, with a
-                virtio header of more than 64 bytes).
+            ValueError: `fd` is not a TUN, or a TUN of another kind (TAP, with packet information,
+                with a virtio header of more than 64 bytes).
             DeviceError: `fd` is not open (EBADF).
         """
         name, flags = _identify(fd)
         if not flags & IFF_VNET_HDR:
             return cls._duplicate(fd, name, meter)
-        # Whoever attached it may also have let the kernel leave the ECN bits to its reader.
+        # The program that attached it may have set TUN_F_TSO_ECN: then super-packets can have ECN
+        # bits that the reader must handle.
         offloads = set_offloads(fd, name, wanted=True) if offload else frozenset()
         return cls._duplicate(fd, name, meter, offloads, ecn=True)
 
@@ -174,8 +179,9 @@ class TunDevice(CountedDevice):
         *,
         ecn: bool = False,
     ) -> Self:
-        """A device of a descriptor's duplicate; with virtio headers if `offloads` is not None."""
-        # Also of an interface of ours: one that is persistent keeps what somebody set before.
+        """Return a device of a duplicate of `fd`; with virtio headers unless `offloads` is None."""
+        # Ask even about an interface that netlog attached: a persistent one keeps what another
+        # program set.
         header = VnetHeader(0, swapped=False) if offloads is None else vnet_header_of(fd)
         own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         try:
@@ -191,7 +197,7 @@ class TunDevice(CountedDevice):
 
     @property
     def name(self) -> str:
-        """The interface's name, as it was when the device was made."""
+        """The interface's name when the device was made."""
         return self._name
 
     @property
@@ -202,15 +208,16 @@ class TunDevice(CountedDevice):
     def read_batch(self, batch: PacketBatch, timeout_s: float | None = 0.0) -> int:
         """Read packets into `batch`, from slot 0 on, until it is full or there are no more.
 
-        With `offloads` a super-packet is handed over as the packets that it is on the wire, some of
-        them perhaps by the next call.
+        With `offloads`, a super-packet is returned as the packets that it becomes on the wire; the
+        next call may return some of them.
 
         Args:
             batch: its slots and lengths are overwritten.
-            timeout_s: how long to wait for the first packet; 0: not at all, None: for ever.
+            timeout_s: how long to wait for the first packet, in seconds; 0: not at all, None:
+                without limit.
 
         Returns:
-            How many packets, also in `batch.count`; 0 after the time-out.
+            How many packets, also in `batch.count`; 0 after the timeout.
 
         Raises:
             StateError: the device is closed, or its meter has no lane left.
@@ -222,10 +229,10 @@ class TunDevice(CountedDevice):
         """Read one packet.
 
         Args:
-            timeout_s: how long to wait for it; 0: not at all, None: for ever.
+            timeout_s: how long to wait for it, in seconds; 0: not at all, None: without limit.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: no packet came in time.
             StateError, DeviceError: as `read_batch`.
         """
         batch = PacketBatch(1)
@@ -234,13 +241,13 @@ class TunDevice(CountedDevice):
         return bytes(batch.packet(0))
 
     def write_batch(self, batch: PacketBatch, count: int) -> int:
-        """Write the packets in the first `count` slots; one that is refused does not stop the rest.
+        """Write the packets in the first `count` slots. A refused packet does not stop the rest.
 
         Returns:
-            How many the kernel took; only these are counted. `refusals` has the others.
+            How many the kernel accepted; only these are counted. `refusals` counts the others.
 
         Raises:
-            ValueError: there are fewer slots, or a packet of 0 bytes; nothing was written.
+            ValueError: there are fewer slots, or a packet has 0 bytes; nothing was written.
             StateError: the device is closed, or its meter has no lane left.
             DeviceError: the interface is gone (EBADFD).
         """
@@ -253,8 +260,8 @@ class TunDevice(CountedDevice):
         Raises:
             ValueError: it has 0 bytes, or more than 65535.
             StateError: as `write_batch`.
-            DeviceError: the kernel refused it: EINVAL if it is no IP packet, EIO if the interface
-                is down.
+            DeviceError: the kernel refused it: EINVAL: not an IP packet; EIO: the interface is
+                down.
         """
         batch = PacketBatch(1, max(1, len(packet)))
         batch.put(0, packet)
@@ -272,7 +279,7 @@ def _identify(fd: int) -> tuple[str, int]:
     except OSError as error:
         if error.errno == errno.EBADF:
             raise refusal(error, f"fd {fd}", None) from None
-        raise ValueError(f"fd {fd} is no TUN, or one without an interface: {error}") from None
+        raise ValueError(f"fd {fd} is not a TUN, or has no interface: {error}") from None
     _, flags = IFREQ_FLAGS.unpack(answer)
     name = name_in(answer)
     for wrong, what in (
@@ -285,10 +292,10 @@ def _identify(fd: int) -> tuple[str, int]:
 
 
 def _has_packet_information(fd: int, name: str) -> bool:
-    """Whether a TUN was attached without IFF_NO_PI, as far as this thread can see.
+    """Return whether a TUN was attached without IFF_NO_PI, as far as this thread can see.
 
-    TUNGETIFF does not tell: its IFF_NOFILTER is the same bit, and set. The interface itself does,
-    but only to those who are in its network namespace.
+    TUNGETIFF does not tell: it always sets IFF_NOFILTER, which is the same bit. The interface's
+    attributes do, but only from within its network namespace.
     """
     try:
         namespace = fcntl.ioctl(fd, lib.TUNGETDEVNETNS)
@@ -299,7 +306,7 @@ def _has_packet_information(fd: int, name: str) -> bool:
             return False
     finally:
         os.close(namespace)
-    from pyroute2 import IPRoute  # noqa: PLC0415 - it doubles the time that netlog takes to import
+    from pyroute2 import IPRoute  # noqa: PLC0415 - it would double the import time of netlog
 
     with IPRoute() as route:
         (link,) = route.link("get", ifname=name)

@@ -1,4 +1,4 @@
-"""Opening a TUN: the clone device, the flags it is attached with, and what the kernel offers.
+"""Opening a TUN: the clone device, the flags to attach with, and the kernel's features.
 
 Source: Linux Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h.
 """
@@ -34,7 +34,7 @@ _log = logging.getLogger("netlog")
 
 CLONE_DEVICE = "/dev/net/tun"
 
-# linux/if.h, linux/if_tun.h: what TUNSETIFF takes and TUNGETIFF gives.
+# linux/if.h, linux/if_tun.h: arguments and results of TUNSETIFF and TUNGETIFF.
 IFNAMSIZ = 16
 IFREQ_FLAGS = struct.Struct(f"{IFNAMSIZ}sH22x")
 IFREQ_MTU = struct.Struct(f"{IFNAMSIZ}si20x")
@@ -44,7 +44,8 @@ IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
 SIOCSIFMTU = 0x8922
 
-# linux/if_tun.h: what TUNSETOFFLOAD takes. The kernel has both of USO or neither, from 6.2 on.
+# linux/if_tun.h: arguments of TUNSETOFFLOAD. From Linux 6.2 on the kernel has both bits of USO,
+# before neither.
 TUN_F_CSUM, TUN_F_TSO, TUN_F_USO = 0x01, 0x06, 0x60
 OFFLOADS = (
     (TUN_F_CSUM | TUN_F_TSO | TUN_F_USO, ("checksum", "tso", "uso")),
@@ -53,22 +54,22 @@ OFFLOADS = (
 )
 
 RIGHTS = (
-    "run as root (CAP_NET_ADMIN), or let root make it for you: "
+    "run as root (CAP_NET_ADMIN), or let root make the interface for you: "
     "`ip tuntap add dev NAME mode tun user USER`"
 )
 
 
 def check_name(name: str) -> None:
-    """Refuse what can not be an interface's name, as the kernel would, but with the reason.
+    """Raise if the kernel would refuse the name, and say why.
 
     Raises:
-        ValueError: it can not.
+        ValueError: it cannot be an interface's name.
     """
     encoded = os.fsencode(name)
     if len(encoded) >= IFNAMSIZ:
         raise ValueError(f"{name!r}: an interface's name has at most {IFNAMSIZ - 1} bytes")
     if name in {".", ".."} or re.search(r"[\s/:\0]", name):
-        raise ValueError(f"{name!r}: not a name for an interface")
+        raise ValueError(f"{name!r}: not a valid interface name")
     if "%" in name.replace("%d", "", 1):
         raise ValueError(f"{name!r}: expected at most one %d in an interface's name")
 
@@ -80,7 +81,7 @@ class OpenedTun:
     Attributes:
         name: the interface's.
         fds: a non-blocking descriptor for each queue.
-        offloads: what the kernel leaves to its readers; None: without virtio headers.
+        offloads: what the kernel leaves to the reader; None: there are no virtio headers.
     """
 
     name: str
@@ -91,15 +92,15 @@ class OpenedTun:
 def open_tun(
     stack: contextlib.ExitStack, name: str, count: int, *, mtu: int | None, offload: bool
 ) -> OpenedTun:
-    """Make a TUN interface, or attach to one that is persistent and free.
+    """Make a TUN interface, or attach to a persistent one that is free.
 
-    What the kernel, or the interface that is there, does not have is said, and done without.
+    If the kernel or the existing interface lacks a feature, netlog logs that and continues without.
 
     Args:
         stack: closes the descriptors.
         name: as for `TunDevice.open`, checked.
-        count: queues, at least 1.
-        mtu: bytes, checked; None: as it is.
+        count: number of queues, at least 1.
+        mtu: bytes, checked; None: unchanged.
         offload: let the kernel hand over super-packets.
 
     Raises:
@@ -109,7 +110,7 @@ def open_tun(
     known = _features(first)
     vnet = offload and bool(known & IFF_VNET_HDR)
     if offload and not vnet:
-        _log.info("%s: the kernel has no offloads for a TUN", name)
+        _log.info("%s: the kernel has no TUN offloads", name)
     flags = IFF_VNET_HDR if vnet else 0
     given = None
     if count > 1 and known & IFF_MULTI_QUEUE:
@@ -120,14 +121,14 @@ def open_tun(
     else:
         fds = [first, *_more_queues(stack, given, count, flags | IFF_MULTI_QUEUE)]
     if len(fds) < count:
-        _log.info("%s: has %d of the %d queues that were asked for", given, len(fds), count)
+        _log.info("%s: opened %d of the %d requested queues", given, len(fds), count)
     if mtu is not None:
         _set_mtu(given, mtu)
     return OpenedTun(given, fds, set_offloads(first, given, wanted=vnet))
 
 
 def _attach_first_of_several(fd: int, name: str, flags: int) -> str | None:
-    """The interface's name; None: there is one already, and it was made for one queue."""
+    """Return the interface's name; None: it exists already, and was made for one queue."""
     try:
         return _attach(fd, name, flags)
     except DeviceError as error:
@@ -137,14 +138,14 @@ def _attach_first_of_several(fd: int, name: str, flags: int) -> str | None:
 
 
 def _more_queues(stack: contextlib.ExitStack, name: str, count: int, flags: int) -> list[int]:
-    """The descriptors of all queues but the first, as many as the kernel gives."""
+    """Return the descriptors of all queues but the first, as many as the kernel gives."""
     found: list[int] = []
     while len(found) < count - 1:
         fd = _open_clone_device(stack)
         try:
             _attach(fd, name, flags)
         except DeviceError as error:
-            _log.info("%s: the kernel gives no further queue: %s", name, error)
+            _log.info("%s: the kernel gives no more queues: %s", name, error)
             break
         found.append(fd)
     return found
@@ -156,7 +157,7 @@ def _open_clone_device(stack: contextlib.ExitStack) -> int:
     except PermissionError as error:
         raise refusal(error, CLONE_DEVICE, RIGHTS) from None
     except OSError as error:
-        raise refusal(error, CLONE_DEVICE, "the kernel has no TUN driver loaded") from None
+        raise refusal(error, CLONE_DEVICE, "load the TUN driver: `modprobe tun`") from None
     stack.callback(os.close, fd)
     return fd
 
@@ -166,7 +167,7 @@ def _attach(fd: int, name: str, flags: int) -> str:
     hints = {
         errno.EPERM: RIGHTS,
         errno.EBUSY: "another process has this interface open",
-        errno.EINVAL: "an interface of this name exists that is no TUN of one queue",
+        errno.EINVAL: "an interface of this name exists, but is not a TUN with one queue",
     }
     try:
         answer = fcntl.ioctl(fd, lib.TUNSETIFF, request)
@@ -176,7 +177,7 @@ def _attach(fd: int, name: str, flags: int) -> str:
 
 
 def _features(fd: int) -> int:
-    """Flags that the kernel's TUN driver knows; 0 if it does not say."""
+    """Return the flags that the kernel's TUN driver knows; 0 if it does not tell."""
     try:
         (flags,) = struct.unpack("I", fcntl.ioctl(fd, lib.TUNGETFEATURES, bytes(4)))
     except OSError:
@@ -185,9 +186,9 @@ def _features(fd: int) -> int:
 
 
 def set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
-    """Ask for every offload that the kernel has, and say what it has not; or for none."""
+    """Request every offload that the kernel has, and log which it lacks; or clear all of them."""
     if not wanted:
-        # Whoever had a persistent interface before may have left them set.
+        # An earlier user of a persistent interface may have left offloads set.
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, lib.TUNSETOFFLOAD, 0)
         return None
@@ -195,7 +196,7 @@ def set_offloads(fd: int, name: str, *, wanted: bool) -> frozenset[str] | None:
         try:
             fcntl.ioctl(fd, lib.TUNSETOFFLOAD, flags)
         except OSError as error:
-            _log.info("%s: the kernel has no offload of %s: %s", name, given[-1], error)
+            _log.info("%s: the kernel has no %s offload for a TUN: %s", name, given[-1], error)
         else:
             return frozenset(given)
     return frozenset()
@@ -210,12 +211,12 @@ def _set_mtu(name: str, mtu: int) -> None:
 
 
 def name_in(answer: bytes) -> str:
-    """The interface's name in what TUNSETIFF and TUNGETIFF answer."""
+    """Return the interface's name from an answer of TUNSETIFF or TUNGETIFF."""
     return os.fsdecode(answer[:IFNAMSIZ].partition(b"\0")[0])
 
 
 def refusal(error: OSError, what: str, hint: str | None) -> DeviceError:
-    """An OSError as a DeviceError, with a hint at what to do."""
+    """Turn an OSError into a DeviceError, with a hint what to do."""
     code = error.errno or 0
     text = os.strerror(code)
     return DeviceError(code, f"{text} ({hint})" if hint else text, what)

@@ -1,4 +1,4 @@
-"""The virtio header of a TUN that somebody else attached: how long it is, and its byte order.
+"""The virtio header of a TUN that another program attached: its length and its byte order.
 
 Source: Linux include/uapi/linux/if_tun.h, drivers/net/tun_vnet.h.
 """
@@ -13,17 +13,17 @@ from netlog._native import lib
 __all__ = ["VnetHeader", "vnet_header_of"]
 
 KNOWN_BYTES = 10
-"""struct virtio_net_hdr: what is used of it."""
+"""The part of the header that netlog uses: struct virtio_net_hdr."""
 MAX_BYTES = KNOWN_BYTES + int(lib.NETLOG_TUN_HEADER_MORE)
 
 
 @dataclass(frozen=True, slots=True)
 class VnetHeader:
-    """What lies in front of every packet.
+    """The header in front of every packet.
 
     Attributes:
-        more_bytes: behind the ten that are known; 0 to NETLOG_TUN_HEADER_MORE.
-        swapped: its fields are in the byte order that this machine does not have.
+        more_bytes: after the ten known bytes; 0 to NETLOG_TUN_HEADER_MORE.
+        swapped: whether its fields are not in this machine's byte order.
     """
 
     more_bytes: int
@@ -34,7 +34,7 @@ def vnet_header_of(fd: int) -> VnetHeader:
     """Ask the kernel about a TUN with IFF_VNET_HDR.
 
     Raises:
-        ValueError: the header is longer than any that is known.
+        ValueError: the header is longer than any that netlog knows.
     """
     n_bytes = _asked(fd, lib.TUNGETVNETHDRSZ)
     if n_bytes is None:
@@ -44,7 +44,7 @@ def vnet_header_of(fd: int) -> VnetHeader:
             f"fd {fd} has a virtio header of {n_bytes} bytes; "
             f"expected {KNOWN_BYTES} to {MAX_BYTES} (TUNSETVNETHDRSZ)"
         )
-    # A kernel without one of the two does not have that order either.
+    # A kernel without one of these ioctls does not have that byte order either.
     if _asked(fd, lib.TUNGETVNETLE):
         order = "little"
     elif _asked(fd, lib.TUNGETVNETBE):
@@ -55,7 +55,7 @@ def vnet_header_of(fd: int) -> VnetHeader:
 
 
 def _asked(fd: int, request: int) -> int | None:
-    """An ioctl's answer, or None where the kernel does not know it."""
+    """Return an ioctl's answer, or None if the kernel does not know it."""
     try:
         (value,) = struct.unpack("i", fcntl.ioctl(fd, request, bytes(4)))
     except OSError:

@@ -38,13 +38,14 @@ class _Amount(ProgressColumn):
 
 
 def reading_bar(total_bytes: int) -> tuple[Progress, TaskID]:
-    """Begin a bar on standard error.
+    """Make a bar for standard error.
 
     Args:
         total_bytes: how much there is to read.
 
     Returns:
-        The bar and its task. The caller refreshes it, and stops it at the end, which erases it.
+        The bar and its task. The caller starts and refreshes it, and stops it at the end, which
+        erases it.
         Lines that are written to standard error meanwhile appear above it.
     """
     bar = Progress(
@@ -58,5 +59,4 @@ def reading_bar(total_bytes: int) -> tuple[Progress, TaskID]:
         redirect_stdout=False,
         expand=True,
     )
-    bar.start()
     return bar, bar.add_task("reading", total=total_bytes)

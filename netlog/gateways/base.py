@@ -1,4 +1,4 @@
-"""What the commands need of a gateway, whoever moves its packets."""
+"""What the commands need of a gateway, regardless of who moves its packets."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
 """The counters of each kind of gateway.
 
-This module imports none of what is counted, so that whoever prints the counters of a watch does not
-load a relay.
+This module imports none of what is counted. So a process that prints the counters of a watch does
+not load a relay.
 """
 
 from dataclasses import dataclass

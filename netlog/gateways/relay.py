@@ -194,6 +194,7 @@ class Gateway(AnyGateway):
                     "does not use the tunnel",
                     f"peer {peer.endpoint}",
                 )
+        links.await_addresses(tun.addresses)
 
 
 def _offloads_of(socks: list[SockDevice]) -> frozenset[str]:

@@ -1,1 +1,1 @@
-"""The core's meter: held, counted into, polled."""
+"""The core's meter in Python: holding it, counting into it, polling it."""

@@ -1,4 +1,4 @@
-"""Files that hold a meter: made and opened so that nobody else has a hand in them."""
+"""Files that hold a meter, made and opened so that no other user can interfere."""
 
 import contextlib
 import errno
@@ -17,25 +17,25 @@ DIRECTORY_MODE = 0o700
 
 _REASONS = {
     errno.EBUSY: "another process polls this meter",
-    errno.EBADMSG: "no meter of this version of netlog, or a damaged one",
-    errno.EIO: "the file of this meter was cut short",
+    errno.EBADMSG: "not a meter of this version of netlog, or a damaged one",
+    errno.EIO: "this meter's file was truncated",
     errno.EPERM: "only its poller may do that, in the process that opened the file",
-    errno.EEXIST: "there is one already",
+    errno.EEXIST: "it exists already",
 }
 
 
 def check_meter_file(result: int, path: str | None) -> int:
-    """Turn a negative errno from the core into the exception it stands for.
+    """Turn a negative errno from the core into its exception.
 
     Args:
         result: what the core returned.
-        path: the meter's file; None: it lies in none.
+        path: the meter's file; None: the meter is not in a file.
 
     Returns:
         `result`, if it is not negative.
 
     Raises:
-        MeterFileError: the file can not be used.
+        MeterFileError: the file cannot be used.
         MemoryError, ValueError, DeviceError: as `netlog._native.check`.
     """
     if result >= 0 or path is None or result in (-errno.ENOMEM, -errno.EINVAL):
@@ -51,16 +51,17 @@ def open_meter_file(path: str) -> int:
     """Open a meter's file for reading and writing.
 
     Args:
-        path: of a regular file of this user, mode 0600, that is no symbolic link.
+        path: a regular file of this user with mode 0600; not a symbolic link.
 
     Returns:
-        A descriptor, the caller's to close.
+        A descriptor; the caller closes it.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the file does not exist.
         MeterFileError: it is not such a file.
     """
-    # O_NONBLOCK keeps open() from waiting for a pipe's other end; files do not know it.
+    # With O_NONBLOCK, open() does not wait for a pipe's other end. It has no effect on regular
+    # files.
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
         fd = os.open(path, flags)
@@ -72,7 +73,7 @@ def open_meter_file(path: str) -> int:
     if stat.S_ISREG(status.st_mode):
         if status.st_uid == os.geteuid() and not status.st_mode & 0o077:
             return fd
-        error = _error(errno.EACCES, path, "expected a file of this user's own, mode 0600")
+        error = _error(errno.EACCES, path, "expected a file of this user with mode 0600")
     else:
         error = _error(errno.EINVAL, path, "expected a regular file")
     os.close(fd)
@@ -80,20 +81,21 @@ def open_meter_file(path: str) -> int:
 
 
 def place_meter_file(path: str, fill: Callable[[int], None]) -> None:
-    """Make a file, let it be filled, and only then give it its name.
+    """Make a file, let `fill` write it, and only then give it its name.
 
     Args:
         path: of the file. Its directory is made if it is missing.
         fill: gets the descriptor of an empty file, which is closed after the call.
 
     Raises:
-        MeterFileError: there is such a file, or the directory is open to others.
-        Whatever `fill` raises; then there is no file.
+        MeterFileError: the file exists already, or other users may write to the directory.
+        Whatever `fill` raises; then no file is left.
     """
     directory, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - resolves no link
     with _directory(directory) as directory_fd:
         new = f".{name}.new"
-        # Nobody else is at it, by the lock on the directory: a leftover's maker was killed.
+        # The lock on the directory keeps others out, so an old file of this name was left by a
+        # process that was killed.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new, dir_fd=directory_fd)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -113,14 +115,14 @@ def place_meter_file(path: str, fill: Callable[[int], None]) -> None:
 
 
 def remove_meter_file(path: str) -> None:
-    """Remove a meter's file. Those who have it open keep it until they close it."""
+    """Remove a meter's file. Processes that have it open keep it until they close it."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108 - a path, as the others here
+        os.unlink(path)  # noqa: PTH108 - a str path, as elsewhere here
 
 
 @contextlib.contextmanager
 def _directory(path: str) -> Iterator[int]:
-    """Open a directory that only its owner can write to, and lock it; make it if it is missing."""
+    """Open and lock a directory that only its owner can write to; make it if it is missing."""
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, DIRECTORY_MODE)  # noqa: PTH102 - as above
@@ -130,7 +132,7 @@ def _directory(path: str) -> Iterator[int]:
     try:
         status = os.fstat(fd)
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            raise _error(errno.EACCES, path, "expected a directory that others can not write to")
+            raise _error(errno.EACCES, path, "expected a directory that others cannot write to")
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield fd
     finally:

@@ -1,4 +1,4 @@
-"""How a process holds a meter of the core: its lanes, its waiting, its end."""
+"""How a process holds a meter of the core: its lanes, its waits, and closing it."""
 
 import contextlib
 import errno
@@ -17,12 +17,12 @@ __all__ = ["MeterHandle", "nanoseconds"]
 
 
 def nanoseconds(timeout_s: float) -> int:
-    """A time-out for the core: 0 to 30 years."""
+    """Return a timeout for the core, limited to 0 s to 1e9 s (30 years)."""
     return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
 
 
 class MeterHandle(Closing):
-    """A `struct netlog_meter *` with the locks that keep its users apart; the base of `Meter`.
+    """A `struct netlog_meter *` with the locks that separate its users; the base of `Meter`.
 
     Thread safety: every method may be called from any thread.
     """
@@ -32,13 +32,13 @@ class MeterHandle(Closing):
         self._path = path
         self._lane: Any = None
         self._unattributed = NOTHING
-        # Open devices that count into it: they are extracted together or not at all.
+        # The open devices that count into this meter: they must be extracted together.
         self.devices: weakref.WeakSet[Any] = weakref.WeakSet()
-        # Late lanes of a swap whose drain is still to succeed.
+        # The number of late lanes of a swap that was not drained yet; None: there is none.
         self._undrained: int | None = None
         self._drained = False
-        # The writers of this class share one lane; pollers exclude each other; close waits for both
-        # and for whoever is inside wait().
+        # _count_lock: the update methods share one lane. _poll_lock: pollers exclude each other.
+        # close() takes both, and _wait_lock, which a thread inside wait() holds.
         self._count_lock = threading.Lock()
         self._poll_lock = threading.Lock()
         self._wait_lock = threading.Lock()
@@ -52,12 +52,12 @@ class MeterHandle(Closing):
         return self._meter
 
     def acquire_lane(self) -> Any:  # noqa: ANN401 - as above
-        """A lane for one writer: `struct netlog_lane *`. Hand it back with `release_lane`.
+        """Return a lane for one writer, a `struct netlog_lane *`. Return it with `release_lane`.
 
         Raises:
             StateError: the meter is closed, or all of its lanes are taken.
-            MeterFileError: there is no room for another lane in the meter's file system, or the
-                process is a fork of the one that opened the file.
+            MeterFileError: the meter's file system has no room for another lane, or this process
+                was forked from the one that opened the file.
         """
         with self._lanes_lock:
             self._check_open()
@@ -70,20 +70,20 @@ class MeterHandle(Closing):
             return lane[0]
 
     def release_lane(self, lane: Any) -> None:  # noqa: ANN401 - as above
-        """Hand a lane back; nobody may be counting on it. Its counts stay for the poller."""
+        """Return a lane that nobody counts on any more. Its counts stay for the poller."""
         with self._lanes_lock:
             lib.netlog_lane_release(lane)
             self._lanes_out -= 1
 
     @property
     def id(self) -> bytes:
-        """16 random bytes, the meter's own. With the number of an epoch they name its counts."""
+        """The meter's own 16 random bytes; with an epoch's number they identify its counts."""
         with self._used():
             return bytes(ffi.buffer(lib.netlog_meter_id(self._meter), 16))
 
     @property
     def path(self) -> str | None:
-        """The file that the meter lies in; None: it goes with this process."""
+        """The meter's file; None: the meter is in memory and ends with this process."""
         return self._path
 
     @property
@@ -94,13 +94,13 @@ class MeterHandle(Closing):
 
     @property
     def max_lanes(self) -> int:
-        """Threads that may count at the same time."""
+        """How many threads may count at the same time."""
         with self._used():
             return int(lib.netlog_meter_options_of(self._meter).max_lanes)
 
     @property
     def region_bytes(self) -> int:
-        """Bytes of address space that the meter holds, touched or not."""
+        """Bytes of address space that the meter reserves, whether touched or not."""
         with self._used():
             return int(lib.netlog_meter_region_bytes(self._meter))
 
@@ -110,7 +110,7 @@ class MeterHandle(Closing):
         return self._meter is None
 
     def close(self) -> None:
-        """Give the memory back; what was not extracted is gone. Closing twice is fine.
+        """Free the memory; counts that were not extracted are lost. Closing twice is fine.
 
         Raises:
             StateError: a device or a relay still counts into it.
@@ -128,13 +128,14 @@ class MeterHandle(Closing):
             self._meter = self._lane = None
 
     def __del__(self) -> None:
-        # The last net for a meter that nobody closed. Lanes that are out keep the memory mapped.
+        # A last resort for a meter that nobody closed. If lanes are still out, close() refuses and
+        # the memory stays mapped.
         if getattr(self, "_meter", None) is not None:
             with contextlib.suppress(StateError):
                 self.close()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` have passed.
+        """Sleep until a table is nearly full, `wake` is called, or `timeout_s` seconds have passed.
 
         Returns:
             Whether it was woken.
@@ -147,19 +148,19 @@ class MeterHandle(Closing):
             return bool(lib.netlog_meter_wait(self._meter, nanoseconds(timeout_s)))
 
     def wake(self) -> None:
-        """End the current `wait`, or the next one. On a closed meter it does nothing."""
+        """End the present `wait`, or the next one. Does nothing on a closed meter."""
         with self._lanes_lock:
             if self._meter is not None:
                 lib.netlog_meter_wake(self._meter)
 
     @contextlib.contextmanager
     def _used(self) -> Iterator[None]:
-        """Keep the meter from being closed meanwhile; for what takes no other lock."""
+        """Keep the meter from being closed meanwhile; for code that takes no other lock."""
         with self._lanes_lock:
             self._check_open()
             yield
 
     def _check_open(self) -> None:
-        """The caller has a lock that `close` takes, or the meter could go right after this."""
+        """Raise if closed. The caller holds a lock that `close` takes, so the meter stays open."""
         if self._meter is None:
             raise StateError("meter is closed")

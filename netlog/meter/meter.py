@@ -1,4 +1,4 @@
-"""The meter: counts packets per connection in C, and hands the counts over period by period."""
+"""The meter: counts packets per connection in C, and returns the counts period by period."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from netlog.model.periods import Period
 
 __all__ = ["DATAGRAM_DTYPE", "Meter"]
 
-# What the buffer protocol takes; the standard library names it from Python 3.12 on only.
+# What supports the buffer protocol. The standard library has a name for it only from Python 3.12.
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 DATAGRAM_DTYPE = np.dtype(
@@ -38,7 +38,10 @@ segment if the datagram stands for several, else 0.
 
 
 def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
-    """An integer array of shape (n,) as unsigned words; negative ones become too large to pass."""
+    """Return an integer array of shape (n,) as unsigned words.
+
+    Negative numbers become so large that they fail the later check of bounds.
+    """
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{name}: expected an array of shape (n,), got shape {array.shape}")
@@ -51,7 +54,7 @@ def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
 
 @contextlib.contextmanager
 def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
-    """The bytes of `data` for the time of a call, and how many they are."""
+    """Lend the bytes of `data` to the core for the time of a call, with their number."""
     with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
         if not view.c_contiguous:
             raise ValueError("expected contiguous bytes")
@@ -60,7 +63,7 @@ def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
 
 
 def _options(max_flows: int, max_endpoints: int | None, max_lanes: int) -> Any:  # noqa: ANN401 - as cffi has it
-    """Checked options for the core."""
+    """Return checked options for the core."""
     if max_endpoints is None:
         max_endpoints = max(64, max_flows // 4)
     for name, value, most in (
@@ -86,8 +89,8 @@ class Meter(MeterPoll):
             not fit is counted as unattributed.
         max_endpoints: remote endpoints per lane and bank at the socket; default a quarter of
             `max_flows`, at least 64.
-        max_lanes: threads that may count at once, 1 to 256. Counting through this class takes one;
-            a device takes two, a relay two.
+        max_lanes: threads that may count at once, 1 to 256. The update methods of this class take
+            one lane, a device two, and a relay two for each queue.
         shared: whether a forked child counts into, or polls, the same tables.
 
     Raises:
@@ -122,23 +125,24 @@ class Meter(MeterPoll):
         max_lanes: int = 16,
         start_ns: int | None = None,
     ) -> Self:
-        """Make a meter that lies in a file, and become its poller.
+        """Make a meter in a file, and become its poller.
 
-        Its counts outlive this process: whoever attaches to the file finds them. Each lane that is
-        used takes its whole memory on the file system, which should be one of memory (tmpfs).
+        Its counts outlive this process: a process that attaches to the file finds them. Each lane
+        in use takes its whole memory on the file system, so the file system should be a tmpfs.
 
         Args:
-            path: of a file that is not there. Its directory is made if it is missing (not further
-                ones); it must be the user's or root's own and closed to others.
-            max_flows: as for `Meter`. So are the next two.
-            max_endpoints: as above.
-            max_lanes: as above.
-            start_ns: first nanosecond of the first period; default: now.
+            path: a file that does not exist yet. If its directory is missing it is made, but not
+                the directory's parents. The directory must belong to this user or to root, and
+                other users must not be able to write to it.
+            max_flows: as for `Meter`.
+            max_endpoints: as for `Meter`.
+            max_lanes: as for `Meter`.
+            start_ns: first nanosecond of the first period, since the epoch; default: now.
 
         Raises:
             ValueError: an argument is out of range.
-            MeterFileError: the file is there, its directory is open to others, or a system call
-                failed.
+            MeterFileError: the file exists, other users may write to its directory, or a system
+                call failed.
         """
         options = _options(max_flows, max_endpoints, max_lanes)
         name = os.fspath(path)
@@ -155,16 +159,16 @@ class Meter(MeterPoll):
 
     @classmethod
     def attach(cls, path: str | os.PathLike[str], *, poll: bool = False) -> Self:
-        """Count into a meter that lies in a file, or poll it.
+        """Count into a meter in a file, or poll it.
 
         Args:
-            path: of the file; it must be this user's own and closed to others.
-            poll: become its poller, from where the last one came to.
+            path: of the file; it must belong to this user and be closed to others.
+            poll: become its poller, and continue where the last one stopped.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            MeterFileError: the file is not this user's own, is no meter or a corrupt one, or
-                somebody polls it.
+            FileNotFoundError: the file does not exist.
+            MeterFileError: the file does not belong to this user, is not a meter, or is corrupt; or
+                another process polls it.
         """
         name = os.fspath(path)
         attached = ffi.new("struct netlog_meter **")
@@ -189,7 +193,7 @@ class Meter(MeterPoll):
         """Count one IP packet that goes from this node's stack into the tunnel.
 
         Args:
-            packet: the packet from its IP header on. What is no IP packet is unattributed.
+            packet: the packet from its IP header on. If it is not IP, it counts as unattributed.
 
         Raises:
             TypeError: `packet` is not bytes-like.
@@ -209,17 +213,17 @@ class Meter(MeterPoll):
         *,
         rx: bool | npt.ArrayLike = False,
     ) -> None:
-        """Count packets that lie in one buffer; all of them land in one epoch.
+        """Count packets in one buffer; all of them count in one epoch.
 
         Args:
             data: bytes-like, contiguous.
             offsets: integers, shape (n,), bytes: where each packet begins in `data`.
-            lengths: integers, shape (n,), bytes: how long it is.
-            rx: a bool for all of them, or a bool array of shape (n,): whether a packet comes out of
-                the tunnel.
+            lengths: integers, shape (n,), bytes: how long each packet is.
+            rx: whether packets come out of the tunnel: a bool for all of them, or a bool array of
+                shape (n,).
 
         Raises:
-            TypeError: an array is not of integers, or `rx` not of bools.
+            TypeError: an array is not of integers, or `rx` is not of bools.
             ValueError: shapes differ, or a packet lies outside `data`; nothing was counted.
             StateError: the meter is closed.
         """
@@ -248,14 +252,14 @@ class Meter(MeterPoll):
             raise ValueError(f"offsets, lengths: a packet lies outside the {span.bytes} bytes")
 
     def update_datagrams(self, datagrams: npt.NDArray[np.void]) -> None:
-        """Count UDP datagrams by remote endpoint; all of them land in one epoch.
+        """Count UDP datagrams by remote endpoint; all of them count in one epoch.
 
         Args:
             datagrams: DATAGRAM_DTYPE, shape (n,).
 
         Raises:
             TypeError: `datagrams` has another dtype.
-            ValueError: it has another shape, or a `version` that is neither 4 nor 6.
+            ValueError: it has another shape, or a `version` other than 4 or 6.
             StateError: the meter is closed.
         """
         if datagrams.dtype != DATAGRAM_DTYPE:
@@ -272,7 +276,7 @@ class Meter(MeterPoll):
     # -- inside -----------------------------------------------------------------------------------
 
     def _own_lane(self) -> Any:  # noqa: ANN401 - as above
-        """The lane of this object's update methods; the caller holds `_count_lock`."""
+        """Return the lane of this object's update methods; the caller holds `_count_lock`."""
         if self._lane is None:
             self._lane = self.acquire_lane()
         return self._lane

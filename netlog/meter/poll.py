@@ -1,4 +1,4 @@
-"""The poller's side of a meter: what was counted is retired, read, and cleared."""
+"""The poller's side of a meter: retire, read and clear what was counted."""
 
 import contextlib
 import errno
@@ -25,10 +25,10 @@ class MeterPoll(MeterHandle):
     """
 
     def extract(self) -> FlowArray:
-        """Swap, drain, merge and clear: what the TUN side counted since the last extraction.
+        """Swap, drain, merge and clear: return what the TUN side counted since the last extraction.
 
-        What the socket side counted in the same epoch is cleared with it; use `snapshot` to have
-        both. `unattributed` is set as a side effect.
+        This also clears what the socket side counted in the same epoch; use `snapshot` to get both.
+        As a side effect it sets `unattributed`.
 
         Returns:
             FLOW_DTYPE, shape (n,): each connection once, in no particular order.
@@ -45,32 +45,33 @@ class MeterPoll(MeterHandle):
     def snapshot(self, timeout_s: float = 0.1) -> Snapshot:
         """Retire the live banks with one store and copy them out, without clearing them.
 
-        Call `clear` once the snapshot is safe; until then no further one can be taken.
+        Call `clear` when the snapshot is stored safely. Until then `snapshot` fails.
 
         Args:
-            timeout_s: how long to wait for writers that are inside a batch.
+            timeout_s: how long to wait for writers that are inside a batch, in seconds.
 
         Raises:
             StateError: the meter is closed, or the last snapshot was not cleared.
-            MeterFileError: the meter's file was damaged, or somebody else polls it.
+            MeterFileError: the meter's file was damaged, or another process polls it.
         """
         with self._polling():
             return self._swap_and_drain(timeout_s)
 
     def retire(self, timeout_s: float = 0.1) -> Retired:
-        """As `snapshot`, but rows are read when they are gone through, before `clear`.
+        """As `snapshot`, but rows are read while the caller iterates over them, before `clear`.
 
-        So a poll takes memory for some of them at a time, where at most 16 threads have counted;
-        in a file, one. What more have counted is merged, and takes memory for all.
+        So a poll needs memory for only some rows at a time. That is so if at most 16 threads have
+        counted, or one if the meter is in a file. With more threads the rows are merged, which
+        takes memory for all of them.
 
         Args:
             timeout_s: as for `snapshot`.
 
         Raises:
-            StateError: the meter is closed, or the last snapshot was not cleared. So does going
-                through the rows after they were cleared.
-            MeterFileError: the meter's file was damaged, or somebody else polls it. So does going
-                through the rows.
+            StateError: the meter is closed, or the last snapshot was not cleared. Iterating over
+                the rows raises it after they were cleared.
+            MeterFileError: the meter's file was damaged, or another process polls it. Iterating
+                over the rows can raise it too.
         """
         with self._polling():
             late = self._swap(timeout_s)
@@ -98,20 +99,20 @@ class MeterPoll(MeterHandle):
 
     @property
     def retired(self) -> bool:
-        """Whether counts were retired and not cleared: by a snapshot, or by a dead poller."""
+        """Whether counts were retired and not cleared, by a snapshot or by a poller that died."""
         with self._used():
             return bool(lib.netlog_meter_retired(self._meter))
 
     @property
     def period(self) -> tuple[Period, bool]:
-        """The last period that a poller dated, and whether the retired counts are of that one."""
+        """The last period that a poller dated, and whether the retired counts belong to it."""
         period = ffi.new("struct netlog_period *")
         with self._used():
             current = bool(lib.netlog_meter_period(self._meter, period))
         return Period(period.start_ns, period.end_ns, period.ended_ns), current
 
     def date(self, period: Period) -> None:
-        """Note the period of the snapshot that was taken, for a successor. The poller's."""
+        """Store the snapshot's period in the meter, for a successor. Only for the poller."""
         with self._polling():
             fields = [period.start_ns, period.end_ns, period.ended_ns]
             lib.netlog_meter_date(self._meter, ffi.new("struct netlog_period *", fields))
@@ -138,11 +139,11 @@ class MeterPoll(MeterHandle):
         """Retire the live banks. Returns how many writers were late."""
         if self._drained:
             raise StateError("meter: the last snapshot was not cleared")
-        # A drain that failed (no memory for the rows) left the banks as they were: this is the
-        # same epoch again.
+        # If the last drain failed (no memory for the rows), the banks are unchanged: drain the same
+        # epoch again instead of swapping.
         if self._undrained is None:
             late = lib.netlog_meter_swap(self._meter, nanoseconds(timeout_s))
-            # Busy: a poller that is dead has swapped, and not cleared.
+            # EBUSY: a poller swapped and died before it cleared. Take over its epoch.
             resumed = late == -errno.EBUSY
             self._undrained = 0 if resumed else check_meter_file(late, self._path)
         return self._undrained
@@ -157,7 +158,7 @@ class MeterPoll(MeterHandle):
         return Snapshot(epoch, tun, sock, tun_unattributed, sock_unattributed, late)
 
     def _begin_drain(self, point: int) -> tuple[Unattributed, bool]:
-        """What is unattributed, and whether rows can be drained some at a time."""
+        """Return what is unattributed, and whether rows can be drained some at a time."""
         counts = ffi.new("struct netlog_unattributed *")
         rc = lib.netlog_meter_drain_begin(self._meter, point, counts)
         if rc != -errno.ENOTSUP:
@@ -165,7 +166,7 @@ class MeterPoll(MeterHandle):
         return Unattributed.of(counts), rc == 0
 
     def _slices(self, point: int, epoch: int) -> Iterator[Slice]:
-        """Go through the retired rows of an epoch."""
+        """Yield the retired rows of an epoch in slices."""
         flows = np.empty(SLICE_ROWS, FLOW_DTYPE)
         pointer = ffi.cast("struct netlog_flow *", ffi.from_buffer(flows))
         with self._polling():

@@ -41,7 +41,7 @@ class Unattributed:
 
     @property
     def rx_packets(self) -> int:
-        """Packets of the other way."""
+        """Packets in the other direction."""
         return self._sum(2)
 
     @property
@@ -61,7 +61,7 @@ class Unattributed:
 
     @classmethod
     def of(cls, counts: Any) -> "Unattributed":  # noqa: ANN401 - a struct of the core
-        """What a `struct netlog_unattributed` says."""
+        """Read a `struct netlog_unattributed`."""
         return cls(
             {
                 name: (
@@ -75,7 +75,7 @@ class Unattributed:
         )
 
     def as_row(self) -> FlowArray:
-        """The counts as a connection without addresses: FLOW_DTYPE, shape (1,), or (0,) if none."""
+        """Return a row without addresses: FLOW_DTYPE, shape (1,), or (0,) without packets."""
         if not self.packets:
             return np.zeros(0, FLOW_DTYPE)
         row = np.zeros(1, FLOW_DTYPE)
@@ -90,7 +90,7 @@ NOTHING = Unattributed(dict.fromkeys(REASONS, (0, 0, 0, 0)))
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a meter counted in one epoch, at both observation points, taken by one store.
+    """What a meter counted in one epoch, at both observation points, taken with one store.
 
     Attributes:
         epoch: number of the epoch.
@@ -98,7 +98,8 @@ class Snapshot:
         sock: FLOW_DTYPE, shape (m,): the datagrams that carried it, by remote endpoint.
         tun_unattributed: packets that crossed the TUN and have no connection.
         sock_unattributed: datagrams that crossed the socket and have no connection.
-        late_lanes: writers that were still inside a batch; their counts come with a later epoch.
+        late_lanes: how many writers were still inside a batch; their counts come with a later
+            epoch.
     """
 
     epoch: int
@@ -109,24 +110,24 @@ class Snapshot:
     late_lanes: int
 
     def tun_rows(self) -> FlowArray:
-        """`tun`, and behind it a row without addresses for what is unattributed."""
+        """Return `tun`, followed by a row without addresses for what is unattributed."""
         return _with_unattributed(self.tun, self.tun_unattributed)
 
     def sock_rows(self) -> FlowArray:
-        """`sock`, and behind it a row without addresses for what is unattributed."""
+        """Return `sock`, followed by a row without addresses for what is unattributed."""
         return _with_unattributed(self.sock, self.sock_unattributed)
 
 
 def _with_unattributed(rows: FlowArray, unattributed: Unattributed) -> FlowArray:
-    # Only if there is something to append: the rows may be millions.
+    # Copy only if there is something to append: there may be millions of rows.
     return np.concatenate((rows, unattributed.as_row())) if unattributed.packets else rows
 
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """What a meter counted in one epoch, still in its banks; members as of `Snapshot`.
+    """What a meter counted in one epoch, still in its banks. The attributes are as in `Snapshot`.
 
-    Rows include one without addresses for what is unattributed.
+    The rows include one without addresses for what is unattributed.
     """
 
     epoch: int

@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ NODAD = 0x02
 """IFA_F_NODAD of linux/if_addr.h: usable at once; in an overlay nobody answers the question."""
 NUD_PERMANENT = 0x80
 """linux/neighbour.h."""
+RTN_LOCAL = 2
+"""linux/rtnetlink.h."""
+ADDRESS_BOUND_S = 2.0
+ADDRESS_LOOK_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Links(Closing):
     """The interfaces of the network namespace that the calling thread is in.
 
     Raises:
-        DeviceError: a netlink socket can not be had.
+        DeviceError: a netlink socket cannot be had.
 
     Thread safety: only the thread that made it may use it, and only in the namespace in which it
         did; pyroute2 would open another socket for another thread, in that thread's namespace.
@@ -86,6 +91,21 @@ class Links(Closing):
                 **({"flags": NODAD} if address.version == 6 else {}),  # noqa: PLR2004
             )
         self._call(name, "link", "set", index=index, state="up")
+
+    def await_addresses(self, addresses: Iterable[str]) -> None:
+        """Wait until the kernel accepts packets for these addresses, ADDRESS_BOUND_S at most.
+
+        An IPv6 address gets its local route from a kernel thread, some time after it was added and
+        its interface is up. Until then the kernel drops the packets that arrive for it.
+
+        Args:
+            addresses: as for `bring_up`.
+        """
+        deadline_s = time.monotonic() + ADDRESS_BOUND_S
+        for text in addresses:
+            address = str(ipaddress.ip_interface(text).ip)
+            while not self._is_local(address) and time.monotonic() < deadline_s:
+                time.sleep(ADDRESS_LOOK_S)
 
     def add_route(self, prefix: str, name: str, *, via: str | None = None) -> None:
         """Route a prefix to an interface. A route of somebody else is not touched.
@@ -163,6 +183,14 @@ class Links(Closing):
         return LinkCounters(
             *(int(stats[field]) for field in ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes"))
         )
+
+    def _is_local(self, address: str) -> bool:
+        """Whether a packet for this address would be taken in here."""
+        try:
+            (route,) = self._call(f"route to {address}", "route", "get", dst=address)
+        except DeviceError:
+            return False
+        return bool(route.get("type") == RTN_LOCAL)
 
     def _be_quiet(self, name: str, index: int) -> None:
         """Have no link-local address made up, where the kernel has IPv6 at all."""

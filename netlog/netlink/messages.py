@@ -38,6 +38,9 @@ MAX_ANSWER_BYTES = 16 << 20
 """The most bytes of one answer."""
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+MAX_ERRNO = 4095
+"""The kernel's own: no error number is greater."""
+
 _ERROR = struct.Struct("=i")  # nlmsgerr, and the end of a dump
 _ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 
@@ -91,6 +94,8 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         body = data[_HEADER.size : length]
         if kind in (ERROR, DONE) and len(body) >= _ERROR.size:
             (number,) = _ERROR.unpack_from(body)
+            if number < -MAX_ERRNO:
+                raise ValueError("the kernel's answer has an error number that does not exist")
             if number < 0:
                 raise OSError(-number, os.strerror(-number))
         yield kind, flags, body

@@ -1,1 +1,1 @@
-"""Metering a daemon from inside, by a library loaded into it."""
+"""Metering a daemon from inside, with a library that is loaded into it."""

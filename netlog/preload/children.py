@@ -27,22 +27,22 @@ PASSED = frozenset(
         *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
     }
 )
-"""What is handed on: all that a daemon may give a meaning of its own."""
+"""Signals that netlog passes on: all that a daemon may use for its own purposes."""
 RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
-"""What Python ignores, and its children should not."""
+"""Signals that Python ignores and its children should not."""
 SI_KERNEL = 0x80
-"""siginfo.si_code of a signal that a terminal sent, to a whole process group."""
+"""siginfo.si_code of a signal that a terminal sent to a whole process group."""
 PR_SET_CHILD_SUBREAPER = 36
 DIED_OF_SIGNAL = 128
-"""Added to a signal's number: an exit status as shells make it."""
+"""Added to the signal's number for the exit status, as shells do."""
 
 
 class Command:
-    """A child process that runs as if nobody stood above it, and all processes that come of it.
+    """A child process that runs as if netlog were not there, and all its descendants.
 
-    Whoever makes one gets its signals from `wait` only; make it before there are other threads.
-    Processes that lose their parent become children of this one, so that a daemon which goes on
-    when the command has ended is known of.
+    After one is made, this process gets its signals only through `wait`. Make it before other
+    threads start. Descendants that lose their parent become children of this process, so netlog
+    knows of a daemon that continues after the command has ended.
 
     Thread safety: the main thread only.
     """
@@ -57,23 +57,24 @@ class Command:
 
         Args:
             path: of the program.
-            arguments: its arguments, with its own name as the first.
+            arguments: its arguments; the first is its own name.
             environment: its environment.
 
         Raises:
-            OSError: it can not be executed.
+            OSError: the program cannot be executed.
         """
-        # No function of Python's: where it fails, a daemon that goes on is not waited for.
+        # Python has no function for this. An error does no harm: netlog only does not wait then for
+        # a daemon that outlives the command.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._pid = os.posix_spawn(
             path, tuple(arguments), environment, setsigmask=self._mask, setsigdef=RESTORED
         )
 
     def wait(self) -> int:
-        """Hand signals on until the command and all that came of it have ended.
+        """Pass signals on until the command and all its descendants have ended.
 
         Returns:
-            The command's exit status; 128 plus the signal that it died of.
+            The command's exit status; if a signal killed it, 128 plus the signal's number.
         """
         while self._reap():
             got = signal.sigwaitinfo({*PASSED, signal.SIGCHLD})
@@ -82,7 +83,7 @@ class Command:
         return DIED_OF_SIGNAL if self._status is None else self._status
 
     def _reap(self) -> bool:
-        """Take the statuses of those that have ended. Returns whether any child is left."""
+        """Collect the statuses of ended children. Return whether any child is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -97,13 +98,13 @@ class Command:
     def _hand_on(self, got: signal.struct_siginfo) -> None:
         for pid in self._receivers():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                # Who shares the terminal's process group has it from there.
+                # The terminal has sent it to every process of this process group already.
                 if got.si_code == SI_KERNEL and os.getpgid(pid) == os.getpgrp():
                     continue
                 os.kill(pid, got.si_signo)
 
     def _receivers(self) -> list[int]:
-        """The command; when it has ended, those that it left."""
+        """Return the command or, when it has ended, the processes that it left."""
         if self._status is None:
             return [self._pid]
         found: list[int] = []
@@ -114,18 +115,18 @@ class Command:
 
 
 class Daemon:
-    """A command in a session of its own: the terminal's Ctrl-C is its parent's to hand on.
+    """A command in a session of its own, so that the terminal's Ctrl-C reaches only its parent.
 
-    Its standard input is empty, and what it says on standard output goes to standard error, as
-    standard output may be full of messages.
+    The parent passes signals on. The daemon's standard input is empty. Its standard output goes to
+    standard error, because standard output may carry messages.
 
     Args:
         path: of the program.
-        arguments: its arguments, with its own name as the first.
+        arguments: its arguments; the first is its own name.
         environment: its environment.
 
     Raises:
-        OSError: it can not be executed.
+        OSError: the program cannot be executed.
 
     Thread safety: one thread at a time.
     """
@@ -147,7 +148,7 @@ class Daemon:
 
     @property
     def status(self) -> int | None:
-        """Its exit status, minus a signal's number if it died of that; None: it runs."""
+        """Its exit status; the negative number of a signal that killed it; None: it is running."""
         if self._status is None:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
@@ -155,6 +156,6 @@ class Daemon:
         return self._status
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
+        """Send it a signal, if it is still running."""
         if self.status is None:
             os.kill(self._pid, number)

@@ -16,23 +16,24 @@ from netlog.meter.meter import Meter
 __all__ = ["Aside", "has_writers", "open_preload_meter", "read_aside"]
 
 MAX_LANES = 16
-"""Threads of the command that move packets; each takes 14 MB of a meter for 65536 connections."""
+"""How many threads of the command may move packets. In a meter for 65536 connections each of them
+takes 14 MB."""
 PRESENCE_BYTE = 512
-"""As in csrc/preload/process.c."""
+"""The same as in csrc/preload/process.c."""
 FLOCK = struct.Struct("hhqqi4x")
 """struct flock of the C library: type, whence, start, length, pid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What the library says beside its counts, since the meter was made.
+    """What the library reports besides its counts, since the meter was made.
 
     Attributes:
-        processes: that loaded the library.
-        tuns: that they opened.
-        laneless_packets: that crossed while their thread had no lane; unattributed.
-        laneless_bytes: of those.
-        far_descriptors: TUNs and sockets with a number that is too high to be watched.
+        processes: how many processes loaded the library.
+        tuns: how many TUNs they opened.
+        laneless_packets: packets that crossed while their thread had no lane; unattributed.
+        laneless_bytes: bytes of those packets.
+        far_descriptors: TUNs and sockets whose descriptor number is too high to be watched.
     """
 
     processes: int
@@ -43,7 +44,7 @@ class Aside:
 
 
 def read_aside(meter: Meter) -> Aside:
-    """What the processes that count into a meter say beside their counts.
+    """Return what the processes that count into a meter report besides their counts.
 
     Raises:
         StateError: the meter is closed.
@@ -62,13 +63,13 @@ def read_aside(meter: Meter) -> Aside:
 
 
 def has_writers(path: str) -> bool:
-    """Whether a process that loaded the library with this meter is alive.
+    """Return whether a process that loaded the library with this meter is alive.
 
     Args:
         path: of the meter's file.
 
     Raises:
-        FileNotFoundError, MeterFileError: it can not be opened.
+        FileNotFoundError, MeterFileError: the file cannot be opened.
 
     Thread safety: any thread.
     """
@@ -83,16 +84,16 @@ def has_writers(path: str) -> bool:
 
 @contextlib.contextmanager
 def open_preload_meter(path: str | None, max_flows: int) -> Iterator[Meter]:
-    """A meter in a file, to poll; it is removed in the end if all that it held was stored.
+    """Open or make a meter in a file, to poll it; remove it at the end if all counts were stored.
 
     Args:
-        path: of the file. What a predecessor left there is this one's. None: in a directory of its
-            own, in memory, which goes with it.
-        max_flows: connections per thread, if it is made.
+        path: of the file. If a predecessor left one there, this process continues with it. None: a
+            file in a new directory in memory, which is removed together with it.
+        max_flows: connections per thread, if the meter is made.
 
     Raises:
-        MeterFileError: the file can not be used, or somebody polls it.
-        OSError: the directory can not be made.
+        MeterFileError: the file cannot be used, or another process polls it.
+        OSError: the directory cannot be made.
     """
     directory = None
     if path is None:
@@ -109,10 +110,10 @@ def open_preload_meter(path: str | None, max_flows: int) -> Iterator[Meter]:
         with meter:
             try:
                 yield meter
-                # Others may count into it still: who polls next goes on with it.
+                # If other processes still count into it, it stays for the next poller.
                 emptied = not meter.retired and not has_writers(path)
             finally:
-                # Nothing was started.
+                # No process has loaded the library: the meter is empty.
                 emptied |= made and not read_aside(meter).processes
     finally:
         if emptied:
@@ -123,7 +124,7 @@ def open_preload_meter(path: str | None, max_flows: int) -> Iterator[Meter]:
 
 
 def _memory() -> str | None:
-    """A directory in memory where this user may make files; None: where temporary files are."""
+    """Return a directory in memory where this user may make files; None: there is none."""
     for candidate in (os.environ.get("XDG_RUNTIME_DIR"), "/run", "/dev/shm"):  # noqa: S108 - a new directory there
         if candidate and os.access(candidate, os.W_OK):
             return candidate

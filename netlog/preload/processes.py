@@ -1,4 +1,4 @@
-"""The processes that count into a meter by the preload library: who they are, what they opened."""
+"""The processes that count into a meter through the preload library, and the TUNs they opened."""
 
 import contextlib
 import os
@@ -12,15 +12,15 @@ __all__ = ["PreloadProcesses"]
 
 PROC = Path("/proc")
 TUN_DEVICE = os.makedev(10, 200)
-"""/dev/net/tun, by whatever name: Documentation/admin-guide/devices.txt of Linux."""
+"""/dev/net/tun, under any name. Source: Linux Documentation/admin-guide/devices.txt."""
 MAX_INFO_BYTES = 4096
-"""Of what the kernel tells of a descriptor; that of a TUN has 60."""
+"""How much of a descriptor's fdinfo is read; that of a TUN has 60 bytes."""
 
 
 class PreloadProcesses:
-    """Those of one meter. They are known by their environment, which they have since their start.
+    """The processes of one meter, recognised by their environment, which is fixed at their start.
 
-    Another user's processes are seen by root only.
+    Only root sees other users' processes.
 
     Args:
         meter: path of the meter's file.
@@ -33,14 +33,14 @@ class PreloadProcesses:
         self._with_tun: list[int] = []
 
     def pids(self) -> list[int]:
-        """All that are alive."""
+        """Return all that are alive."""
         found = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal())
         return [pid for pid in found if self._is_one(pid)]
 
     def tun_interfaces(self) -> tuple[str, ...]:
-        """The names of the TUN interfaces that they hold, in this network namespace.
+        """Return the names of the TUN interfaces that they hold, in this network namespace.
 
-        A look through all processes is taken only while none is known that has a TUN.
+        This looks through all processes only while it knows none that has a TUN.
         """
         found = self._held()
         if not found:
@@ -65,7 +65,7 @@ class PreloadProcesses:
         return self._variable in environment.split(b"\0")
 
     def _held(self) -> dict[int, list[str]]:
-        """TUN interfaces by the process that holds them; processes without one are left out."""
+        """Return TUN interfaces by the process that holds them; only processes that hold some."""
         held = {}
         for pid in self._with_tun:
             with contextlib.suppress(OSError):
@@ -87,6 +87,6 @@ def _tuns(pid: int) -> Iterator[str]:
             with (PROC / str(pid) / "fdinfo" / descriptor.name).open() as info:
                 for line in info.read(MAX_INFO_BYTES).splitlines():
                     key, _, value = line.partition(":")
-                    # One that was opened, and is no interface yet, has no name.
+                    # A TUN that was opened but not attached to an interface yet has no name.
                     if key == "iff" and value.strip():
                         yield value.strip()

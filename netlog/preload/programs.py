@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netlog.errors import NotMeterableError
-from netlog.preload.library import ADVICE
+from netlog.preload.library import ADVICE, library_path
 
 __all__ = ["find_program"]
 
@@ -53,6 +53,7 @@ def find_program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         raise FileNotFoundError(2, "no such command", name)
+    library_path()
     looked_at = path
     for _ in range(MAX_INTERPRETERS):
         interpreter = _interpreter(looked_at)

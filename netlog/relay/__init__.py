@@ -1,1 +1,1 @@
-"""Threads that move packets between a TUN and a UDP socket."""
+"""The relay: threads that move packets between a TUN and a UDP socket."""

@@ -1,4 +1,4 @@
-"""The peers of a relay as the core reads them: by endpoint and by overlay address."""
+"""A relay's peers in the form that the core reads: by endpoint and by overlay address."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def open_peers(peers: Sequence[Peer]) -> Any:  # noqa: ANN401 - cffi's pointers 
 
     Raises:
         ValueError: two peers have the same endpoint or the same prefix, an endpoint names an
-            interface that there is not, or there are too many peers.
+            interface that does not exist, or there are too many peers.
     """
     if len(peers) > lib.NETLOG_MAX_PEERS:
         raise ValueError(f"peers: expected at most {lib.NETLOG_MAX_PEERS}, got {len(peers)}")

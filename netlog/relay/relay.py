@@ -18,7 +18,7 @@ from netlog.relay.peer_map import open_peers
 
 __all__ = ["Count", "Peer", "Relay", "RelayCounters"]
 
-# Reasons of a drop, by direction, as csrc/relay/forward.h numbers them.
+# Reasons for a drop, by direction, with the numbers of csrc/relay/forward.h.
 TX_DROPS = {
     "no_peer": lib.NETLOG_DROP_NO_PEER,
     "malformed": lib.NETLOG_DROP_MALFORMED,
@@ -46,17 +46,17 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class RelayCounters:
-    """What became of the packets that a relay read, since it was made.
+    """What happened to the packets that a relay read, since it was made.
 
     Attributes:
         tx: read from the TUN and sent to a peer.
         rx: received from a peer and written to the TUN.
-        tx_dropped: read from the TUN and not sent, by reason: `no_peer` has the destination,
-            `malformed`, `not_ip`, `send_failed`, `send_queue_full`.
+        tx_dropped: read from the TUN and not sent, by reason: `no_peer` (no peer has the
+            destination), `malformed`, `not_ip`, `send_failed`, `send_queue_full`.
         rx_dropped: received and not written, by reason: `unknown_endpoint`, `truncated`,
             `malformed`, `not_ip`, `source_not_allowed`, `write_failed`.
 
-    Every reason is there, also if it never came up.
+    Every reason is always present, with 0 if it never occurred.
     """
 
     tx: Count
@@ -66,35 +66,35 @@ class RelayCounters:
 
 
 class Relay:
-    """Moves packets from a TUN to the peers behind a UDP socket, and back, in two threads a queue.
+    """Moves packets between a TUN and the peers behind a UDP socket, with two threads a queue.
 
-    A packet out of the TUN goes to the peer that has its destination. A datagram goes into the TUN
-    if it comes from a peer's endpoint and that peer has the packet's source address. All else is
-    dropped and counted.
+    A packet from the TUN goes to the peer that has its destination. A datagram goes into the TUN if
+    it comes from a peer's endpoint, and that peer has the packet's source address. Everything else
+    is dropped and counted.
 
-    **It does not encrypt or authenticate**: whoever sees the datagrams reads the packets, and
-    whoever can send from a peer's address and port is that peer. Use it on links that are trusted
-    or protected otherwise.
+    **The relay does not encrypt or authenticate.** Anyone who sees the datagrams can read the
+    packets. Anyone who can send from a peer's address and port is taken for that peer. Use it on
+    links that are trusted or protected otherwise.
 
-    All threads count into the meter that the devices share, each batch with all that becomes of
-    it in one epoch; so TUN and socket agree in every message. Packets and datagrams that are
-    dropped count where they arrived.
+    All threads count into the meter that the devices share. A batch and everything that happens to
+    it count in one epoch, so TUN and socket agree in every message. Dropped packets and datagrams
+    count where they arrived.
 
-    Of several queues each has a TUN device and a socket, and two threads between them. The kernel
-    keeps the packets of a flow, and the datagrams of a peer, on one queue, so that they stay in
-    their order. Devices that have no partner are read by nobody: use as many queues as there are of
-    either.
+    With several queues, each queue has a TUN device, a socket, and two threads between them. The
+    kernel keeps the packets of a flow, and the datagrams of a peer, on one queue, so they stay in
+    order. Use as many queues as sockets: a device without a partner would not be read.
 
     Args:
-        tun: one, or the queues of one interface: `TunDevice.open_queues`.
-        sock: one, or as many on one port: `SockDevice.bind_group`. All devices are of one meter.
-            Nobody else should read from them while the relay runs. Closing one stops the relay.
-        peers: who there is.
+        tun: one device, or the queues of one interface from `TunDevice.open_queues`.
+        sock: one device, or as many on one port from `SockDevice.bind_group`. All devices have the
+            same meter. Do not read from them elsewhere while the relay runs. Closing one stops the
+            relay.
+        peers: the peers.
 
     Raises:
-        ValueError: the devices have different meters, or there are not as many of one kind as of
-            the other; two peers have the same endpoint or prefix; the socket can not reach a peer's
-            kind of address.
+        ValueError: the devices have different meters; there are not as many sockets as queues; two
+            peers have the same endpoint or prefix; or the socket cannot send to a peer's IP
+            version.
 
     Thread safety: every method may be called from any thread.
     """
@@ -118,22 +118,22 @@ class Relay:
         self._meter = tuns[0].meter
         self._what = f"relay of {tuns[0].name}"
         self._peers = open_peers(peers)
-        self._lock = threading.RLock()  # around what follows; re-entrant for signal handlers
+        self._lock = threading.RLock()  # guards the fields below; re-entrant for signal handlers
         self._relay: Any = None
         self._lanes: list[Any] = []
-        self._ended = [ffi.new("struct netlog_fates *") for _ in range(2)]  # of runs that are over
+        self._ended = [ffi.new("struct netlog_fates *") for _ in range(2)]  # of finished runs
         self._error: NetlogError | None = None
 
     def start(self) -> None:
-        """Start all threads. A relay that ended by itself starts afresh.
+        """Start all threads. A relay that ended by itself can be started again.
 
         Raises:
             StateError: it is running, a device is closed, or the meter has no lane for each thread.
-            DeviceError: there are too many threads or descriptors already.
+            DeviceError: the system has too many threads or descriptors already.
         """
         with self._lock:
             if self.running:
-                raise StateError("relay is running already")
+                raise StateError("the relay is already running")
             self._reap()
             self._error = None
             entered: list[TunDevice | SockDevice] = []
@@ -141,7 +141,7 @@ class Relay:
                 for device in self._devices:
                     device.gate.enter(id(self))
                     entered.append(device)
-                # One for each thread; by queue, in it by direction.
+                # One lane for each thread: two for each queue, in the order of directions.
                 while len(self._lanes) < 2 * len(self._queues):
                     self._lanes.append(self._meter.acquire_lane())
                 self._relay = self._start()
@@ -154,10 +154,10 @@ class Relay:
     def stop(self, timeout_s: float = 1.0) -> None:
         """Stop all threads and wait until they have ended; packets still queued stay there.
 
-        On a relay that does not run it does nothing. `start` may follow.
+        Does nothing if the relay does not run. `start` may follow.
 
         Args:
-            timeout_s: how long to wait; a batch takes well under a millisecond.
+            timeout_s: how long to wait, in seconds; a batch takes well under a millisecond.
 
         Raises:
             TimeoutError: a thread has not ended; call again.
@@ -167,22 +167,22 @@ class Relay:
                 return
             lib.netlog_relay_stop(self._relay)
             if not _wait_done(lib.netlog_relay_done_fd(self._relay), timeout_s):
-                raise TimeoutError(f"relay: its threads have not ended within {timeout_s} s")
+                raise TimeoutError(f"relay: the threads have not ended within {timeout_s} s")
             self._reap()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Sleep until the relay does not run, for whatever reason: see `error`.
+        """Sleep until the relay does not run, for whatever reason; `error` tells the reason.
 
         Args:
-            timeout_s: how long at most; None: for ever.
+            timeout_s: the longest wait, in seconds; None: no limit.
 
         Returns:
-            Whether it does not run.
+            Whether the relay does not run.
         """
         with self._lock:
             if self._relay is None:
                 return True
-            # A duplicate: somebody else's stop() closes the relay's own.
+            # Wait on a duplicate: stop() in another thread closes the relay's own descriptor.
             done_fd = os.dup(lib.netlog_relay_done_fd(self._relay))
         try:
             return _wait_done(done_fd, timeout_s)
@@ -191,7 +191,7 @@ class Relay:
 
     @property
     def running(self) -> bool:
-        """Whether packets are moved."""
+        """Whether the threads move packets."""
         with self._lock:
             return self._relay is not None and not _wait_done(
                 lib.netlog_relay_done_fd(self._relay), 0
@@ -201,14 +201,14 @@ class Relay:
     def error(self) -> NetlogError | None:
         """Why the relay ended by itself, or None.
 
-        A DeviceError if a descriptor failed (EBADFD: the interface is gone), a StateError if a
-        device was closed. `start` clears it.
+        A DeviceError: a descriptor failed (EBADFD: the interface is gone). A StateError: a device
+        was closed. `start` clears it.
         """
         with self._lock:
             return self._error or self._failure()
 
     def counters(self) -> RelayCounters:
-        """What became of the packets so far, over all runs of this object."""
+        """Return what has happened to the packets, over all runs of this object."""
         tx, rx = self._fates(lib.NETLOG_TX), self._fates(lib.NETLOG_RX)
         return RelayCounters(
             tx=tx[lib.NETLOG_FORWARDED],
@@ -244,7 +244,7 @@ class Relay:
         return started[0]
 
     def _reap(self) -> None:
-        """Take back what the threads were given, once they have ended or been told to."""
+        """Release what the threads used, after they have ended or were told to end."""
         if self._relay is None:
             return
         self._error = self._error or self._failure()
@@ -294,14 +294,15 @@ class Relay:
 def _check_queues(tuns: Sequence[TunDevice], socks: Sequence[SockDevice]) -> None:
     if not tuns or len(tuns) != len(socks):
         raise ValueError(
-            f"expected as many sockets as queues of the TUN, got {len(socks)} and {len(tuns)}"
+            "expected as many sockets as TUN queues, "
+            f"got {len(socks)} sockets and {len(tuns)} queues"
         )
     if any(device.meter is not tuns[0].meter for device in (*tuns, *socks)):
-        raise ValueError("tun and sock count into different meters: give all the same one")
+        raise ValueError("tun and sock have different meters: open all devices with one")
 
 
 def _wait_done(fd: int, timeout_s: float | None) -> bool:
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    # Rounded up: poll(2) counts in milliseconds. It resumes by itself after a signal.
+    # poll(2) counts in milliseconds, so round up. Python resumes it after a signal.
     return bool(poller.poll(None if timeout_s is None else math.ceil(max(0, timeout_s) * 1000)))

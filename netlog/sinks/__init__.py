@@ -1,7 +1,7 @@
-"""Where messages go: a stream, a file, over the network; to several of them at once.
+"""Where messages go: to a stream, to a file, over the network, or to several of these at once.
 
-The names are in `__init__.pyi`, each imported when it is first used: the shippers over HTTP need
-urllib3.
+The names are in `__init__.pyi`. Each is imported on first use, because the shippers over HTTP
+need urllib3.
 """
 
 import lazy_loader

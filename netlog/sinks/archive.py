@@ -1,4 +1,4 @@
-"""What becomes of files that were put aside: packed, and the oldest removed, in the background."""
+"""Compress rotated files and remove the oldest ones, in the background."""
 
 import logging
 import os
@@ -15,28 +15,29 @@ __all__ = ["PACKING", "Archive"]
 _log = logging.getLogger("netlog")
 
 PIECE_BYTES = 1 << 20
-"""Packed at a time: a few milliseconds, after which a close is noticed."""
+"""Bytes compressed in one step. A step takes a few milliseconds; a close is noticed after it."""
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 PACKING = "packing rotated files"
 """What needs zstd here."""
 
 
 class _ClosingError(Exception):
-    """The archive is closed: what is not packed yet is left for the next start."""
+    """The archive is closing: the next start compresses what is left."""
 
 
 class Archive:
-    """Packs and removes what one file's rotation puts aside, in a thread of its own.
+    """Compresses and removes one file's rotated files, in a thread of its own.
 
-    A packed file gets its name when it is whole and on the disk; only then the plain one goes. What
-    a crash left in between, or left unpacked, is finished at the next start.
+    A compressed file gets its final name when it is complete and on the disk; only then is the
+    plain file removed. If a crash leaves files uncompressed, or leaves both versions of one, the
+    next start finishes the work.
 
     Args:
         path: the file that is rotated.
-        rotation: what becomes of it.
+        rotation: what happens to its rotated files.
 
     Raises:
-        MissingExtraError: files are to be packed, and nothing here can.
+        MissingExtraError: files are to be compressed, but no zstd module is installed.
 
     Thread safety: any thread.
     """
@@ -53,11 +54,11 @@ class Archive:
         self.wake()
 
     def wake(self) -> None:
-        """Say that a file was put aside."""
+        """Tell the archive that a file was rotated."""
         self._asked.set()
 
     def close(self) -> None:
-        """End the thread; a file that it is packing stays as it is. Closing twice is fine."""
+        """End the thread; an unfinished file stays uncompressed. Closing twice is fine."""
         self._closing = True
         self._asked.set()
         self._thread.join()
@@ -71,10 +72,12 @@ class Archive:
             except _ClosingError:
                 return
             except Exception as error:  # noqa: BLE001 - rotation must not end the logging
-                # Once for each kind of trouble, since it comes again with every file.
+                # The same error repeats with every file: it is reported once until it changes.
                 if self._reported != str(error):
                     self._reported = str(error)
-                    _log.warning("%s: rotated files stay as they are: %s", self._path, error)
+                    _log.warning(
+                        "%s: cannot compress or remove rotated files: %s", self._path, error
+                    )
             else:
                 self._reported = ""
 
@@ -89,11 +92,11 @@ class Archive:
                         self._pack(file.path)
                     _remove(file.path)
         finally:
-            # Also where the disk was too full to pack anything.
+            # On a full disk compressing fails; removing the oldest files makes room.
             self._prune(names.rotated())
 
     def _pack(self, path: Path) -> None:
-        """Make `path`.zst, whole and on the disk."""
+        """Make `path`.zst, complete and on the disk."""
         unfinished = with_ending(path, PACKED + UNFINISHED)
         try:
             with path.open("rb") as plain:
@@ -118,7 +121,7 @@ class Archive:
         packed.write(compressor.flush())
 
     def _prune(self, rotated: list[Rotated]) -> None:
-        """Remove the oldest beyond what may stay."""
+        """Remove the oldest files beyond the limits."""
         kept_bytes = 0
         for age, file in enumerate(reversed(rotated)):
             kept_bytes += sum(map(_size_bytes, file.paths))
@@ -141,7 +144,7 @@ def _size_bytes(path: Path) -> int:
 
 
 def _sync_folder(path: Path) -> None:
-    """Bring the directory's entries to the disk."""
+    """Flush the directory's entries to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

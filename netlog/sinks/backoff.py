@@ -9,15 +9,15 @@ __all__ = ["Backoff"]
 
 @dataclass(slots=True)
 class Backoff:
-    """Exponential, with full jitter, so that many clients do not come back at once.
+    """Exponential backoff with full jitter, so that many clients do not retry at the same moment.
 
     Attributes:
-        first_s: the longest wait after the first failure.
-        max_s: after any; reached by doubling.
-        max_retry_after_s: the longest that the other side can ask for.
-        between: a number between two, at random.
+        first_s: the longest wait after the first failure, in seconds.
+        max_s: the longest wait after any failure, in seconds; reached by doubling.
+        max_retry_after_s: the longest wait that the other side can ask for, in seconds.
+        between: returns a random number between its two arguments.
 
-    Source: Tailscale's logtail for the five minutes.
+    Source: Tailscale's logtail for the five minutes of `max_retry_after_s`.
     """
 
     first_s: float = 1.0
@@ -27,10 +27,10 @@ class Backoff:
     _failures: int = 0
 
     def after_failure(self, retry_after_s: float | None = None) -> float:
-        """How long to wait now.
+        """Record a failure and return how long to wait.
 
         Args:
-            retry_after_s: what the other side asked for, if it did.
+            retry_after_s: the wait that the other side asked for, in seconds; None: it did not ask.
 
         Returns:
             Seconds.
@@ -42,5 +42,5 @@ class Backoff:
         return self.between(0.0, min(self.max_s, self.first_s * 2**doublings))
 
     def succeeded(self) -> None:
-        """Begin anew at the next failure."""
+        """Start again from `first_s` at the next failure."""
         self._failures = 0

@@ -1,4 +1,4 @@
-"""What the logger asks of a place that messages go to."""
+"""What the logger expects of a sink."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ __all__ = ["DurableSink", "PeriodId", "Reports", "Sink", "SinkCounters"]
 
 @dataclass(frozen=True, slots=True)
 class SinkCounters:
-    """What became of the messages at one sink.
+    """What happened to the messages at one sink.
 
     Attributes:
-        written: messages that the other side has: in the file, or accepted by the receiver.
+        written: messages that arrived: in the file, or accepted by the receiver.
         pending: messages that wait, in memory or in the spool.
-        retried: attempts that were made again after a failure.
+        retried: attempts that repeated a failed one.
         errors: attempts that failed.
-        dropped: messages given up; `dropped_packets` and `dropped_bytes` is what their entries
-            add up to.
-        spool_bytes: what the spool takes on disk; 0 without one.
-        spool_age_s: how long the oldest message there has waited.
-        last_error: why the last attempt failed; "" since it works.
+        dropped: messages given up; `dropped_packets` and `dropped_bytes` are the sums of their
+            entries.
+        spool_bytes: disk space that the spool takes; 0 without a spool.
+        spool_age_s: how long the oldest message in the spool has waited, in seconds.
+        last_error: why the last attempt failed; "" if it did not fail.
     """
 
     written: int = 0
@@ -44,47 +44,47 @@ class SinkCounters:
 class Sink(Protocol):
     """A place that messages go to.
 
-    Thread safety: the logger calls `write` from its own thread, one call at a time; `close` is
-        called by whoever made the sink, after the logger has stopped.
+    Thread safety: the logger calls `write` from its own thread, one call at a time. The owner of
+        the sink calls `close`, after the logger has stopped.
     """
 
     def write(self, message: "Message") -> None:
-        """Store one message, whole or not at all.
+        """Store one message, completely or not at all.
 
         Args:
-            message: one period, or a part of one, of one node.
+            message: one period of one node, or a part of it.
 
         Raises:
-            OSError: it could not be stored; the same message may be tried again.
+            OSError: the message could not be stored; the caller may try the same message again.
         """
 
     def close(self) -> None:
-        """Give up what the sink holds. Closing twice is fine."""
+        """Release what the sink holds. Closing twice is fine."""
 
 
 @runtime_checkable
 class DurableSink(Sink, Protocol):
-    """A sink that stores the messages of a period together, once, and knows that it has.
+    """A sink that stores the messages of a period together, exactly once, and remembers it.
 
-    The logger calls `begin`, `write` for each message, and `commit`; it clears the counts in the
-    meter only after that. If it dies before, its successor offers the same period again, and a sink
-    that has committed it says so.
+    The logger calls `begin`, `write` for each message, and `commit`. Only then does it clear the
+    counts in the meter. If the logger dies before that, its successor offers the same period
+    again; a sink that has committed the period declines it in `begin`.
 
     Thread safety: as `Sink`.
     """
 
     def begin(self, period: PeriodId) -> bool:
-        """Begin to store a period. What an earlier `begin` left uncommitted is forgotten.
+        """Begin to store a period. Writes of an earlier `begin` without a commit are forgotten.
 
         Returns:
-            Whether the sink wants the messages; False: it has this period.
+            Whether the sink wants the messages; False: it has already stored this period.
         """
 
     def commit(self) -> None:
-        """Make what was written since `begin` durable, all of it or nothing.
+        """Make everything written since `begin` durable, all of it or nothing.
 
         Raises:
-            OSError: nothing of it is stored; the period may be offered again.
+            OSError: nothing of the period is stored; it may be offered again.
         """
 
     def abort(self) -> None:
@@ -93,7 +93,7 @@ class DurableSink(Sink, Protocol):
 
 @runtime_checkable
 class Reports(Protocol):
-    """A sink that counts what became of the messages."""
+    """A sink that counts what happened to its messages."""
 
     def counters(self) -> Mapping[str, SinkCounters]:
-        """The counters by the name of the sink. Any thread."""
+        """Return the counters by the name of the sink. Any thread."""

@@ -1,4 +1,4 @@
-"""Hand messages to a sink, one by one or a whole period at once; keep what it refuses."""
+"""Hand messages to a sink, one by one or a whole period at once; keep what the sink refuses."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ __all__ = ["Delivery", "DurableDelivery", "MessageFault", "MessageSink"]
 _log = logging.getLogger("netlog")
 
 MAX_PENDING = 64
-"""Messages that wait for a sink that fails: at 256 KiB each, 16 MiB at the most."""
+"""Messages kept for a failing sink. A message has at most 256 KiB, so this is at most 16 MiB."""
 
 
 class _Writes(Protocol):
@@ -33,16 +33,17 @@ MessageSink: TypeAlias = _Writes | Callable[[Message], object]
 class Delivery:
     """Writes messages in order to one sink that may fail for a while.
 
-    A sink that raises is tried again with the next period's messages. What it refused waits, at
-    most `MAX_PENDING` messages; beyond that the oldest is dropped and counted. A sink that has
-    `write_line` is told of it in the stream, before the message that follows the gap.
+    If the sink raises, netlog tries it again with the next period's messages. Refused messages
+    wait, at most `MAX_PENDING` of them; beyond that the oldest is dropped and counted. If the sink
+    has `write_line`, a line in its stream reports the loss, before the message that follows the
+    gap.
 
     Args:
         sink: where the messages go.
-        name: what the log calls it; "" for the only one.
+        name: what the log calls the sink; "" for the only one.
 
     Raises:
-        TypeError: it is no sink.
+        TypeError: `sink` has no `write` and is not callable.
 
     Thread safety: `put`, `abandon` and the counters from any thread, `write` and `flush` from one.
     """
@@ -68,7 +69,7 @@ class Delivery:
 
     @property
     def pending(self) -> int:
-        """Messages that wait for the sink to take them, with the one that it has in hand."""
+        """Messages that wait for the sink, including the one that it is writing."""
         with self._lock:
             return len(self._pending) + (self._current is not None)
 
@@ -78,16 +79,18 @@ class Delivery:
         return self.loss.messages
 
     def put(self, message: Message) -> None:
-        """Let a message wait for the next `flush`."""
+        """Queue a message for the next `flush`."""
         with self._lock:
             self._pending.append(message)
             self._shed()
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Wait until a message more would not push out the oldest, unless the sink fails.
+        """Wait until the queue has room for one more message, or the sink fails.
+
+        A failing sink makes no room: the oldest message is then dropped.
 
         Args:
-            timeout_s: at most so long.
+            timeout_s: the longest wait, in seconds.
         """
         with self._lock:
             self._lock.wait_for(
@@ -99,7 +102,7 @@ class Delivery:
         """Write what is pending, and then the messages of a period.
 
         Returns:
-            True: what the sink refuses is kept here.
+            Always True: what the sink refuses is kept here.
         """
         self.flush()
         for message in messages:
@@ -107,17 +110,17 @@ class Delivery:
         return True
 
     def write(self, message: Message) -> None:
-        """Write what is pending and then `message`, or let it wait with the others."""
+        """Write what is pending and then `message`; if the sink fails, keep them all."""
         self.put(message)
-        # A sink that failed for an older message of this period is not asked again.
+        # If the sink failed for an older message of this period, it is not tried again now.
         if not self._failing or self.pending == 1:
             self.flush()
 
     def flush(self) -> bool:
-        """Try the sink again with what is pending; it never raises.
+        """Try to write what is pending. Never raises.
 
         Returns:
-            Whether nothing waits any more.
+            Whether nothing is pending any more.
         """
         self.retried += self._failing and self.pending > 0
         while (step := self._next()) is not None:
@@ -134,12 +137,12 @@ class Delivery:
         return True
 
     def close(self) -> None:
-        """Try once more, and give up on what the sink still refuses."""
+        """Try once more, and drop what the sink still refuses."""
         self.flush()
         self.abandon()
 
     def abandon(self) -> None:
-        """Give up on what is pending: it is dropped and counted, also what a sink has in hand."""
+        """Drop and count everything that is pending, including the message the sink is writing."""
         with self._lock:
             self._abandoned = self._current is not None
             waiting = [] if self._current is None else [self._current]
@@ -148,10 +151,10 @@ class Delivery:
             self._current = None
             self._pending.clear()
 
-    # -- with what waits, and the lock for it ------------------------------------------------------
+    # -- the queue, under its lock -----------------------------------------------------------------
 
     def _next(self) -> tuple[Loss, Message | None] | None:
-        """Take what comes next: a loss to tell of, or the oldest message; None if all is done."""
+        """Take the next item: a loss to report, or the oldest message; None if there is neither."""
         with self._lock:
             if self._abandoned:
                 return None
@@ -164,7 +167,7 @@ class Delivery:
             return Loss(), self._current
 
     def _done(self, message: Message | None) -> None:
-        """Account for what the sink has taken."""
+        """Record that the sink took `message`, or took the report of a loss if it is None."""
         with self._lock:
             if message is not None and not self._abandoned:
                 self.written += 1
@@ -204,15 +207,14 @@ class Delivery:
         self._node_id = message.node_id
 
 
-class MessageFault(Exception):  # noqa: N818 - what it is caused by is the error
-    """Messages could not be made; its cause says why."""
+class MessageFault(Exception):  # noqa: N818 - the error is its cause
+    """The messages could not be built; `__cause__` says why."""
 
 
 class DurableDelivery:
     """Stores periods in one durable sink.
 
-    What the sink does not take stays where it is: in the meter, from where the same period is
-    offered again.
+    A period that the sink does not take stays in the meter, and is offered again from there.
 
     Thread safety: one thread; the counters may be read from any.
     """
@@ -227,20 +229,20 @@ class DurableDelivery:
         self.errors = 0
 
     def store(self, period: "PeriodId", messages: Iterator[Message]) -> bool:
-        """Store a period, unless the sink has it.
+        """Store a period, unless the sink already has it.
 
         Args:
-            period: names it.
-            messages: its messages, made as they are asked for.
+            period: the identity of the period.
+            messages: its messages, built while this iterates over them.
 
         Returns:
             Whether the sink has the period now.
 
         Raises:
-            MessageFault: by `messages`; nothing is stored.
+            MessageFault: `messages` raised it; nothing is stored.
         """
         written = 0
-        # A period without messages leaves no trace anywhere.
+        # A period without messages is not stored at all.
         message = next(messages, None)
         if message is None:
             return True
@@ -264,13 +266,13 @@ class DurableDelivery:
         return True
 
     def close(self) -> None:
-        """Nothing is kept here."""
+        """Do nothing: no messages are kept here."""
 
     def _failed(self, error: Exception) -> None:
         self.errors += 1
         if not self._failing:
             _log.warning(
-                "no sink could store the messages; their counts stay in the meter: %s: %s",
+                "no sink could store the messages; the meter keeps their counts: %s: %s",
                 type(error).__name__,
                 error,
             )

@@ -22,19 +22,19 @@ __all__ = ["FilePosition", "FileSink"]
 _log = logging.getLogger("netlog")
 
 MODE = 0o600
-"""Who talked to whom is nobody's business but the owner's; an existing file keeps its own mode."""
-# O_NONBLOCK keeps open() from waiting for a pipe's reader; files do not know it.
+"""Only the owner may read who talked to whom. An existing file keeps its own mode."""
+# With O_NONBLOCK, open() does not wait for a pipe's reader. It has no effect on regular files.
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class FilePosition:
-    """The end of a file's lines, at some moment.
+    """The end of a file's lines, at one moment.
 
     Attributes:
-        device: number of the file's file system.
-        inode: number of the file there.
-        size_bytes: of the file.
+        device: number of the file system that holds the file.
+        inode: number of the file on that file system.
+        size_bytes: size of the file.
     """
 
     device: int
@@ -45,24 +45,25 @@ class FilePosition:
 class FileSink:
     """Appends each message as a line to a file, in one write(2).
 
-    The file holds whole lines only: a write that the disk cut short is taken back. If the file ends
-    in the middle of a line, left there by a crash, the first message begins with a line break. A
-    file that `copytruncate` of logrotate(8) empties goes on from its new end.
-
-    A file that was renamed or removed is noticed before the next message, which goes to a new one.
-    Its directory is not made: until it is there again, writing fails.
-
-    A regular file is locked (flock), since taking back a cut line would harm another writer's.
+    - The file holds whole lines only: if the disk cuts a write short, the sink removes the partial
+      line. If a crash left the file with an incomplete last line, the first message begins with a
+      line break.
+    - A file that `copytruncate` of logrotate(8) empties continues from its new end.
+    - If the file was renamed or removed, the sink notices it before the next message and opens a
+      new file. It does not make the directory: until the directory exists again, writing fails.
+    - A regular file is locked (flock): a second writer's lines would be damaged when this one
+      removes a partial line.
 
     Args:
-        path: the file; it is made, readable by its owner only, if it is not there. Character
-            devices, such as /dev/null, will do; pipes and sockets, which can keep half a line, not.
-        rotation: when the file is put aside for a new one; None: never. A device is never.
-        clock_s: the time since the epoch, in seconds.
+        path: the file. If it is missing it is made, readable by its owner only. Character devices,
+            such as /dev/null, are accepted; pipes and sockets are not, because they can keep half a
+            line.
+        rotation: when to rotate the file; None: never. A device is never rotated.
+        clock_s: returns the time since the epoch, in seconds.
 
     Raises:
-        OSError: it can not be opened for appending, or another sink has it open.
-        MissingExtraError: rotated files are to be packed, and nothing here can.
+        OSError: the file cannot be opened for appending, or another sink has it open.
+        MissingExtraError: rotated files are to be compressed, but no zstd module is installed.
 
     Thread safety: one thread at a time; `reopen` from any.
     """
@@ -91,19 +92,20 @@ class FileSink:
                 raise
 
     def write(self, message: "Message") -> None:
-        """Append one message, to a new file if it is time for one.
+        """Append one message. If a rotation is due, rotate first.
 
         Args:
             message: what to append.
 
         Raises:
-            OSError: the disk is full, or otherwise takes no more; nothing of the line is left.
+            OSError: the disk is full, or writing failed for another reason; nothing of the line is
+                left in the file.
             ValueError: the sink is closed.
         """
         self.write_line(message.to_json())
 
     def write_line(self, line: bytes) -> None:
-        """Append one line, to a new file if it is time for one.
+        """Append one line. If a rotation is due, rotate first.
 
         Args:
             line: without its line break.
@@ -138,15 +140,16 @@ class FileSink:
             self._began_s = self._clock_s()
 
     def rotate_if_due(self, n_bytes: int = 0) -> None:
-        """See whether the file is still the one at its path, and not too long or too old.
+        """Make sure that the next lines go to the right file.
 
-        After this the sink has the file that the next lines belong to.
+        If another file is at the path now, or none, open the path again. If the file is too long or
+        too old, rotate it.
 
         Args:
-            n_bytes: how many will be written.
+            n_bytes: how many bytes will be written.
 
         Raises:
-            OSError: there is no such file any more, and a new one can not be made.
+            OSError: the file is gone, and a new one cannot be made.
             ValueError: the sink is closed.
         """
         self._check_open()
@@ -162,16 +165,16 @@ class FileSink:
             return
         now_s = self._clock_s()
         if not found.st_size:
-            self._began_s = None  # emptied by somebody
+            self._began_s = None  # emptied from outside, for example by logrotate
         began_s = now_s if self._began_s is None else self._began_s
         if self._rotation.is_due(found.st_size, n_bytes, began_s, now_s):
             self._rotate(now_s)
 
     def position(self) -> FilePosition | None:
-        """Where the next line will begin; None: the file is a device, which has no end.
+        """Return where the next line will begin; None: the file is a device, which has no end.
 
         Raises:
-            OSError: it can not be found out.
+            OSError: fstat(2) failed.
             ValueError: the sink is closed.
         """
         self._check_open()
@@ -179,16 +182,16 @@ class FileSink:
         return FilePosition(found.st_dev, found.st_ino, found.st_size) if self._regular else None
 
     def cut_to(self, position: FilePosition) -> bool:
-        """Remove the lines behind a position, if it is one of the file that is open now.
+        """Remove the lines after a position, if the position belongs to the file that is open now.
 
         Args:
-            position: as `position` said it, in this process or in one before.
+            position: from `position`, of this process or of an earlier one.
 
         Returns:
-            Whether it is of this file.
+            Whether the position belongs to this file.
 
         Raises:
-            OSError: they can not be removed.
+            OSError: the lines cannot be removed.
             ValueError: the sink is closed.
         """
         now = self.position()
@@ -200,10 +203,10 @@ class FileSink:
         return True
 
     def sync(self) -> None:
-        """Bring what was written to the disk.
+        """Flush what was written to the disk.
 
         Raises:
-            OSError: that failed.
+            OSError: flushing failed.
             ValueError: the sink is closed.
         """
         self._check_open()
@@ -211,7 +214,7 @@ class FileSink:
             os.fdatasync(self._fd)
 
     def reopen(self) -> None:
-        """Open the path anew before the next message, as after logrotate(8). Any thread."""
+        """Open the path again before the next message, as after logrotate(8). Any thread."""
         self._reopen = True
 
     def close(self) -> None:
@@ -228,7 +231,7 @@ class FileSink:
             raise ValueError(f"{self._path}: the sink is closed")
 
     def _found(self) -> os.stat_result | None:
-        """What is at the path, if that is the file that is open."""
+        """Return the state of the file at the path, if it is the file that is open; else None."""
         try:
             found = Path(self._path).stat()
         except OSError:
@@ -236,7 +239,7 @@ class FileSink:
         return found if os.path.samestat(found, os.fstat(self._fd)) else None
 
     def _open(self) -> os.stat_result:
-        """Open what is at the path now, or make it; what was open stays so if that fails."""
+        """Open or make the file at the path. On an error the file that was open stays open."""
         fd = os.open(self._path, FLAGS, MODE)
         try:
             found = os.fstat(fd)
@@ -255,28 +258,29 @@ class FileSink:
         return found
 
     def _lock(self, fd: int, found: os.stat_result) -> bool:
-        """Whether this is a regular file, by now locked; anything but a device else is wrong."""
+        """Return True for a regular file, after locking it, and False for a device; else raise."""
         if stat.S_ISREG(found.st_mode):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise OSError(errno.EBUSY, "another sink writes to it", self._path) from error
+                raise OSError(errno.EBUSY, "another sink has it open", self._path) from error
             return True
         if not stat.S_ISCHR(found.st_mode):
-            raise OSError(errno.EINVAL, "neither a regular file nor a device", self._path)
+            raise OSError(errno.EINVAL, "not a regular file or a character device", self._path)
         return False
 
     def _rotate(self, now_s: float) -> None:
-        """Put the file aside and begin a new one; if that can not be, go on with the old one."""
+        """Rename the file and begin a new one. If that fails, continue with the old file."""
         path = Path(self._path).resolve()
         try:
             if self._cut:
                 os.write(self._fd, b"\n")
-            # Whoever has the lock of the file is the only one who makes these names.
+            # The name cannot be taken by another process: only the holder of the file's lock
+            # makes these names.
             path.rename(RotatedNames(path).new(now_s))
         except OSError as error:
             if not self._stuck:
-                _log.warning("%s: can not be rotated: %s", self._path, error.strerror)
+                _log.warning("%s: cannot rotate: %s", self._path, error.strerror)
             self._stuck = True
             return
         self._stuck = False
@@ -285,7 +289,7 @@ class FileSink:
             self._archive.wake()
 
     def _take_back(self, n_bytes: int) -> None:
-        """Remove the last bytes written; where that fails, the next line begins with a break."""
+        """Remove the last bytes written. If that fails, the next line begins with a line break."""
         try:
             # With O_APPEND the position after a write is the end of what it wrote.
             os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - n_bytes)

@@ -1,4 +1,4 @@
-"""Spooled messages into a file of JSON lines, each exactly once."""
+"""Ship spooled messages to a file of JSON lines, each exactly once."""
 
 import struct
 from typing import TYPE_CHECKING
@@ -22,18 +22,20 @@ MAGIC = b"file"
 class FileShipper:
     """Appends the payloads to a file, as lines.
 
-    The cursor's note says which file it was and how long, when all that is passed was in it and
-    nothing else of the spool. So lines that were written and not passed, because the process was
-    killed in between, lie behind that length: they are cut off, and written again.
+    The cursor's note says which file it was and how long it was when the cursor moved. At that
+    length the file held every record before the cursor, and nothing of the spool after it. If the
+    process is killed after it wrote lines and before the cursor moved, those lines lie beyond that
+    length: the next start cuts them off and writes them again.
 
-    That holds over a rotation: the file is put aside only between two batches, when nothing lies
-    behind the length; and before anything is written to the new one, the note is of that.
+    This also holds across a rotation. The file is rotated only between two batches, when nothing
+    lies beyond the length. The note names the new file before anything is written to it.
 
-    If the file is renamed from outside after a crash, before this runs again, what lies behind the
-    length stays in the renamed one, and is in the new one too.
+    One case gives duplicates: if something else renames the file after a crash, before the shipper
+    runs again, the lines beyond the length stay in the renamed file and are written to the new one
+    too.
 
     Args:
-        sink: the shipper's own from now on; it closes it.
+        sink: belongs to the shipper from now on, which closes it.
 
     Thread safety: as `Shipper`.
     """
@@ -46,24 +48,24 @@ class FileShipper:
         self._sink = sink
 
     def prepare(self, note: bytes) -> bytes:
-        """Cut off what was not passed; put the file aside if it is time; note the file."""
+        """Cut off lines after the note's length, rotate if due, and return a note of the file."""
         if position := _read(note):
             self._sink.cut_to(position)
         self._sink.rotate_if_due()
         return self._note()
 
     def ship(self, records: "Sequence[Record]") -> bytes:
-        """Write the lines, all or none, and bring them to the disk."""
+        """Append the lines, all or none, and flush them to the disk."""
         self._sink.write_lines(b"".join(record.payload + b"\n" for record in records))
         self._sink.sync()
         return self._note()
 
     def reopen(self) -> None:
-        """Open the path anew before the next batch. Any thread."""
+        """Open the path again before the next batch. Any thread."""
         self._sink.reopen()
 
     def interrupt(self) -> None:
-        """Nothing: a file does not keep anybody waiting."""
+        """Do nothing: a write to a file does not wait for another side."""
 
     def close(self) -> None:
         """See `Shipper`."""
@@ -77,7 +79,7 @@ class FileShipper:
 
 
 def _read(note: bytes) -> FilePosition | None:
-    """The position in a note; None: it has none, or is another shipper's."""
+    """Return the position in a note; None: the note is empty or from another kind of shipper."""
     if len(note) != NOTE.size or not note.startswith(MAGIC):
         return None
     _, device, inode, size_bytes = NOTE.unpack(note)

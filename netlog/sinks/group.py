@@ -1,4 +1,4 @@
-"""Several sinks as one: each has every message, whatever becomes of the others."""
+"""Several sinks as one: each gets every message, whatever happens to the others."""
 
 import logging
 import threading
@@ -23,15 +23,17 @@ CLOSE_S = 5.0
 
 
 class SinkGroup:
-    """A durable sink that is all of its sinks; none of them holds up another.
+    """A durable sink made of several sinks, none of which delays another.
 
-    A durable sink that fails in a period misses all of that period: it is counted, and told in its
-    stream. Only if every durable sink failed, so that the period is stored nowhere, does `commit`
-    fail, and the period may be offered again. A plain sink gets a queue and a thread of its own
-    (`QueuedSink`), and each message once, however often its period is offered.
+    - If a durable sink fails in a period, it misses the whole period. The loss is counted, and a
+      line in the sink's stream reports it.
+    - If every durable sink fails, the period is stored nowhere: `commit` fails, and the period may
+      be offered again.
+    - A plain sink gets a queue and a thread of its own (`QueuedSink`). It gets each message once,
+      however often the period is offered.
 
     Args:
-        sinks: the sinks, by the name that reports call them; they belong to the group from now on.
+        sinks: the sinks by the name that reports use; they belong to the group from now on.
 
     Thread safety: one thread at a time; `counters` and `reopen` from any.
     """
@@ -48,10 +50,10 @@ class SinkGroup:
                     sink if isinstance(sink, QueuedSink) else QueuedSink(sink, name)
                 )
         self._period: PeriodId | None = None
-        self._complete = False  # plain sinks have all of the period
+        self._complete = False  # plain sinks have every message of the period
         self._written = self._given = 0
         self._node_id = ""
-        self._loss = Loss()  # what the period's messages add up to so far
+        self._loss = Loss()  # sum of the period's messages so far
 
     def begin(self, period: PeriodId) -> bool:
         """Begin to store a period.
@@ -69,10 +71,11 @@ class SinkGroup:
         return wanted or (bool(self._queued) and not self._complete)
 
     def write(self, message: "Message") -> None:
-        """Hand a message to every sink that wants it; it never fails.
+        """Hand a message to every sink that wants it. Never fails.
 
         Args:
-            message: of the period that was begun, the same ones in the same order each time.
+            message: of the period that was begun. If a period is offered again, it must have the
+                same messages, in the same order.
         """
         self._written += 1
         if self._durable:
@@ -80,14 +83,14 @@ class SinkGroup:
             self._loss += Loss(1, message.packets, message.n_bytes)
         for member in self._durable.values():
             member.write(message)
-        # Outside of a period every message is new.
+        # Without a period every message is new.
         if self._period is None or self._written > self._given:
             self._given = self._written
             for sink in self._queued.values():
                 sink.write(message)
 
     def commit(self) -> None:
-        """Make the period durable at every sink that can.
+        """Make the period durable at every sink that can store it.
 
         Raises:
             OSError: there are durable sinks, and none of them could store it.
@@ -103,17 +106,17 @@ class SinkGroup:
             member.miss(self._loss, self._node_id)
 
     def abort(self) -> None:
-        """Forget the period, as far as it can be: plain sinks have what they have."""
+        """Forget the period at the durable sinks. Plain sinks keep what they were given."""
         for member in self._durable.values():
             member.abort()
 
     def reopen(self) -> None:
-        """Have every plain sink that writes to a file open it anew. Any thread."""
+        """Make every plain sink that writes to a file open it again. Any thread."""
         for sink in self._queued.values():
             sink.reopen()
 
     def counters(self) -> dict[str, SinkCounters]:
-        """What became of the messages, by the sink's name. Any thread."""
+        """Return what happened to the messages, by the sink's name. Any thread."""
         return {
             name: self._durable[name].counters()
             if name in self._durable
@@ -122,13 +125,13 @@ class SinkGroup:
         }
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Write what waits, and close every sink. Closing twice is fine.
+        """Write what is pending, and close every sink. Closing twice is fine.
 
         Args:
-            timeout_s: how long the slow ones may take together.
+            timeout_s: how long the slow sinks may take together, in seconds.
 
         Raises:
-            TimeoutError: a sink took longer; it is still in use, and what it had is dropped.
+            TimeoutError: a sink took longer. It stays in use; its pending messages are dropped.
         """
         closing = [
             threading.Thread(target=member.sink.close, name="netlog-close", daemon=True)
@@ -152,9 +155,9 @@ class SinkGroup:
 
 
 class _Member:
-    """One durable sink, and how it does in the current period.
+    """One durable sink and its state in the current period.
 
-    What it raises is kept in `error`; until the next period it is then left alone.
+    An exception of the sink is kept in `error`; the sink is then left alone until the next period.
     """
 
     def __init__(self, name: str, sink: DurableSink) -> None:
@@ -168,21 +171,21 @@ class _Member:
         self._node_id = ""
 
     def begin(self, period: PeriodId, *, again: bool) -> None:
-        """Ask whether it wants the period; one that fails may want it."""
+        """Ask the sink whether it wants the period. If asking fails, assume that it does."""
         self._retried += again and self.error is not None
         self.wants, self.error = True, None
         self._telling = Loss()
         try:
             self.wants = self.sink.begin(period)
-        except Exception as error:  # noqa: BLE001 - it must not keep the others from theirs
+        except Exception as error:  # noqa: BLE001 - one sink's failure must not reach the others
             self._failed(error)
 
     def write(self, message: "Message") -> None:
-        """Write, unless it has the period already or has failed in it."""
+        """Write, unless the sink already has the period or has failed in it."""
         if self.wants and self.error is None:
             try:
                 if self._untold and not self._telling:
-                    # It has all that a sink asks of a message.
+                    # A notice has every member of Message that sinks use.
                     notice = LossNotice(self._node_id, self._untold)
                     self.sink.write(cast("Message", notice))
                     self._telling = self._untold
@@ -192,7 +195,7 @@ class _Member:
                 self.abort()
 
     def commit(self) -> None:
-        """Commit, unless there is nothing to."""
+        """Commit, unless the sink already has the period or has failed in it."""
         if self.wants and self.error is None:
             try:
                 self.sink.commit()
@@ -217,13 +220,13 @@ class _Member:
             self._failed(error)
 
     def miss(self, loss: Loss, node_id: str) -> None:
-        """Account for a period that the sink does not have and will not be offered again."""
+        """Account for a period that this sink misses: it will not be offered again."""
         self._loss += loss
         self._untold += loss
         self._node_id = node_id
 
     def counters(self) -> SinkCounters:
-        """The sink's own counters, with what never reached it."""
+        """Return the sink's own counters, plus the messages that never reached it."""
         own = SinkCounters()
         if isinstance(self.sink, Reports):
             reported = self.sink.counters()

@@ -1,4 +1,4 @@
-"""A sink behind a queue and a thread of its own, so that it delays nobody."""
+"""A sink behind a queue and a thread of its own, so that it delays no other sink."""
 
 import contextlib
 import threading
@@ -15,9 +15,9 @@ __all__ = ["QueuedSink"]
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
-"""A sink that fails is asked again after these, and what lies between by doubling."""
+"""A failing sink is tried again after FIRST_RETRY_S; each failure doubles the wait up to this."""
 PATIENCE_S = 1.0
-"""How long one sink that is slow may hold up the logger, once."""
+"""How long a slow sink may delay the logger in all, until its queue is empty again."""
 
 
 @runtime_checkable
@@ -27,13 +27,14 @@ class _Rotates(Protocol):
 
 
 class QueuedSink:
-    """Writes messages to another sink from a thread of its own; `write` does not fail.
+    """Writes messages to another sink from a thread of its own, whose failures `write` never sees.
 
-    64 messages may wait. What is beyond, because the other sink is slow or fails, is dropped, the
-    oldest first, counted, and reported in the stream as soon as the other sink works.
+    At most 64 messages wait. If the other sink is slow or fails, further messages push out the
+    oldest ones. Dropped messages are counted, and a line in the stream reports them as soon as the
+    other sink works.
 
-    A period of very many connections makes more messages at once than that. For those `write` waits
-    while the other sink works, but not longer than a second until the queue is empty again.
+    A period with very many connections makes more than 64 messages at once. Then `write` waits
+    while the other sink works, but at most one second in all until the queue is empty again.
 
     Args:
         sink: the other sink; it belongs to this one from now on.
@@ -54,11 +55,11 @@ class QueuedSink:
 
     @property
     def hangs(self) -> bool:
-        """Whether it is closed, and the other sink still has not returned."""
+        """Whether this sink is closed while a call of the other sink has not returned."""
         return self._closing and self._thread.is_alive()
 
     def write(self, message: "Message") -> None:
-        """Let a message wait for the other sink.
+        """Queue a message for the other sink.
 
         Args:
             message: what to write.
@@ -77,13 +78,13 @@ class QueuedSink:
             self._changed.notify()
 
     def reopen(self) -> None:
-        """Have the other sink open its file anew, if it has one, and try it at once."""
+        """Make the other sink open its file again, if it has one, and try it at once."""
         with self._changed:
             self._reopening = True
             self._changed.notify()
 
     def counters(self) -> dict[str, SinkCounters]:
-        """What became of the messages, by the sink's name."""
+        """Return what happened to the messages, by the sink's name."""
         delivery = self._delivery
         counters = SinkCounters(
             written=delivery.written,
@@ -98,19 +99,19 @@ class QueuedSink:
         return {self._name: counters}
 
     def finish(self) -> None:
-        """Ask for the end, as `close` does, but do not wait for it."""
+        """Begin to close, as `close` does, but do not wait."""
         with self._changed:
             self._closing = True
             self._changed.notify()
 
     def close(self, timeout_s: float = LAST_RETRY_S) -> None:
-        """Write what waits, close the other sink and end the thread. Closing twice is fine.
+        """Write what is pending, close the other sink and end the thread. Closing twice is fine.
 
-        A sink that fails is asked once more; what it refuses then is dropped and counted.
+        A failing sink is tried once more; what it refuses then is dropped and counted.
 
         Args:
-            timeout_s: how long a slow sink may take. What still waits then is dropped and counted,
-                and the other sink stays open, as it is in use.
+            timeout_s: how long a slow sink may take, in seconds. After that, pending messages are
+                dropped and counted; the other sink stays open because it is still in use.
         """
         self.finish()
         self._thread.join(timeout_s)
@@ -131,7 +132,7 @@ class QueuedSink:
         self.sink.close()
 
     def _wait(self, retry_s: float) -> bool:
-        """Wait until there is something to do: a message, or a retry, or the end, which is True."""
+        """Wait for a message, a retry, a reopen or the end; return whether it is the end."""
         due_s = time.monotonic() + retry_s
         with self._changed:
             while not (self._closing or self._reopening):
@@ -143,7 +144,7 @@ class QueuedSink:
             self._reopening = False
         if reopening and isinstance(self.sink, _Rotates):
             self.sink.reopen()
-            # What can not be opened now is said when there is something to write.
+            # If the file cannot be opened now, the next write reports it.
             with contextlib.suppress(OSError):
                 self.sink.rotate_if_due()
         return closing

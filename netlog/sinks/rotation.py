@@ -1,4 +1,4 @@
-"""When a file of messages is put aside, under which name, and how many of those stay."""
+"""When to rotate a file of messages, under which name, and how many rotated files to keep."""
 
 import calendar
 import os
@@ -13,21 +13,22 @@ __all__ = ["Rotated", "RotatedNames", "Rotation", "with_ending"]
 STAMP = "%Y%m%dT%H%M%SZ"
 PACKED = ".zst"
 UNFINISHED = ".tmp"
-"""Behind the name of a packed file, until it is whole."""
+"""Ending of a compressed file until it is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When a file is put aside, and what becomes of it then.
+    """When a file is rotated, and what happens to the rotated files.
 
     Attributes:
-        max_bytes: a file that a write would make longer is put aside first; 0: however long. A
-            write that is longer by itself makes a file of its own.
-        age_s: UTC is cut into spans of so many seconds, 3600 being the full hours, and a file has
-            the lines of one span; 0: however old. A restart changes nothing about that.
-        keep: how many files that were put aside stay, the newest; 0: all.
-        keep_bytes: what they may take together; 0: anything. The newest stays in any case.
-        zstd: whether they are packed.
+        max_bytes: if a write would make the file longer than this, the file is rotated first; 0: no
+            limit. A write that is longer by itself goes to a file of its own.
+        age_s: divides UTC into spans of this many seconds, for example 3600 for full hours; a file
+            holds the lines of one span; 0: no limit. A restart does not change the spans.
+        keep: how many rotated files to keep, the newest ones; 0: all.
+        keep_bytes: how much space rotated files may take together; 0: no limit. The newest one is
+            always kept.
+        zstd: whether rotated files are compressed.
 
     Raises:
         ValueError: a number is negative.
@@ -45,13 +46,13 @@ class Rotation:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
 
     def is_due(self, size_bytes: int, added_bytes: int, began_s: float, now_s: float) -> bool:
-        """Whether a file is to be put aside before a write.
+        """Return whether to rotate a file before a write.
 
         Args:
-            size_bytes: of the file; an empty one is never put aside.
-            added_bytes: what will be written.
-            began_s: a time in the span that its lines are of, since the epoch.
-            now_s: the time, since the epoch.
+            size_bytes: size of the file; an empty file is never rotated.
+            added_bytes: how many bytes will be written.
+            began_s: a time in the span of the file's lines, in seconds since the epoch.
+            now_s: the time, in seconds since the epoch.
         """
         if not size_bytes:
             return False
@@ -62,12 +63,13 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rotated:
-    """A file that was put aside; they sort by age, the oldest first.
+    """A rotated file. Sorts by age, the oldest first.
 
     Attributes:
-        path: without the ending of a packed one.
-        plain: it is there as it was.
-        packed: it is there as zstd. Both: a crash came between packing and removing.
+        path: without the ending of a compressed file.
+        plain: whether the uncompressed file exists.
+        packed: whether the compressed file exists. Both exist if a crash came after compressing
+            and before removing the plain file.
     """
 
     path: Path
@@ -76,15 +78,15 @@ class Rotated:
 
     @property
     def paths(self) -> list[Path]:
-        """Every file of it."""
+        """Every path of it that exists."""
         return [self.path] * self.plain + [with_ending(self.path, PACKED)] * self.packed
 
 
 class RotatedNames:
-    """The names that one file is put aside under: `flows.jsonl` as `flows-20261123T141500Z.jsonl`.
+    """The names of one file's rotated files: `flows.jsonl` becomes `flows-20261123T141500Z.jsonl`.
 
     Args:
-        path: the file; no symbolic link.
+        path: the file; not a symbolic link.
 
     Thread safety: any thread.
     """
@@ -98,10 +100,10 @@ class RotatedNames:
         )
 
     def rotated(self) -> list[Rotated]:
-        """What has been put aside and is there, the oldest first.
+        """Return the rotated files that exist, the oldest first.
 
         Raises:
-            OSError: the directory can not be read.
+            OSError: the directory cannot be read.
         """
         found: dict[str, set[bool]] = {}
         for match in self._matches():
@@ -113,21 +115,22 @@ class RotatedNames:
         )
 
     def unfinished(self) -> list[Path]:
-        """What a crash left of a file that was being packed.
+        """Return partly compressed files that a crash left.
 
         Raises:
-            OSError: the directory can not be read.
+            OSError: the directory cannot be read.
         """
         return [self._folder / match[0] for match in self._matches() if match[4]]
 
     def new(self, now_s: float) -> Path:
-        """A name that sorts behind all that are there, also if the clock was set back.
+        """Return a name that sorts after all existing ones, even if the clock was set back.
 
         Args:
-            now_s: the time, since the epoch; more than one name in a second runs ahead of it.
+            now_s: the time, in seconds since the epoch. If files are rotated more than once in a
+                second, the time in the name runs ahead of the clock.
 
         Raises:
-            OSError: the directory can not be read.
+            OSError: the directory cannot be read.
         """
         seconds = int(now_s)
         for file in self.rotated()[-1:]:
@@ -137,19 +140,19 @@ class RotatedNames:
         return self._folder / f"{self._stem}-{stamp}{self._ending}"
 
     def _matches(self) -> Iterator[re.Match[str]]:
-        for name in os.listdir(self._folder):  # noqa: PTH208 - names are all it takes
+        for name in os.listdir(self._folder):  # noqa: PTH208 - only names are needed
             match = self._pattern.fullmatch(name)
             if match and _seconds(match[2]) is not None:
                 yield match
 
 
 def with_ending(path: Path, ending: str) -> Path:
-    """The path with something behind its name."""
+    """Return the path with `ending` appended to its name."""
     return path.with_name(path.name + ending)
 
 
 def _seconds(stamp: str) -> int | None:
-    """The time that a stamp says, since the epoch; None if it only looks like one."""
+    """Return the stamp's time since the epoch; None if its digits are not a time."""
     try:
         return calendar.timegm(time.strptime(stamp, STAMP))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a spooled sink asks of the way that messages take out of the spool."""
+"""What a spooled sink expects of the shipper that takes messages out of its spool."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["NotTaken", "Shipper"]
 
 
-class NotTaken(NetlogError):  # noqa: N818 - it says what happened, as a clause in the caller
-    """The other side did not take a batch; it stays in the spool.
+class NotTaken(NetlogError):  # noqa: N818 - `except NotTaken` reads as what happened
+    """The other side did not accept a batch; it stays in the spool.
 
     Args:
         reason: for the log and the counters; without secrets and control characters.
-        retry_after_s: when the other side wants to be asked again; None: it did not say.
-        refused: whether what was sent is at fault, so that a smaller batch may do.
+        retry_after_s: the wait that the other side asked for, in seconds; None: it did not ask.
+        refused: whether the content is at fault, so that a smaller batch may be accepted.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class NotTaken(NetlogError):  # noqa: N818 - it says what happened, as a clause 
 
 
 class Shipper(Protocol):
-    """Takes batches of records to where they are to go.
+    """Takes batches of records to their destination.
 
     Attributes:
-        max_records: of a batch.
-        max_bytes: of a batch; one record may have more.
-        overhead_bytes: what each record has beside its payload.
+        max_records: most records in a batch.
+        max_bytes: most bytes in a batch; a single record may be longer.
+        overhead_bytes: bytes that each record takes besides its payload.
 
     Thread safety: one thread, that of its sink; `interrupt` from any.
     """
@@ -49,13 +49,14 @@ class Shipper(Protocol):
         """Get ready for the next batch.
 
         Args:
-            note: what was saved with the cursor last; b"" in a new spool.
+            note: the note that was last saved with the cursor; b"" in a new spool.
 
         Returns:
-            A note of at most 64 bytes; if it is another one it is saved before anything is shipped.
+            A note of at most 64 bytes. If it differs from `note`, it is saved before anything is
+            shipped.
 
         Raises:
-            OSError: it may be tried again.
+            OSError: it failed; the caller may try again.
         """
 
     def ship(self, records: "Sequence[Record]") -> bytes:
@@ -68,12 +69,12 @@ class Shipper(Protocol):
             A note to save together with the cursor.
 
         Raises:
-            NotTaken: the other side has not taken it.
-            OSError: it could not be shipped; the other side may have it all the same.
+            NotTaken: the other side did not accept the batch.
+            OSError: shipping failed; the other side may have the batch nevertheless.
         """
 
     def interrupt(self) -> None:
-        """Make a `ship` that is under way fail soon, if it can be done."""
+        """Make a running `ship` fail soon, if possible."""
 
     def close(self) -> None:
-        """Give up what the shipper holds. Closing twice is fine."""
+        """Release what the shipper holds. Closing twice is fine."""

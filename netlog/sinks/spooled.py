@@ -1,4 +1,4 @@
-"""A sink that keeps messages in a spool until they are where they are to go."""
+"""A sink that keeps messages in a spool until they arrive."""
 
 import errno
 import logging
@@ -23,14 +23,21 @@ _log = logging.getLogger("netlog")
 
 CLOSE_TIMEOUT_S = 5.0
 PATIENCE = 0.8
-"""The part of it after which a try that is under way is interrupted."""
+"""The share of the close timeout after which a running attempt is interrupted."""
 PROBES = 8
-"""Records that are tried one by one, before a receiver that refuses all of them is at fault."""
+"""After a refused record, this many more are tried alone; if all are refused, the receiver is at
+fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shipped:
-    """What the other side has, and what was given up before it."""
+    """A shipped batch that the cursor has not passed yet.
+
+    Attributes:
+        records: what the other side has.
+        note: from the shipper, to save with the cursor.
+        given_up: records before `records` that are dropped.
+    """
 
     records: "Sequence[Record]"
     note: bytes
@@ -40,17 +47,18 @@ class _Shipped:
 class SpooledSink:
     """Stores each period durably in a spool; a thread of its own ships from there, in order.
 
-    A batch that is not taken is tried again, for ever, with growing waits; the bound of the spool
-    is what ends that. A batch that the other side refuses for what is in it is halved. If one
-    message alone is refused, and one of the next few alone is taken, the first is at fault: it is
-    given up, and counted and told of as a loss. If none is taken the receiver is at fault, and
-    everything is kept.
+    - A batch that was not accepted is tried again and again, with growing waits. Only the
+      spool's bound ends that: a full spool drops its oldest messages.
+    - If the other side refuses a batch because of its content, the batch is halved.
+    - If it refuses a single message but accepts one of the next few alone, the first message is at
+      fault. It is dropped, counted, and reported as a loss in the stream.
+    - If it accepts none of them, the receiver is at fault, and everything is kept.
 
     Args:
-        spool: the sink's own from now on; it closes it.
-        shipper: likewise.
-        node_id: whose messages they are, for telling of losses.
-        name: of the sink, for the log and the counters.
+        spool: belongs to the sink from now on, which closes it.
+        shipper: belongs to the sink from now on, which closes it.
+        node_id: whose messages these are, for reports of losses.
+        name: name of the sink, for the log and the counters.
         backoff: how long to wait after a failure.
 
     Thread safety: as `DurableSink`; `counters` and `wait_empty` from any thread.
@@ -87,7 +95,7 @@ class SpooledSink:
         return self._spool.begin(period)
 
     def write(self, message: "Message") -> None:
-        """Take in a message of the period that was begun.
+        """Add a message to the period that was begun.
 
         Raises:
             OSError: nothing of the period is stored.
@@ -124,21 +132,23 @@ class SpooledSink:
         """Wait until everything is shipped.
 
         Args:
-            timeout_s: at most so long; None: no limit.
+            timeout_s: the longest wait, in seconds; None: no limit.
 
         Returns:
-            Whether it is.
+            Whether everything is shipped.
         """
         empty = self._spool.wait_empty(timeout_s)
         with self._idle:
-            # What was done last is then counted, too.
+            # Once no attempt is running, the counters include the last batch.
             return self._idle.wait_for(lambda: not self._trying, timeout_s) and empty
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Try once more what is pending; the rest stays in the spool. Closing twice is fine.
+        """Try once more to ship what is pending. The rest stays in the spool.
+
+        Closing twice is fine.
 
         Args:
-            timeout_s: for that. A try that takes longer is interrupted.
+            timeout_s: how long that may take, in seconds; a longer attempt is interrupted.
         """
         if not self._stopping.is_set():
             self._deadline_s = time.monotonic() + PATIENCE * timeout_s
@@ -149,7 +159,11 @@ class SpooledSink:
             self._shipper.interrupt()
             self._thread.join((1 - PATIENCE) * timeout_s)
         if self._thread.is_alive():
-            _log.warning("sink %s: busy after %g s; what is left is kept", self._name, timeout_s)
+            _log.warning(
+                "sink %s: still busy after %g s; unsent messages stay in the spool",
+                self._name,
+                timeout_s,
+            )
 
     # -- the sink's own thread ---------------------------------------------------------------------
 
@@ -166,7 +180,7 @@ class SpooledSink:
             self._spool.close()
 
     def _try(self) -> float | None:
-        """Ship one batch; returns how many seconds to wait before the next try, if it failed."""
+        """Ship one batch. If it failed, return how many seconds to wait before the next attempt."""
         self._retried += self._failing
         with self._idle:
             self._trying = True
@@ -176,9 +190,9 @@ class SpooledSink:
             return self._failed(error.reason, error.retry_after_s)
         except OSError as error:
             return self._failed(error.strerror or type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the shipping
-            # Its text may have anything in it.
-            return self._failed(f"a defect: {type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - a bug in netlog must not end the shipping
+            # Only the type: the text of an unexpected error may contain secrets.
+            return self._failed(f"internal error: {type(error).__name__}")
         finally:
             with self._idle:
                 self._trying = False
@@ -195,7 +209,7 @@ class SpooledSink:
         records = spool.read(self._limit, shipper.max_bytes, shipper.overhead_bytes)
         if not records:
             if spool.counters().pending:
-                raise OSError(errno.EIO, "the spool has records that can not be read")
+                raise OSError(errno.EIO, "the spool has records that cannot be read")
             return
         try:
             note = shipper.ship(records)
@@ -211,26 +225,26 @@ class SpooledSink:
         self._save(_Shipped(records, note))
 
     def _probe(self, refusal: NotTaken) -> None:
-        """Find out who is at fault: the first message, or the receiver."""
+        """Find out what is at fault: the first message or the receiver."""
         records = self._spool.read(1 + PROBES, PROBES * self._shipper.max_bytes)
         for index in range(1, len(records)):
             note = self._ship_alone(records[index])
             if note is None:
                 continue
-            # It may be that the receiver has changed its mind meanwhile: ask for the others again.
+            # The receiver may have recovered since it refused the earlier ones: try them again.
             for before in range(index):
                 taken = self._ship_alone(records[before])
                 if taken is not None:
                     index, note = before, taken  # noqa: PLW2901 - the loop ends here
                     break
             if index:
-                _log.warning("sink %s: gave up %d messages: %s", self._name, index, refusal.reason)
+                _log.warning("sink %s: dropped %d messages: %s", self._name, index, refusal.reason)
             self._save(_Shipped(records[index : index + 1], note, records[:index]))
             return
         raise refusal
 
     def _ship_alone(self, record: "Record") -> bytes | None:
-        """Ship one record; None: it was refused."""
+        """Ship one record and return the shipper's note; None: the record was refused."""
         try:
             return self._shipper.ship([record])
         except NotTaken as refusal:
@@ -240,7 +254,7 @@ class SpooledSink:
             return None
 
     def _save(self, shipped: "_Shipped") -> None:
-        """Pass what was shipped. If that fails it is tried again, and not shipped again."""
+        """Move the cursor past what was shipped. If that fails, only that is tried again."""
         self._shipped = shipped
         self._spool.advance(shipped.records[-1], shipped.note, given_up=shipped.given_up)
         self._shipped = None

@@ -16,17 +16,17 @@ class _HasFileno(Protocol):
 
 
 class StreamSink:
-    """Writes each message as a line to a descriptor that somebody else owns.
+    """Writes each message as a line to a descriptor that the caller owns.
 
-    Nothing is buffered: when `write` returns, the kernel has the whole line. A line that was cut
-    short by an error can not be taken back from a pipe or a terminal; the next one then begins with
-    a line break, so that a reader loses the cut line only.
+    Nothing is buffered: when `write` returns, the kernel has the whole line. If an error cuts a
+    line short, the part cannot be taken back from a pipe or a terminal. The next line then begins
+    with a line break, so that a reader loses only the incomplete line.
 
     Args:
-        stream: a descriptor, or an object with `fileno()`. What the object itself has buffered must
-            be flushed before. It stays open.
+        stream: a descriptor, or an object with `fileno()`. The caller flushes the object's own
+            buffer first. The descriptor stays open.
 
-    Thread safety: any thread; a line is written as a whole before the next.
+    Thread safety: any thread; lines of different threads do not mix.
     """
 
     def __init__(self, stream: "int | _HasFileno") -> None:
@@ -37,23 +37,23 @@ class StreamSink:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the other end was closed: there will never be a reader again."""
+        """Whether the other end was closed, so that nobody will read any more."""
         return self._abandoned
 
     def write(self, message: "Message") -> None:
-        """Write one line; waits while a pipe is full.
+        """Write one line. Waits while a pipe is full.
 
         Args:
             message: what to write.
 
         Raises:
-            BrokenPipeError: nobody reads any more.
-            OSError: the descriptor takes no more; the line may be there in part.
+            BrokenPipeError: the reader has closed its end.
+            OSError: writing failed; part of the line may have been written.
         """
         self.write_line(message.to_json())
 
     def write_line(self, line: bytes) -> None:
-        """Write one line; waits while a pipe is full.
+        """Write one line. Waits while a pipe is full.
 
         Args:
             line: without its line break.
@@ -71,7 +71,7 @@ class StreamSink:
             while written < len(data):
                 written += os.write(self._fd, data[written:])
         except OSError as error:
-            # EIO: a terminal that was hung up.
+            # EIO: the terminal has hung up.
             self._abandoned |= error.errno in (errno.EPIPE, errno.EIO)
             raise
         finally:
@@ -79,4 +79,4 @@ class StreamSink:
                 self._cut = written < len(data)
 
     def close(self) -> None:
-        """Do nothing: the descriptor is somebody else's."""
+        """Do nothing: the caller owns the descriptor."""

@@ -1,6 +1,6 @@
-"""Where names, peers and routes come from: what a gateway that is not ours knows of its overlay.
+"""Sources of names, peers and routes: what a gateway other than netlog's knows of its overlay.
 
-The names are in `__init__.pyi`, each imported when it is first used.
+The names are in `__init__.pyi`. Each is imported on first use.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What a source is: somebody who knows the overlay that is metered."""
+"""What a source is: an object that knows the metered overlay."""
 
 import logging
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ _log = logging.getLogger("netlog")
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What a source knows at one moment; compared by its values.
+    """What a source knows at one moment. Compared by value.
 
     Attributes:
-        peers: those whose endpoint is known; fill the source of physical traffic.
+        peers: those whose endpoint is known; they fill in the source of physical traffic.
         routes: prefixes that are reached through the overlay.
         local_addrs: this node's own addresses in the overlay.
-        nodes: this node, and who has which address; None: the source knows no nodes.
+        nodes: this node, and which node has which address; None: the source knows no nodes.
     """
 
     peers: tuple[Peer, ...] = ()
@@ -32,16 +32,16 @@ class Overlay:
 
 @runtime_checkable
 class Source(Protocol):
-    """Somebody who knows the overlay; asked at the end of each period.
+    """An object that knows the overlay. netlog asks it at the end of each period.
 
-    An answer may take half a second at most: messages wait for it.
+    It must answer within 0.5 s, because messages wait for the answer.
     """
 
     def snapshot(self) -> Overlay:
-        """What is so now.
+        """Return the present state of the overlay.
 
         Raises:
-            OSError, ValueError: it can not be had.
+            OSError, ValueError: the source has no answer.
         """
 
 
@@ -58,19 +58,19 @@ class StaticSource:
         self._overlay = overlay
 
     def snapshot(self) -> Overlay:
-        """The answer."""
+        """Return the answer."""
         return self._overlay
 
 
 class KeptSource:
-    """A source that is never without an answer: while the one behind it is down, its last one.
+    """A source that always has an answer: if the source behind it fails, the last one.
 
     Args:
-        source: the one behind.
+        source: the source behind it.
         name: what the log calls it.
 
     Attributes:
-        errors: times that it could not be had.
+        errors: number of times that the source behind it failed.
 
     Thread safety: one thread at a time; `errors` from any.
     """
@@ -83,16 +83,16 @@ class KeptSource:
         self._failing = False
 
     def snapshot(self) -> Overlay:
-        """What is so now, or was when it could be had; at first nothing."""
+        """Return the present state; if the source fails, its last answer, if it had one."""
         try:
             self._last = self._source.snapshot()
         except Exception as error:  # noqa: BLE001 - a source must not end the metering
             self.errors += 1
             if not self._failing:
-                _log.warning("%s: can not be had, going by its last answer: %s", self._name, error)
+                _log.warning("%s: not available (%s); using its last answer", self._name, error)
             self._failing = True
         else:
             if self._failing:
-                _log.warning("%s: can be had again", self._name)
+                _log.warning("%s: available again", self._name)
             self._failing = False
         return self._last

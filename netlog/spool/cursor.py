@@ -1,8 +1,8 @@
-"""The cursor's file: how far the reader came, durable on each change.
+"""The cursor file: how far the reader has come, durable at each change.
 
-Two slots are overwritten in turn, in place: it never needs room on the disk, so a full one does not
-keep the reader from removing what was shipped; and a write that a crash cuts short hurts only the
-older of the two.
+Saves overwrite two slots in turn, in place. So a save never needs disk space, and a full disk does
+not keep the reader from removing shipped records. A write that a crash cuts short damages only the
+older slot.
 """
 
 import os
@@ -21,19 +21,19 @@ SLOT = struct.Struct("<8sI4xQQQ7Q7QB64s")
 MAGIC = b"nlcursr1"
 CHECKED_FROM = 16
 SLOT_BYTES = 4096
-"""Apart by a page, so that no sector holds both."""
+"""The slots are a page apart, so that no sector holds both."""
 CURSOR_BYTES = 2 * SLOT_BYTES
 
 
 class CursorFile:
-    """The position of a spool's reader, and a note that rides with it.
+    """The position of a spool's reader, and a note that is saved with it.
 
     Attributes:
-        position: the last one saved; None: the file had none that is whole.
-        note: likewise.
+        position: the last one saved; None: the file held no valid one.
+        note: the one saved with it.
 
     Raises:
-        OSError: the file can not be opened or made.
+        OSError: the file cannot be opened or made.
 
     Thread safety: one thread, that of the reader; `renew` from any.
     """
@@ -54,19 +54,19 @@ class CursorFile:
             raise
 
     def save(self, position: Position, note: bytes) -> None:
-        """Make it the position, durably.
+        """Save the position durably.
 
         Raises:
-            OSError: the one before is kept; it may be tried again.
+            OSError: the previous position is kept; the caller may try again.
         """
         with self._lock:
             self._save(position, note)
 
     def renew(self) -> None:
-        """Save the position once more, after the file was removed.
+        """Save the position again, after the file was removed.
 
         Raises:
-            OSError: it can not be made again.
+            OSError: the file cannot be made again.
         """
         with self._lock:
             if self.position is not None:
@@ -81,7 +81,7 @@ class CursorFile:
         place = (position.segment, position.offset, *position.totals, *position.skipped)
         fields = (sequence, *place, len(note), note)
         crc = zlib.crc32(SLOT.pack(MAGIC, 0, *fields)[CHECKED_FROM:])
-        # The slot that is not overwritten holds the position before, until this one is durable.
+        # The other slot holds the previous position until this one is durable.
         write_at(self._fd, SLOT.pack(MAGIC, crc, *fields), sequence % 2 * SLOT_BYTES)
         os.fdatasync(self._fd)
         self._sequence, self.position, self.note = sequence, position, note
@@ -93,7 +93,7 @@ class CursorFile:
             self._fd = -1
 
     def _take_room(self) -> None:
-        """Take the room now that overwriting will need."""
+        """Allocate the disk space that later overwrites use."""
         size = os.fstat(self._fd).st_size
         if size < CURSOR_BYTES:
             write_at(self._fd, bytes(CURSOR_BYTES - size), size)
@@ -101,7 +101,7 @@ class CursorFile:
             self._directory.sync()
 
     def _load(self, slot: bytes) -> None:
-        """Take the slot's position if it is whole and later."""
+        """Take the slot's position if it is valid and newer."""
         if len(slot) < SLOT.size:
             return
         magic, crc, sequence, segment, offset, *rest = SLOT.unpack(slot)

@@ -1,4 +1,4 @@
-"""The directory of a spool: private, locked, and no way out of it by a symbolic link."""
+"""The directory of a spool: private, locked, and without a way out through symbolic links."""
 
 import contextlib
 import errno
@@ -12,11 +12,11 @@ __all__ = ["SPARE_BYTES", "SpoolDirectory", "write_at"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
-"""Who talked to whom is nobody's business but the owner's."""
+"""Only the owner may read who talked to whom."""
 CURSOR = "cursor"
 SPARE = "spare"
-"""What the next segment is made of: it has its room before the disk is full. Also a segment whose
-head is not all there has this name."""
+"""The file that becomes the next segment. It takes its disk space before the disk is full. A new
+segment has this name until its head is complete."""
 SPARE_BYTES = 4096
 SEGMENT = re.compile(r"(\d{20})\.segment", re.ASCII)
 
@@ -25,11 +25,11 @@ class SpoolDirectory:
     """Opens, makes and removes the files of a spool by name, relative to its open directory.
 
     Args:
-        path: of the directory; it is made if it is not there, its parent not.
+        path: of the directory. It is made if it is missing; its parent is not.
 
     Raises:
-        OSError: it can not be had; EBUSY: another spool has it; EPERM: it is another user's, or
-            others may enter it.
+        OSError: the directory cannot be opened or made; EBUSY: another process has the spool open;
+            EPERM: the directory belongs to another user, or others may enter it.
 
     Thread safety: any thread, except `close`.
     """
@@ -42,23 +42,23 @@ class SpoolDirectory:
         """Make the directory again if it was removed.
 
         Returns:
-            Whether it was; all its files are gone.
+            Whether it was removed; all its files are gone then.
 
         Raises:
-            OSError: as when it was opened first.
+            OSError: as when the directory was first opened.
         """
         if os.fstat(self._fd).st_nlink:
             return False
         fd = self._take()
         try:
-            # In place, so that the other thread never sees a descriptor that is none.
+            # In place: the other thread must never see a closed descriptor.
             os.dup2(fd, self._fd, inheritable=False)
         finally:
             os.close(fd)
         return True
 
     def _take(self) -> int:
-        """Open the directory, made if it is not there, and lock it."""
+        """Open the directory, made if it is missing, and lock it."""
         with contextlib.suppress(FileExistsError):
             Path(self.path).mkdir(DIRECTORY_MODE)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,20 +75,20 @@ class SpoolDirectory:
         if status.st_uid != os.geteuid():
             raise OSError(errno.EPERM, "the spool belongs to another user", self.path)
         if status.st_mode & 0o077:
-            raise OSError(errno.EPERM, "others may enter the spool; chmod 0700", self.path)
+            raise OSError(errno.EPERM, "other users may enter the spool; run chmod 0700", self.path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(errno.EBUSY, "another process has the spool", self.path) from error
+            raise OSError(errno.EBUSY, "another process has the spool open", self.path) from error
 
     def segments(self) -> list[int]:
-        """The numbers of the segments, in order."""
+        """Return the numbers of the segments, in order."""
         with os.scandir(self._fd) as entries:
             found = [SEGMENT.fullmatch(entry.name) for entry in entries]
         return sorted(int(match[1]) for match in found if match)
 
     def open_cursor(self) -> int:
-        """Open the cursor's file for reading and writing; it is made if it is not there."""
+        """Open the cursor file for reading and writing; make it if it is missing."""
         return self._open(CURSOR, os.O_RDWR | os.O_CREAT)
 
     def open_segment(self, number: int) -> int:
@@ -96,13 +96,13 @@ class SpoolDirectory:
         return self._open(_name(number), os.O_RDWR)
 
     def create_segment(self, number: int, header: bytes) -> int:
-        """Make a segment that has its whole header, durably, or none.
+        """Make a segment with its complete header, durably; if that fails, make none.
 
         Returns:
             The descriptor.
 
         Raises:
-            OSError: it is not there.
+            OSError: no segment was made.
         """
         fd = self._open(SPARE, os.O_RDWR | os.O_CREAT)
         try:
@@ -119,7 +119,7 @@ class SpoolDirectory:
         return fd
 
     def make_spare(self) -> None:
-        """Set room aside for the next segment, if there is any."""
+        """Reserve disk space for the next segment, if the disk has any."""
         with contextlib.suppress(OSError):
             fd = self._open(SPARE, os.O_RDWR | os.O_CREAT)
             try:
@@ -128,22 +128,22 @@ class SpoolDirectory:
                 os.close(fd)
 
     def remove_segment(self, number: int) -> None:
-        """Remove a segment; that it is gone already is fine."""
+        """Remove a segment. It is fine if it is gone already."""
         with contextlib.suppress(FileNotFoundError):
             self._unlink(_name(number))
 
     def sync(self) -> None:
-        """Make the names durable."""
+        """Make changes of file names durable."""
         os.fsync(self._fd)
 
     def close(self) -> None:
-        """Give up the lock. Closing twice is fine."""
+        """Release the lock. Closing twice is fine."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _open(self, name: str, flags: int) -> int:
-        # O_NONBLOCK: a pipe in the place of a file must not make the opening wait.
+        # O_NONBLOCK: if the name is a pipe, opening it must not wait.
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         fd = os.open(name, flags, FILE_MODE, dir_fd=self._fd)
         status = os.fstat(fd)
@@ -161,7 +161,7 @@ class SpoolDirectory:
 
 
 def write_at(fd: int, data: bytes, offset: int) -> None:
-    """Write all of it there, or raise OSError."""
+    """Write all of `data` at `offset`, or raise OSError."""
     written = os.pwrite(fd, data, offset)
     if written < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -12,9 +12,9 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """The segments, the end of what is committed, and the reader's position.
+    """The segments, the end of the committed records, and the reader's position.
 
-    What was lost is not remembered anywhere: it is what the totals say was taken in, less what is
+    The loss is not stored anywhere. It is computed: what the totals say was taken in, minus what is
     still there or was read. So no crash forgets it, and nothing needs to be written before a
     segment is removed.
 
@@ -22,11 +22,11 @@ class Ledger:
         changed: guards everything here; notified when there is more to read, and on `wake`.
         segments: by number, in order; the last ones may not be committed yet.
         committed: number of the segment with the last commit; 0: there is none.
-        end: the totals there.
+        end: the totals at the last commit.
         cursor: the saved position of the reader.
-        oldest_ns: when the record there was taken in; None: not known.
+        oldest_ns: when the record at the cursor was taken in; None: unknown.
 
-    Thread safety: hold `changed`, for the methods too.
+    Thread safety: hold `changed`, also for the methods.
     """
 
     def __init__(self) -> None:
@@ -39,11 +39,11 @@ class Ledger:
         self.woken = False
 
     def readable(self) -> Iterator[Segment]:
-        """The segments that hold something committed."""
+        """Yield the segments that hold committed records."""
         return (found for found in self.segments.values() if found.number <= self.committed)
 
     def lost(self) -> TakenIn:
-        """What was taken in and is neither there nor was it read, since the spool was made."""
+        """Return the loss since the spool was made: taken in, never read, and no longer there."""
         lost, at = self.cursor.skipped, self.cursor.totals
         for segment in self.readable():
             lost = lost.plus(segment.start.since(at))
@@ -51,9 +51,10 @@ class Ledger:
         return lost.plus(self.end.since(at))
 
     def untold(self) -> Loss:
-        """The part of the loss that no committed record tells of.
+        """Return the part of the loss that no committed record reports.
 
-        A record that tells of a loss and is lost itself is part of the loss: it is told again.
+        If a record that reports a loss is lost itself, it is part of the loss and is reported
+        again.
         """
         lost = self.lost()
         told = self.end.told
@@ -65,16 +66,16 @@ class Ledger:
         )
 
     def pending(self) -> int:
-        """Records that are there and were not read."""
+        """Return how many records are there and were not read."""
         between = self.end.since(self.cursor.totals).records
         return max(0, between - self.lost().since(self.cursor.skipped).records)
 
     def size_bytes(self) -> int:
-        """What the segments take on disk."""
+        """Return how much disk space the segments take."""
         return sum(segment.size_bytes for segment in self.segments.values())
 
     def age_s(self) -> float:
-        """How long the oldest pending record has been there; 0.0: there is none."""
+        """Return how long the oldest pending record has been there; 0.0: there is none."""
         if not self.pending():
             return 0.0
         since_ns = self.oldest_ns

@@ -1,4 +1,4 @@
-"""Where something lies in a spool, and how much came before it."""
+"""A place in a spool, and how much was taken in before it."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
@@ -9,15 +9,15 @@ __all__ = ["NOTHING", "Position", "TakenIn"]
 
 
 class TakenIn(NamedTuple):
-    """All that a spool ever took in before some place.
+    """Everything that a spool took in before a place.
 
-    The numbers only grow, so the difference of two places tells what lies between them, also when
-    the files between them are gone: what was lost is reckoned from this, never remembered.
+    The numbers only grow. So the difference between two places tells what lies between them, even
+    when the files between them are gone. Losses are computed from this and never stored.
 
     Attributes:
-        records: messages and tellings of loss.
-        messages: messages, with the `packets` and `n_bytes` of their entries.
-        told_messages: the loss that records tell of, likewise with its packets and bytes.
+        records: messages and loss reports.
+        messages: messages; `packets` and `n_bytes` are the sums of their entries.
+        told_messages: messages whose loss was reported, with their `told_packets` and `told_bytes`.
     """
 
     records: int = 0
@@ -29,15 +29,15 @@ class TakenIn(NamedTuple):
     told_bytes: int = 0
 
     def plus(self, other: Self) -> "TakenIn":
-        """Both together."""
+        """Return the sum of both."""
         return TakenIn(*(a + b for a, b in zip(self, other, strict=True)))
 
     def since(self, other: Self) -> "TakenIn":
-        """What came after `other`; 0 where that is the later place."""
+        """Return what came after `other`; a number that is greater there gives 0."""
         return TakenIn(*(max(0, a - b) for a, b in zip(self, other, strict=True)))
 
     def later(self, other: Self) -> "TakenIn":
-        """The later of two places."""
+        """Return the later of two places."""
         return TakenIn(*map(max, zip(self, other, strict=True)))
 
     @property
@@ -47,7 +47,7 @@ class TakenIn(NamedTuple):
 
     @property
     def told(self) -> Loss:
-        """The loss that was told of."""
+        """The loss that was reported."""
         return Loss(self.told_messages, self.told_packets, self.told_bytes)
 
 
@@ -60,9 +60,9 @@ class Position:
 
     Attributes:
         segment: number of the segment; 0: before the first one.
-        offset: in it, in bytes.
-        totals: what came before.
-        skipped: the part of that which a reader came past without seeing it, since it was lost.
+        offset: in the segment, in bytes.
+        totals: what was taken in before this place.
+        skipped: the part of `totals` that the reader passed without seeing it, because it was lost.
     """
 
     segment: int = 0

@@ -1,4 +1,4 @@
-"""The reading side of a spool: from the cursor on, past what is damaged or gone."""
+"""The reading side of a spool: from the cursor on, past damaged or missing segments."""
 
 import contextlib
 import errno
@@ -17,11 +17,12 @@ __all__ = ["Reader"]
 _log = logging.getLogger("netlog")
 
 UNREADABLE = (errno.EIO, errno.ENOENT)
-"""A segment with a bad sector, or that somebody removed, is damaged; other errors pass."""
+"""A segment with a bad sector, or one that was removed, counts as damaged. Other errors are taken
+for temporary."""
 
 
 class Reader:
-    """Reads committed records, and removes the segments that were read.
+    """Reads committed records, and removes segments that were read.
 
     Args:
         directory: of the spool.
@@ -48,7 +49,7 @@ class Reader:
         try:
             return self._read(max_records, max_bytes, overhead_bytes)
         finally:
-            # A segment that is removed while it is open here would keep its room on the disk.
+            # A removed segment keeps its disk space while it is open, so do not leave it open.
             self.close()
 
     def _read(self, max_records: int, max_bytes: int, overhead_bytes: int) -> list[Record]:
@@ -82,7 +83,8 @@ class Reader:
             raise ValueError(f"note: at most {MAX_NOTE_BYTES} bytes, got {len(note)}")
         position = self._enter(position) or position
         self._cursor.save(position, note)
-        # From here on the segments before are nobody's; a crash leaves them for the recovery.
+        # From here on nobody needs the earlier segments. If the process crashes now, recovery
+        # removes them.
         with self._ledger.changed:
             self._ledger.cursor = position
             self._ledger.oldest_ns = None
@@ -92,7 +94,7 @@ class Reader:
                 del self._ledger.segments[number]
             self._ledger.changed.notify_all()
         for number in done:
-            # What can not be removed now goes when the spool is opened again.
+            # If a segment cannot be removed now, the next opening of the spool removes it.
             with contextlib.suppress(OSError):
                 self._directory.remove_segment(number)
 
@@ -103,13 +105,13 @@ class Reader:
         self._fd, self._opened = -1, 0
 
     def _enter(self, at: Position) -> Position | None:
-        """Where the next record lies, at or behind a position; None: there is none yet."""
+        """Return where the next record lies, at or after `at`; None: there is none yet."""
         with self._ledger.changed:
             for segment in self._ledger.readable():
                 if segment.number < at.segment:
                     continue
                 if segment.number > at.segment:
-                    # What lies between was lost.
+                    # The segments between them are gone: their records are lost.
                     skipped = at.skipped.plus(segment.start.since(at.totals))
                     totals = at.totals.later(segment.start)
                     at = Position(segment.number, segment.first_offset, totals, skipped)
@@ -118,7 +120,7 @@ class Reader:
         return None
 
     def _read_one(self, at: Position) -> Raw | None:
-        """The record there; None: it is damaged, and the rest of its segment given up."""
+        """Return the record there; None: it is damaged, and the rest of its segment is given up."""
         segment = self._ledger.segments.get(at.segment)
         if segment is None:
             return None
@@ -135,9 +137,13 @@ class Reader:
     def _give_up(self, segment: Segment, at: Position) -> None:
         with self._ledger.changed:
             if segment.number not in self._ledger.segments:
-                return  # It was dropped meanwhile.
+                return  # The writer has dropped it meanwhile.
             segment.end_offset, segment.end, segment.damaged = at.offset, at.totals, True
-        _log.warning("spool %s: segment %d is damaged", self._directory.path, segment.number)
+        _log.warning(
+            "spool %s: segment %d is damaged; the rest of its messages count as lost",
+            self._directory.path,
+            segment.number,
+        )
 
     def _file(self, number: int) -> int:
         if self._opened != number:

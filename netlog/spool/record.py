@@ -1,4 +1,4 @@
-"""Records as they lie in a segment: a header of fixed size, then the payload."""
+"""Records in a segment: a header of fixed size, then the payload."""
 
 import enum
 import os
@@ -14,23 +14,24 @@ from netlog.spool.place import Position, TakenIn
 __all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]
 
 MAGIC = b"\x91nR\x1a"
-"""Begins a record. JSON has no bytes like these, so no payload looks like it."""
+"""Begins a record. JSON never contains these bytes, so no payload looks like a record."""
 HEADER = struct.Struct("<4sIIBxxxIQQQQ")
 """MAGIC, crc32, payload bytes, kind, proc_id, proc_seq, client_time_ns, packets, bytes."""
 HEADER_BYTES = HEADER.size
 CHECKED_FROM = 8
-"""The checksum covers the header from here on, and the payload."""
+"""The checksum covers the header from this offset on, and the payload."""
 PLACE = struct.Struct("<QQ")
-"""Segment and offset, checked too: bytes that strayed to another place are no record there."""
+"""Segment and offset. The checksum covers them too, so that a record that was written to a wrong
+place is not valid there."""
 COMMIT = struct.Struct("<16sQ7Q")
-"""meter_id, epoch, and the totals with what the commit makes visible."""
+"""meter_id, epoch, and the totals including what the commit makes visible."""
 MESSAGES = struct.Struct("<Q")
-"""How many messages a LOSS is about, before the JSON; packets and bytes stand in the header."""
+"""How many messages a LOSS reports, before the JSON; packets and bytes are in the header."""
 MAX_U64 = (1 << 64) - 1
 
 
 class Kind(enum.IntEnum):
-    """What a record is."""
+    """The kind of a record."""
 
     MESSAGE = 1
     LOSS = 2
@@ -38,7 +39,7 @@ class Kind(enum.IntEnum):
 
 
 class Raw(NamedTuple):
-    """A record whose checksum is right, and the offset behind it."""
+    """A record with a valid checksum, and the offset after it."""
 
     kind: int
     payload: bytes
@@ -50,17 +51,17 @@ class Raw(NamedTuple):
     end_offset: int
 
     def loss(self) -> Loss:
-        """What a LOSS tells of."""
+        """Return what a LOSS reports."""
         (messages,) = MESSAGES.unpack_from(self.payload)
         return Loss(messages, self.packets, self.n_bytes)
 
     def commit(self) -> tuple[PeriodId, TakenIn]:
-        """What a COMMIT says."""
+        """Return the period and the totals of a COMMIT."""
         meter_id, epoch, *totals = COMMIT.unpack(self.payload)
         return PeriodId(meter_id, epoch), TakenIn(*totals)
 
     def adds(self) -> TakenIn:
-        """What the record adds to the totals."""
+        """Return what the record adds to the totals."""
         if self.kind == Kind.MESSAGE:
             return TakenIn(1, 1, self.packets, self.n_bytes)
         if self.kind == Kind.LOSS:
@@ -70,20 +71,20 @@ class Raw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a spool hands out to be shipped.
+    """A record that the spool hands out to be shipped.
 
-    A record that comes again, after a crash or a failure, has the same `proc_id` and `proc_seq`:
-    with the node they identify it for ever.
+    If a record comes again, after a crash or a failure, it has the same `proc_id` and `proc_seq`.
+    Together with the node they identify the record permanently.
 
     Attributes:
-        payload: a message, or an object that tells of a loss; JSON.
-        proc_id: random number of the opening of the spool that took it in.
-        proc_seq: from 1, without gaps, per opening.
-        client_time_ns: when it was taken in, since the epoch.
+        payload: a message, or an object that reports a loss; JSON.
+        proc_id: random number, chosen when the spool that took the record in was opened.
+        proc_seq: from 1, without gaps, for each opening.
+        client_time_ns: when the record was taken in, since the epoch.
         packets: of all entries of the message; 0 for a loss.
-        n_bytes: likewise.
-        loss: what was lost, if it tells of that.
-        position: behind it, for `Spool.advance`.
+        n_bytes: of all entries of the message; 0 for a loss.
+        loss: what was lost, if the record reports that.
+        position: after the record, for `Spool.advance`.
     """
 
     payload: bytes
@@ -97,24 +98,24 @@ class Record:
 
     @classmethod
     def of(cls, raw: Raw, position: Position) -> "Record":
-        """Make one of what was read."""
+        """Make a record of what was read."""
         ids = (raw.proc_id, raw.proc_seq, raw.client_time_ns)
         if raw.kind == Kind.LOSS:
             return cls(raw.payload[MESSAGES.size :], *ids, 0, 0, raw.loss(), position)
         return cls(raw.payload, *ids, raw.packets, raw.n_bytes, Loss(), position)
 
     def adds(self) -> TakenIn:
-        """What the record adds to the totals."""
+        """Return what the record adds to the totals."""
         if self.loss:
             return _telling(self.loss)
         return TakenIn(1, 1, self.packets, self.n_bytes)
 
 
 def encode(raw: Raw, segment: int, offset: int) -> bytes:
-    """The bytes of a record that is to lie there.
+    """Return the bytes of a record for a place.
 
     Args:
-        raw: its fields; counts beyond 2^64-1 are written as that. `end_offset` is not used.
+        raw: its fields; counts greater than 2^64-1 are written as 2^64-1. `end_offset` is not used.
         segment: number of the segment.
         offset: of its first byte.
 
@@ -136,7 +137,7 @@ def encode(raw: Raw, segment: int, offset: int) -> bytes:
 
 
 def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
-    """Read the record that lies there.
+    """Read the record at a place.
 
     Args:
         fd: of the segment.
@@ -145,10 +146,10 @@ def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
         end_offset: where it must end at the latest.
 
     Returns:
-        The record, or None: these bytes are none.
+        The record, or None: these bytes are not a valid record.
 
     Raises:
-        OSError: they can not be read.
+        OSError: the bytes cannot be read.
     """
     if end_offset - offset < HEADER_BYTES:
         return None
@@ -170,7 +171,7 @@ def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
 
 
 def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Raw]:
-    """The commits that lie somewhere behind damage, in order.
+    """Return the commits somewhere after damage, in order.
 
     Args:
         fd: of the segment.
@@ -179,10 +180,10 @@ def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Ra
         end_offset: the segment's size.
 
     Returns:
-        Each is where it was written; what lies between them is not looked at.
+        Commits that are valid at their place. Other bytes between them are not looked at.
 
     Raises:
-        OSError: they can not be read.
+        OSError: the bytes cannot be read.
     """
     data = os.pread(fd, end_offset - offset, offset)
     commits = []
@@ -196,12 +197,12 @@ def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Ra
 
 
 def commit_payload(period: PeriodId, totals: TakenIn) -> bytes:
-    """The payload of a COMMIT."""
+    """Return the payload of a COMMIT."""
     return COMMIT.pack(period.meter_id, period.epoch, *totals)
 
 
 def loss_payload(loss: Loss, node_id: str) -> bytes:
-    """The payload of a LOSS."""
+    """Return the payload of a LOSS."""
     return MESSAGES.pack(loss.messages) + loss.to_json(node_id)
 
 
@@ -214,7 +215,7 @@ def _crc(segment: int, offset: int, header: bytes, payload: bytes) -> int:
 
 
 def _has_shape(kind: int, length: int) -> bool:
-    """Whether a payload of that length can be of that kind."""
+    """Return whether a payload of this length can be of this kind."""
     if kind == Kind.COMMIT:
         return length == COMMIT.size
     return kind == Kind.MESSAGE or (kind == Kind.LOSS and length >= MESSAGES.size)

@@ -1,4 +1,4 @@
-"""What a spool finds when it is opened, and how it is made whole."""
+"""Find out what a spool holds when it is opened, and repair it."""
 
 import logging
 import os
@@ -17,10 +17,10 @@ _log = logging.getLogger("netlog")
 
 @dataclass(slots=True)
 class Found:
-    """Where the writer goes on.
+    """Where the writer continues.
 
     Attributes:
-        active: number of the segment that takes more; 0: a new one must be made.
+        active: number of the segment to append to; 0: a new one must be made.
         meters: the last committed epoch by meter id.
     """
 
@@ -31,7 +31,8 @@ class Found:
 def recover(directory: SpoolDirectory, cursor: CursorFile, ledger: Ledger) -> Found:
     """Fill the ledger from the files; cut off what was not committed.
 
-    Each step leaves the files so that doing all of them again comes to the same.
+    If a crash interrupts this, running all of it again gives the same result: each step leaves the
+    files in a state that allows it.
 
     Args:
         directory: of the spool.
@@ -39,10 +40,10 @@ def recover(directory: SpoolDirectory, cursor: CursorFile, ledger: Ledger) -> Fo
         ledger: an empty one.
 
     Returns:
-        Where the writer goes on.
+        Where the writer continues.
 
     Raises:
-        OSError: a file can not be read or cut.
+        OSError: a file cannot be read or cut.
         ValueError: a segment is of another version.
     """
     scans = {number: _scan(directory, number) for number in directory.segments()}
@@ -59,7 +60,11 @@ def recover(directory: SpoolDirectory, cursor: CursorFile, ledger: Ledger) -> Fo
     _find_end(directory, scans, ledger, found)
     _remove_done(directory, ledger)
     if damaged := [segment.number for segment in ledger.segments.values() if segment.damaged]:
-        _log.warning("spool %s: damaged segments: %s", directory.path, damaged)
+        _log.warning(
+            "spool %s: damaged segments: %s; what cannot be read counts as lost",
+            directory.path,
+            damaged,
+        )
     return found
 
 
@@ -74,7 +79,7 @@ def _scan(directory: SpoolDirectory, number: int) -> Scan:
 
 
 def _drop_uncommitted(directory: SpoolDirectory, scans: dict[int, Scan]) -> None:
-    """Remove the segments behind the last commit, the last one first."""
+    """Remove the segments after the last commit, the last one first."""
     for number in reversed(list(scans)):
         seen = scans[number]
         if seen.beyond is not None or seen.commit_offset >= 0:
@@ -84,14 +89,14 @@ def _drop_uncommitted(directory: SpoolDirectory, scans: dict[int, Scan]) -> None
 
 
 def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan]) -> Position:
-    """Save the first position that a reader can have, where the file has none."""
+    """Save the earliest position of a reader, for a cursor file without a valid one."""
     position = Position()
     if scans:
-        # A spool has a cursor before it has a segment.
-        _log.warning("spool: the cursor was damaged; what was shipped may come again")
+        # The cursor is made before the first segment, so here it was damaged or removed.
+        _log.warning("spool: the cursor was damaged; shipped messages may be sent again")
         first, last = next(iter(scans)), scans[max(scans)]
         start = next((seen.head.start for seen in scans.values() if seen.head), NOTHING)
-        # What was lost before is not known any more: as much as was told.
+        # How much was lost before is not known any more: assume exactly what was reported.
         told = last.commit.told if last.beyond is None else last.beyond.told
         lost = TakenIn(0, told.messages, told.packets, told.n_bytes)
         position = Position(first - 1, 0, start, lost)
@@ -100,7 +105,7 @@ def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan]) -> Position:
 
 
 def _segment(number: int, seen: Scan, at: TakenIn) -> Segment:
-    """The segment as far as it can be read; without a head nothing of it can."""
+    """Return the segment as far as it can be read; without a head nothing of it can."""
     start, created_ns = (seen.head.start, seen.head.created_ns) if seen.head else (at, 0)
     end = seen.end if seen.head else at
     damaged = seen.end_offset < seen.size_bytes
@@ -119,10 +124,11 @@ def _segment(number: int, seen: Scan, at: TakenIn) -> Segment:
 def _find_end(
     directory: SpoolDirectory, scans: dict[int, Scan], ledger: Ledger, found: Found
 ) -> None:
-    """Find the last commit, and cut off what lies behind it."""
+    """Find the last commit, and cut off what lies after it."""
     position = ledger.cursor
     if not scans:
-        # Somebody removed them, or there were none yet. What was lost counts as told.
+        # The segments were removed from outside, or there were none yet. Earlier losses count as
+        # reported.
         skipped = position.skipped.data + position.skipped.told
         told = TakenIn(0, 0, 0, 0, skipped.messages, skipped.packets, skipped.n_bytes)
         ledger.end = position.totals.later(told)
@@ -139,7 +145,8 @@ def _find_end(
         segment.damaged = False
         found.active = number
     if ledger.end.later(position.totals) != ledger.end or number < position.segment:
-        # The reader saw more than there is now: what comes must not lie before its position.
+        # The reader has seen more than the files hold now. New records must not lie before its
+        # position, so they go to a new segment.
         ledger.end = ledger.end.later(position.totals)
         found.active = 0
 
@@ -155,7 +162,7 @@ def _cut(directory: SpoolDirectory, number: int, seen: Scan) -> None:
 
 
 def _remove_done(directory: SpoolDirectory, ledger: Ledger) -> None:
-    """Remove what the reader was done with; never the last segment, which knows the meters."""
+    """Remove segments that the reader has left, but never the last one, which knows the meters."""
     for number in list(ledger.segments)[:-1]:
         if number < ledger.cursor.segment:
             directory.remove_segment(number)

@@ -1,4 +1,4 @@
-"""Segments: what stands at their head, and what is found in them when a spool is opened."""
+"""Segments: what their head holds, and what is found in them when a spool is opened."""
 
 import os
 import struct
@@ -12,7 +12,8 @@ from netlog.spool.record import Kind, find_commits, read_raw
 __all__ = ["MAX_METERS", "Head", "Scan", "Segment", "remember", "scan"]
 
 MAX_METERS = 64
-"""Whose last epoch is known. A meter is one life of a daemon; all but the last few are history."""
+"""How many meters' last epochs a spool knows. A daemon makes a meter at each start, so only the
+last few meters can still offer a period."""
 MAGIC = b"nlspool\x1a"
 VERSION = 1
 FIXED = struct.Struct("<8sIIQQ7QBxH4x")
@@ -26,14 +27,14 @@ class Segment:
     """A segment as an open spool knows it.
 
     Attributes:
-        number: 1 or more; a later one has a greater number.
+        number: 1 or more; a later segment has a greater number.
         first_offset: of its first record.
-        start: the totals there.
-        end_offset: where what can be read ends.
-        end: the totals there.
+        start: the totals at its first record.
+        end_offset: where the readable part ends.
+        end: the totals at `end_offset`.
         size_bytes: on disk.
-        created_ns: when it was made.
-        damaged: nothing can be appended, and what came behind `end_offset` is lost.
+        created_ns: when it was made, since the epoch.
+        damaged: nothing can be appended, and what came after `end_offset` is lost.
     """
 
     number: int
@@ -48,13 +49,13 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What stands at a segment's head: all that is needed when those before it are gone.
+    """The head of a segment: everything that is needed when the earlier segments are gone.
 
     Attributes:
         number: the segment's.
         created_ns: since the epoch.
         start: the totals at its first record.
-        clean: whether all that came before it is committed; else it was made in a transaction.
+        clean: whether everything before it is committed; False: it was made during a transaction.
         meters: the last committed epoch by meter id.
     """
 
@@ -65,7 +66,7 @@ class Head:
     meters: Mapping[bytes, int]
 
     def encode(self) -> bytes:
-        """Its bytes."""
+        """Return its bytes."""
         meters = b"".join(METER.pack(*meter) for meter in self.meters.items())
         fields = (self.number, self.created_ns, *self.start, self.clean, len(self.meters))
         checked = FIXED.pack(MAGIC, VERSION, 0, *fields)[CHECKED_FROM:] + meters
@@ -80,11 +81,11 @@ class Head:
             number: the one in its name.
 
         Returns:
-            The head, and the offset behind it; None: it is damaged.
+            The head, and the offset after it; None: it is damaged.
 
         Raises:
             ValueError: it is of another version.
-            OSError: it can not be read.
+            OSError: it cannot be read.
         """
         data = os.pread(fd, FIXED.size + MAX_METERS * METER.size, 0)
         if len(data) < FIXED.size:
@@ -111,13 +112,13 @@ class Scan:
         head: None: it is damaged.
         size_bytes: of the file.
         first_offset: of the first record.
-        end_offset: where the unbroken row of records ends.
-        end: the totals there.
-        commit_offset: behind the last commit of that row, or the first record of a clean segment;
-            -1: there is none.
-        commit: the totals there.
-        beyond: the totals of the last commit behind damage; None: there is none.
-        meters: the last epoch of each meter, of the head and of every commit.
+        end_offset: where the unbroken sequence of records ends.
+        end: the totals at `end_offset`.
+        commit_offset: after the last commit of that sequence, or at the first record of a clean
+            segment; -1: there is none.
+        commit: the totals at `commit_offset`.
+        beyond: the totals of the last commit after damage; None: there is none.
+        meters: the last epoch of each meter, from the head and from every commit.
     """
 
     head: Head | None
@@ -132,18 +133,18 @@ class Scan:
 
 
 def scan(fd: int, number: int) -> Scan:
-    """Read a segment from one end to the other.
+    """Read a segment from beginning to end.
 
     Args:
         fd: of the segment.
         number: the one in its name.
 
     Returns:
-        What was found; nothing in the file is believed that its checksum does not confirm.
+        What was found. Nothing counts that a checksum does not confirm.
 
     Raises:
         ValueError: it is of another version.
-        OSError: it can not be read.
+        OSError: it cannot be read.
     """
     size = os.fstat(fd).st_size
     found = Head.read(fd, number)
@@ -156,7 +157,7 @@ def scan(fd: int, number: int) -> Scan:
             seen.commit_offset, seen.commit = seen.end_offset, seen.end
         _follow(fd, number, seen)
     if seen.end_offset < size:
-        # A torn tail has no commit behind the tear. Where there is one, the row is damaged.
+        # A torn write has no commit after it. A later commit proves corruption, not a torn write.
         for raw in find_commits(fd, number, seen.end_offset, size):
             period, seen.beyond = raw.commit()
             remember(seen.meters, period.meter_id, period.epoch)
@@ -164,7 +165,7 @@ def scan(fd: int, number: int) -> Scan:
 
 
 def _follow(fd: int, number: int, seen: Scan) -> None:
-    """Go from record to record as long as they are whole."""
+    """Follow the records as long as they are valid."""
     while (raw := read_raw(fd, number, seen.end_offset, seen.size_bytes)) is not None:
         seen.end_offset = raw.end_offset
         seen.end = seen.end.plus(raw.adds())
@@ -175,7 +176,7 @@ def _follow(fd: int, number: int, seen: Scan) -> None:
 
 
 def remember(meters: dict[bytes, int], meter_id: bytes, epoch: int) -> None:
-    """Note an epoch as the meter's last; the meter heard of longest ago is forgotten."""
+    """Store the meter's last epoch; beyond MAX_METERS, forget the least recently stored meter."""
     meters.pop(meter_id, None)
     meters[meter_id] = epoch
     while len(meters) > MAX_METERS:

@@ -1,4 +1,4 @@
-"""The spool: what the rest of netlog sees of it."""
+"""The spool as the rest of netlog sees it."""
 
 import os
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ METER_ID_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounters:
-    """How a spool stands.
+    """The state of a spool.
 
     Attributes:
         pending: records that were committed and not yet passed by `advance`.
-        spool_bytes: of all its files.
-        age_s: how long the oldest pending record has been there; 0 if none is.
-        dropped: what was given up since the spool was opened, or before and not yet told of.
+        spool_bytes: size of all its files.
+        age_s: how long the oldest pending record has been there, in seconds; 0: there is none.
+        dropped: what was lost since the spool was opened, or before and not reported yet.
     """
 
     pending: int
@@ -40,21 +40,22 @@ class SpoolCounters:
 class Spool:
     """Keeps messages on disk until they are shipped, in order, within a bound.
 
-    See `netlog.spool` for what it promises.
+    See `netlog.spool` for what it guarantees.
 
     Args:
-        directory: where it lives; made with mode 0700 if it is not there, in a directory that is.
-        max_bytes: of all its files, at least 64 KiB. When it is full the oldest segment, about an
-            eighth, goes; a period of more than seven eighths may be refused.
-        node_id: whose losses the spool tells of.
+        directory: of its files. If it is missing it is made with mode 0700; its parent must exist.
+        max_bytes: bound for all its files, at least 64 KiB. When the spool is full, the oldest
+            segment, about an eighth of it, is dropped. A period of more than seven eighths may be
+            refused.
+        node_id: whose losses the spool reports.
 
     Raises:
         ValueError: the bound is too small, or the spool is of another version of netlog.
-        OSError: EBUSY: another one has it open; EPERM: it is not private to this user; else its
-            files can not be read or made.
+        OSError: EBUSY: another process has it open; EPERM: it is not private to this user; others:
+            its files cannot be read or made.
 
     Thread safety: `begin`, `append`, `commit`, `abort` belong to one thread, the writer; `read` and
-        `advance` to one, the reader; `wait`, `wake` and `counters` to any. `close` is called when
+        `advance` to one thread, the reader; `wait`, `wake` and `counters` to any. Call `close` when
         writer and reader have ended.
     """
 
@@ -91,12 +92,12 @@ class Spool:
 
     @property
     def path(self) -> str:
-        """The directory."""
+        """The spool's directory."""
         return self._directory.path
 
     @property
     def node_id(self) -> str:
-        """Whose losses the spool tells of; set it before the first period."""
+        """Whose losses the spool reports; set it before the first period."""
         return self._writer.node_id
 
     @node_id.setter
@@ -106,16 +107,17 @@ class Spool:
     # -- the writer --------------------------------------------------------------------------------
 
     def begin(self, period: PeriodId) -> bool:
-        """Begin to store a period. What an earlier `begin` left uncommitted is forgotten.
+        """Begin to store a period. Messages of an earlier `begin` without a commit are forgotten.
+
+        If the directory was removed it is made again; its messages are lost, counted and reported.
 
         Returns:
-            Whether it is wanted; False: this epoch of the meter, or a later one, is committed.
-
-        A directory that was removed is made again; what was in it is lost, counted and told.
+            Whether the period is wanted; False: this epoch of the meter, or a later one, is
+            committed.
 
         Raises:
-            OSError: what a failed period left can not be cut off, or the directory not be made.
-            ValueError: the meter's id has not 16 bytes.
+            OSError: the rest of a failed period cannot be cut off, or the directory cannot be made.
+            ValueError: the meter's id does not have 16 bytes.
         """
         if len(period.meter_id) != METER_ID_BYTES:
             raise ValueError(f"meter_id: expected {METER_ID_BYTES} bytes")
@@ -126,19 +128,19 @@ class Spool:
 
         Args:
             payload: a JSON object.
-            packets: of its entries, 0 or more; reported if the message is lost.
-            n_bytes: likewise.
+            packets: sum of its entries, 0 or more; reported if the message is lost.
+            n_bytes: sum of its entries, 0 or more; reported if the message is lost.
 
         Raises:
-            OSError: nothing of the period is stored, until the next `begin`.
+            OSError: nothing of the period is stored; calls fail until the next `begin`.
             StateError: no period was begun.
         """
         self._writer.append(payload, packets, n_bytes)
 
     def commit(self) -> None:
-        """Make what was taken in since `begin` durable, and visible to the reader.
+        """Make the messages since `begin` durable, and visible to the reader.
 
-        If something was lost, a record that tells of it goes in as well.
+        If something was lost, a record that reports it is added.
 
         Raises:
             OSError: nothing of the period is stored.
@@ -147,39 +149,39 @@ class Spool:
         self._writer.commit()
 
     def abort(self) -> None:
-        """Forget what was taken in since `begin`."""
+        """Forget the messages since `begin`."""
         self._writer.abort()
 
     # -- the reader --------------------------------------------------------------------------------
 
     def read(self, max_records: int, max_bytes: int, overhead_bytes: int = 0) -> list[Record]:
-        """Read what comes behind the cursor, which stays where it is.
+        """Read the records after the cursor. The cursor does not move.
 
         Args:
-            max_records: at most so many.
-            max_bytes: of their payloads, but one record always.
-            overhead_bytes: what each record takes of that beside its payload.
+            max_records: most records to return.
+            max_bytes: most bytes of all payloads together; one record is returned in any case.
+            overhead_bytes: what each record takes of `max_bytes` besides its payload.
 
         Returns:
-            The records, the oldest first; empty: there is none.
+            The records, the oldest first; empty: there are none.
 
         Raises:
-            OSError: they can not be read now; it may be tried again.
+            OSError: they cannot be read now; the caller may try again.
         """
         return self._reader.read(max_records, max_bytes, overhead_bytes)
 
     def advance(
         self, to: Record | Position, note: bytes = b"", *, given_up: Iterable[Record] = ()
     ) -> None:
-        """Make what was read up to there done with: durable before it returns.
+        """Move the cursor, so that records before it do not come again. Durable when this returns.
 
         Args:
             to: the last record that is done with, or a position.
-            note: at most 64 bytes that are stored with it, in one.
-            given_up: those of these records that nobody will have: they count as lost.
+            note: at most 64 bytes that are saved together with the position.
+            given_up: those of the records that did not arrive and will not: they count as lost.
 
         Raises:
-            OSError: the cursor is where it was; it may be tried again.
+            OSError: the cursor has not moved; the caller may try again.
             ValueError: the note is too long.
         """
         position = to if isinstance(to, Position) else to.position
@@ -190,7 +192,7 @@ class Spool:
 
     @property
     def position(self) -> Position:
-        """Where the cursor is."""
+        """The position of the cursor."""
         return self._ledger.cursor
 
     @property
@@ -202,7 +204,7 @@ class Spool:
         """Wait until there is something to read, or for `wake`.
 
         Args:
-            timeout_s: at most so long; None: no limit.
+            timeout_s: the longest wait, in seconds; None: no limit.
 
         Returns:
             Whether there is something to read.
@@ -214,19 +216,19 @@ class Spool:
             return ledger.pending() > 0
 
     def wake(self) -> None:
-        """End a `wait`, this one or the next."""
+        """End the present `wait`, or the next one."""
         with self._ledger.changed:
             self._ledger.woken = True
             self._ledger.changed.notify_all()
 
     def wait_empty(self, timeout_s: float | None) -> bool:
-        """Wait until nothing is pending; returns whether that is so."""
+        """Wait until nothing is pending; return whether that is so."""
         ledger = self._ledger
         with ledger.changed:
             return ledger.changed.wait_for(lambda: ledger.pending() == 0, timeout_s)
 
     def counters(self) -> SpoolCounters:
-        """How the spool stands."""
+        """Return the state of the spool."""
         ledger = self._ledger
         with ledger.changed:
             dropped = ledger.lost().since(self._lost_before).data
@@ -234,7 +236,7 @@ class Spool:
             return SpoolCounters(ledger.pending(), size_bytes, ledger.age_s(), dropped)
 
     def close(self) -> None:
-        """Forget what is not committed, and give up the directory. Closing twice is fine."""
+        """Forget what is not committed, and release the directory. Closing twice is fine."""
         self._writer.close()
         self._reader.close()
         self._cursor.close()

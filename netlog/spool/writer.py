@@ -1,4 +1,4 @@
-"""The writing side of a spool: transactions, room, and the telling of losses."""
+"""The writing side of a spool: transactions, disk space, and reports of losses."""
 
 import contextlib
 import errno
@@ -21,19 +21,20 @@ from netlog.spool.segment import Head, Segment, remember
 __all__ = ["MIN_BYTES", "Writer"]
 
 SEGMENTS = 8
-"""A full spool is so many segments: the oldest of them is what goes at once."""
+"""A full spool has this many segments. A full spool drops its oldest segment as a whole."""
 MAX_SEGMENT_BYTES = 8 * 1024 * 1024
 RESERVE_BYTES = 4096
-"""For a telling of loss, a commit and the head of a segment."""
+"""Space for a loss report, a commit and the head of a segment."""
 USED_UP_BYTES = 64 * 1024
-"""A segment that was shipped is kept as long as it is shorter: it knows the meters, and grows."""
+"""A shipped segment that is longer than this is replaced by a new one. A shorter one is kept,
+because the last segment knows the meters, and is appended to."""
 MIN_BYTES = 64 * 1024
-"""The smallest bound that makes sense: the cursor, the reserve, and some messages."""
+"""The smallest useful bound: room for the cursor, the reserve, and some messages."""
 
 
 @dataclass(slots=True)
 class _Transaction:
-    """What `begin` found, to come back to."""
+    """The state at `begin`, to return to if the transaction fails."""
 
     period: PeriodId
     segment: int
@@ -46,14 +47,14 @@ class _Transaction:
 
 
 class Writer:
-    """Appends to the last segment, and sees to it that the spool stays within its bound.
+    """Appends to the last segment, and keeps the spool within its bound.
 
     Args:
         directory: of the spool.
         ledger: of the spool.
         cursor: the file of its reader.
-        found: where to go on.
-        max_bytes: of all files together.
+        found: where to continue.
+        max_bytes: bound for all files together.
 
     Thread safety: one thread.
     """
@@ -104,7 +105,7 @@ class Writer:
         raw = self._make(Kind.MESSAGE, payload, packets, n_bytes)
         with self._failing(transaction):
             if transaction.lost is None and not self._make_room(transaction, len(payload)):
-                # All that could go has gone: the transaction is greater than the spool.
+                # Every older segment was dropped: the transaction is larger than the spool.
                 transaction.lost = self._totals.since(transaction.totals)
                 self._take_back(transaction)
             if transaction.lost is not None:
@@ -130,7 +131,7 @@ class Writer:
             if os.fstat(self._fd).st_nlink == 0:
                 if self._active is not None:
                     self._active.damaged = True
-                raise OSError(errno.ENOENT, "a segment of the spool was removed")
+                raise OSError(errno.ENOENT, "a segment of the spool was removed from outside")
         self._publish(transaction)
         self._transaction = None
 
@@ -146,7 +147,7 @@ class Writer:
         self._close_active()
 
     def _start_over(self) -> None:
-        """Go on in an empty directory: what was in the one that was removed is lost."""
+        """Continue in an empty directory. The messages of the removed one are lost."""
         self._uncut = None
         self._close_active()
         with self._ledger.changed:
@@ -160,12 +161,12 @@ class Writer:
             raise StateError(f"{self._directory.path}: no period was begun")
         if self._transaction.failed is not None:
             number = self._transaction.failed.errno
-            raise OSError(number, "the period failed before", self._directory.path)
+            raise OSError(number, "an earlier write of this period failed", self._directory.path)
         return self._transaction
 
     @contextlib.contextmanager
     def _failing(self, transaction: _Transaction) -> Iterator[None]:
-        """Give up the transaction if what is done in here fails."""
+        """Give up the transaction if the block raises OSError."""
         try:
             yield
         except OSError as error:
@@ -190,12 +191,13 @@ class Writer:
             transaction.first_ns = raw.client_time_ns
 
     def _make_room(self, transaction: _Transaction, payload_bytes: int) -> bool:
-        """Make room for a record; False: there is none that this transaction does not take."""
+        """Make room for a record; False: it does not fit, even without all older segments."""
         needed = HEADER_BYTES + payload_bytes
         active = self._active
         full = active is not None and active.size_bytes + needed > self._segment_bytes
         if active is None or (full and active.size_bytes > active.first_offset):
-            # Before anything goes: there is always a segment that knows the meters.
+            # The new segment comes before anything is removed, so that there is always a segment
+            # that knows the meters.
             self._roll(transaction)
         while True:
             with self._ledger.changed:
@@ -208,7 +210,7 @@ class Writer:
             self._remove(oldest)
 
     def _remove(self, oldest: Segment) -> None:
-        """Remove a segment; from now on the ledger counts what was in it as lost."""
+        """Remove a segment; from now on the ledger counts its unread records as lost."""
         ledger = self._ledger
         with ledger.changed:
             ledger.segments.pop(oldest.number, None)
@@ -221,10 +223,11 @@ class Writer:
             raise
 
     def _roll(self, transaction: _Transaction) -> Segment:
-        """Go on in a new segment."""
+        """Continue in a new segment."""
         clean = self._totals == transaction.totals
         if self._active is not None and not clean:
-            # The commit that will make it count is synced in another file.
+            # This segment's records count once the commit is synced, which is in another file: so
+            # this file must be synced first.
             os.fdatasync(self._fd)
         self._close_active()
         segment = self._create(self._totals, clean=clean)
@@ -233,16 +236,16 @@ class Writer:
         return segment
 
     def _is_used_up(self, active: Segment) -> bool:
-        """Whether all of it was shipped, and there is enough of it to be worth a new one."""
+        """Return whether all of it was shipped, and it is long enough to be worth a new segment."""
         with self._ledger.changed:
             return active.size_bytes > USED_UP_BYTES and not self._ledger.pending()
 
     def _remove_shipped(self) -> None:
-        """Remove what only stayed because it was the last segment."""
+        """Remove segments that were kept only because they were the last one."""
         ledger = self._ledger
         with ledger.changed:
             if ledger.pending():
-                return  # The reader removes them as it goes.
+                return  # The reader removes them when it leaves them.
             shipped = list(ledger.segments.values())[:-1]
         for segment in shipped:
             self._remove(segment)
@@ -261,7 +264,7 @@ class Writer:
         return segment
 
     def _pass_over(self, transaction: _Transaction, lost: TakenIn) -> None:
-        """Store the period without its messages: a gap in the totals, before a new segment."""
+        """Store the period without its messages: as a gap in the totals, before a new segment."""
         period, before = transaction.period, self._meters
         self._close_active()
         self._meters = dict(before)
@@ -274,12 +277,12 @@ class Writer:
         self._totals = segment.start
         with self._ledger.changed:
             self._ledger.committed, self._ledger.end = segment.number, segment.start
-        # What follows fails for itself: the period is stored.
+        # The period is stored now. If a later step fails, it must not take this back.
         transaction.segment, transaction.offset = segment.number, segment.first_offset
         transaction.totals, transaction.lost = segment.start, None
 
     def _publish(self, transaction: _Transaction) -> None:
-        """Let the reader see what was committed."""
+        """Make the committed records visible to the reader."""
         period, ledger = transaction.period, self._ledger
         remember(self._meters, period.meter_id, period.epoch)
         with ledger.changed:
@@ -294,10 +297,10 @@ class Writer:
             ledger.committed, ledger.end = numbers[-1], self._totals
             ledger.changed.notify_all()
 
-    # -- how a transaction is taken back -----------------------------------------------------------
+    # -- rolling back a transaction ----------------------------------------------------------------
 
     def _give_up(self, transaction: _Transaction) -> None:
-        """Take back what was written; what can not be cut now is cut before the next period."""
+        """Roll back; if the files cannot be cut now, they are cut before the next period."""
         try:
             self._take_back(transaction)
         except OSError:
@@ -320,7 +323,7 @@ class Writer:
                 del self._ledger.segments[number]
 
     def _cut(self, number: int, offset: int) -> None:
-        """Shorten the segment that the transaction began in, and go on there."""
+        """Shorten the segment that the transaction began in, and continue there."""
         segment = self._ledger.segments[number]
         if self._active is not segment:
             self._fd, self._active = self._directory.open_segment(number), segment

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from namespace import LinkCounters, Namespace, wait_for
-from runs import Running
-from tailnet import HOST, PORT, TUN, Tailnet, Tailscaled, switch_off, tailnet
-from transfers import Counted, Transfer
-from watches import counts, watching
+from tests.interop.tailnet import HOST, PORT, TUN, Tailnet, Tailscaled, switch_off, tailnet
+from tests.interop.transfers import Counted, Transfer
+from tests.support.namespace import LinkCounters, Namespace, wait_for
+from tests.support.runs import Running
+from tests.support.watches import counts, watching
 
 BULK_BYTES = 8 << 20
 PINGS = 3

@@ -24,9 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateways import is_up
-from namespace import Namespace, connect, wait_for
 from pyroute2.ethtool.ioctl import IoctlEthtool
+
+from tests.support.namespace import Namespace, connect, wait_for
 
 BIN = Path(os.environ["NETLOG_INTEROP_BIN"])
 PORT = 41641
@@ -40,7 +40,7 @@ APART = (
     '{ test ! -e /etc/resolv.conf || mount --bind /dev/null /etc/resolv.conf; } && exec "$@"',
     "apart",
 )
-"""Becomes the command that follows, which can not touch the resolver of this machine."""
+"""Becomes the command that follows, which cannot touch the resolver of this machine."""
 
 CONFIG = """
 server_url: http://{control}:8080
@@ -233,13 +233,13 @@ def tailnet(folder: Path, environment: dict[str, str]) -> Iterator[Tailnet]:
         control, laptop, gate, host = (stack.enter_context(Namespace()) for _ in range(4))
         _wire(control, laptop, gate, host)
         headscale = stack.enter_context(_headscale(control, folder))
-        nodes = [
-            Tailscaled(name, number, namespace, folder / name, environment)
-            for name, number, namespace in (("laptop", 1, laptop), ("gate", 2, gate))
-        ]
-        for node in nodes:
-            stack.callback(node.stop)
-        yield Tailnet(headscale, *nodes, host)
+
+        def node(name: str, number: int, namespace: Namespace) -> Tailscaled:
+            made = Tailscaled(name, number, namespace, folder / name, environment)
+            stack.callback(made.stop)
+            return made
+
+        yield Tailnet(headscale, node("laptop", 1, laptop), node("gate", 2, gate), host)
 
 
 def _wire(control: Namespace, laptop: Namespace, gate: Namespace, host: Namespace) -> None:
@@ -262,7 +262,7 @@ def _wire(control: Namespace, laptop: Namespace, gate: Namespace, host: Namespac
     for namespace in (laptop, gate):
         # The kernel does not talk by itself on interfaces that are made from now on.
         namespace.sysctl("net/ipv6/conf/default/addr_gen_mode", 1)
-        wait_for(partial(is_up, namespace, "lan0"), "the link is up")
+        wait_for(partial(namespace.carries, "lan0"), "the link is up")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from metered_nodes import (
+
+from netlog.sources.tailscale.source import TailscaleSource
+from tests.interop.metered_nodes import (
     BULK_BYTES,
     PINGS,
     Metered,
@@ -16,12 +18,10 @@ from metered_nodes import (
     run,
     watch_options,
 )
-from namespace import LinkCounters, wait_for
-from runs import lines, summed
-from tailnet import CONTROL, HOST, PORT, REGION, TUN, tailnet
-from watches import counts, watching
-
-from netlog.sources.tailscale.source import TailscaleSource
+from tests.interop.tailnet import CONTROL, HOST, PORT, REGION, TUN, tailnet
+from tests.support.namespace import LinkCounters, wait_for
+from tests.support.runs import lines, summed
+from tests.support.watches import counts, watching
 
 pytestmark = pytest.mark.root
 
@@ -177,7 +177,7 @@ def test_a_tailscaled_that_is_away_is_said_and_its_last_answer_holds(tmp_path: P
             wait_for(lambda: counts(running, f"sock {PORT}@lan0"), "it is tapped")
             laptop = net.laptop.overlay()
             net.laptop.stop()
-            wait_for(lambda: "can not be had" in running.said, "the watch has asked")
+            wait_for(lambda: "not available" in running.said, "the watch has asked")
             before = lines(running, "stdout")
             unheard = ("ping", "-c", "3", "-i", "0.2", "-W", "1", laptop)
             net.gate.namespace.popen(*unheard, stdout=subprocess.DEVNULL).wait(60)
@@ -193,7 +193,7 @@ def test_a_tailscaled_that_is_away_is_said_and_its_last_answer_holds(tmp_path: P
             wait_for(lambda: gate in one.ip("route show table all"), "there is a route again")
             ping(one, gate)
             relayed = TailscaleSource(net.laptop.socket).snapshot()
-            wait_for(lambda: "can be had again" in running.said, "the watch has asked")
+            wait_for(lambda: "available again" in running.said, "the watch has asked")
             assert running.stop() == 0
     of_then = replace(running, messages=running.messages[before:after])
     meanwhile = Metered(net.laptop, of_then, LinkCounters(0, 0, 0, 0, 0, 0), 0)
@@ -206,6 +206,6 @@ def test_a_tailscaled_that_is_away_is_said_and_its_last_answer_holds(tmp_path: P
     echoes = later.entries("virtual")[ICMP, f"{laptop}:0", f"{gate}:0"]
     assert (echoes[0], echoes[2]) == (PINGS, PINGS)
     assert [peer.endpoint for peer in relayed.peers] == [f"127.3.3.40:{REGION}"]
-    assert running.said.count("can not be had") == 1
-    assert running.said.count("can be had again") == 1
+    assert running.said.count("not available") == 1
+    assert running.said.count("available again") == 1
     assert "times without an answer" in running.said

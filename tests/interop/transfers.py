@@ -5,7 +5,7 @@ import struct
 import threading
 from dataclasses import dataclass
 
-from namespace import Namespace, wait_for
+from tests.support.namespace import Namespace, wait_for
 
 PIECE_BYTES = 1 << 16
 WINDOW_BYTES = 1 << 18

@@ -64,6 +64,12 @@ def chain(headers: list[int], upper: int, payload: bytes, *, units: int = 0) -> 
     return _six(order[0], extensions + payload)
 
 
+def zero_length(packet: bytes) -> bytes:
+    """Make the length field of an IP packet 0, as in a super-packet that does not fit into it."""
+    at = 2 if packet[0] >> 4 == 4 else 4
+    return packet[:at] + bytes(2) + packet[at + 2 :]
+
+
 def _ports(proto: int) -> bytes:
     """Make the smallest header of a protocol whose ports are its first four bytes."""
     layers = {6: TCP, 17: UDP}
@@ -94,6 +100,11 @@ def _ipv4() -> dict[str, bytes]:
         "gre": bytes(base / GRE() / IP(dst="10.0.0.1") / UDP(sport=1, dport=2)),
         "esp": bytes(base / ESP(spi=0xABCD, seq=1, data=TEXT)),
         "ah": bytes(base / ah / UDP(sport=1, dport=2)),
+        "ah-twice": _four(51, b"\x33\x04" + bytes(22) + b"\x11\x04" + bytes(22) + _ports(17)),
+        "ah-cut": _four(51, b"\x11\x04" + bytes(21)),
+        "ah-nine": _four(51, (b"\x33\x00" + bytes(6)) * 9 + _ports(17)),
+        "ah-later": _four(51, b"\x11\x00" + bytes(20), frag=3),
+        "ah-options": _four(51, b"\x3c\x00" + bytes(6) + b"\x11\x00" + bytes(6) + _ports(17)),
         "ipip": bytes(base / IP(dst="10.0.0.1") / TCP(sport=1, dport=2)),
         "six-in-four": bytes(base / IPv6(dst=DST6) / TCP(sport=1, dport=2)),
         "tsmp": _four(TSMP, TEXT),
@@ -194,6 +205,23 @@ def _ipv6() -> dict[str, bytes]:
         "trailing-ports": _six(17, b"\0\1\0") + b"\2beyond",
         "trailing-extension": _six(OPTIONS) + b"\x11\x00" + bytes(6) + _ports(17),
         "bad-length-0": bytes(IPv6(src=SRC6, dst=DST6, plen=0) / udp),
+        "zero-length-tcp": bytes(IPv6(src=SRC6, dst=DST6, plen=0) / TCP(sport=1, dport=2)),
+        "zero-length-udp": bytes(IPv6(src=SRC6, dst=DST6, plen=0) / UDP(sport=1, dport=2)),
+        "zero-length-chain": zero_length(chain([OPTIONS, ROUTING], 17, _ports(17))),
+        "zero-length-later": zero_length(chain([FRAGMENT], 17, b"\xff" + _ports(17))),
+        "zero-length-icmp": bytes(IPv6(src=SRC6, dst=DST6, plen=0) / ICMPv6EchoRequest()),
+        "zero-length-none": bytes(IPv6(src=SRC6, dst=DST6, plen=0, nh=NO_NEXT)) + TEXT,
+        "jumbo-right": bytes(
+            IPv6(src=SRC6, dst=DST6, plen=0)
+            / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=36 + len(TEXT))])
+            / UDP(sport=3, dport=4)
+            / Raw(TEXT + bytes(20))
+        ),
+        "jumbo-behind-padding": bytes(IPv6(src=SRC6, dst=DST6, plen=0, nh=0))
+        + bytes([17, 1, 0, 1, 1, 0, 0xC2, 4, 0, 0, 0, 24])
+        + bytes(4)
+        + _ports(17)
+        + bytes(30),
         "bad-length-3": bytes(IPv6(src=SRC6, dst=DST6, plen=3) / udp),
         "bad-length-long": bytes(IPv6(src=SRC6, dst=DST6, plen=21) / udp),
         "bad-length-max": bytes(IPv6(src=SRC6, dst=DST6, plen=65535) / udp),
@@ -219,6 +247,7 @@ def _others() -> dict[str, bytes]:
     return {"empty": b"", "arp": bytes.fromhex("0001080006040001") + bytes(20), **rows}
 
 
+@functools.cache
 def corpus() -> dict[str, bytes]:
     """All packets by name."""
     rows = _others()
@@ -253,5 +282,16 @@ def super_packets(payload_bytes: int) -> dict[str, bytes]:
         "sctp4": bytes(four / SCTP(sport=5, dport=6) / load),
         "tcp4-trailing": bytes(four / TCP(sport=5, dport=6) / load) + b"beyond",
         "tcp4-offset-4": bytes(four / TCP(sport=5, dport=6, dataofs=4) / load),
+        "tcp4-zero": zero_length(bytes(four / TCP(sport=5, dport=6) / load)),
+        "tcp6-zero": zero_length(bytes(six / TCP(sport=5, dport=6) / load)),
+        "udp6-zero": zero_length(bytes(six / UDP(sport=5, dport=6) / load)),
+        "tcp6-jumbo": zero_length(
+            bytes(
+                six
+                / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=28 + payload_bytes)])
+                / TCP(sport=5, dport=6)
+                / load
+            )
+        ),
         "tcp4-offset-15": bytes(four / TCP(sport=5, dport=6, dataofs=15) / load),
     }

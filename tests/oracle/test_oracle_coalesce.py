@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from offloads import Super, Vnet, coalesce, segment, super_of, twin_segments
-from packets import corpus
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Raw
 
 from netlog._native import lib
+from tests.oracle.packets import corpus
+from tests.support.offloads import Super, Vnet, coalesce, segment, super_of, twin_segments
 
 FOUR = IP(src="100.64.0.1", dst="192.0.2.77", id=0xFFFE, flags="DF", ttl=9)
 SIX = IPv6(src="fd7a:115c:a1e0::1", dst="2001:db8::4d", fl=0x12345, hlim=9)
@@ -159,7 +160,7 @@ def test_damage_that_adds_up() -> None:
     assert segmented(coalesce([packets[0], other])) == [packets[0], other]
 
 
-LONE = {
+LONE: dict[str, list[Any]] = {
     "udp-without-checksum": [FOUR / UDP(sport=5, dport=6, chksum=0) / text(100)] * 2,
     "ip-options": [
         IP(src="1.2.3.4", dst="5.6.7.8", id=i, options=[IPOption_NOP()] * 4)
@@ -190,7 +191,7 @@ def test_flows_side_by_side() -> None:
 
 
 def test_order_within_a_flow() -> None:
-    """What can not be joined is not overtaken by what comes behind it."""
+    """What cannot be joined is not overtaken by what comes behind it."""
     data = stream("tcp4", text(4000), 1000)
     pure = bytes(FOUR / TCP(sport=1, dport=2, seq=1, ack=9, flags="A", options=STAMPS))
     finish = changed(data[1], 33, 1)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meter_twin import MeterTwin
-from packets import chain, corpus
 
 import netlog
+from tests.oracle.packets import chain, corpus
+from tests.support.meter_twin import MeterTwin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from decoder import count_datagram
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meter_twin import MeterTwin
-from packets import corpus, super_packets
 
 import netlog
 from netlog._native import ffi, lib
+from tests.oracle.packets import corpus, super_packets
+from tests.support.decoder import count_datagram
+from tests.support.meter_twin import MeterTwin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +69,16 @@ def test_every_kind_with_a_segment_size_cut_at_every_length(meter: netlog.Meter,
     packet = CORPUS[name]
     for length in range(len(packet) + 1):
         compare(meter, [(packet[:length], 5, False)])
+
+
+@pytest.mark.parametrize("kind", ["tcp4-zero", "tcp6-zero", "tcp6-jumbo"])
+@pytest.mark.parametrize("more", [0, 1, 100_000])
+def test_big_tcp(meter: netlog.Meter, kind: str, more: int) -> None:
+    """A super-packet that is longer than a length field can say counts as if segmented."""
+    packet = super_packets(40_000)[kind] + bytes(26_000 + more)
+    if kind == "tcp6-jumbo":
+        packet = packet[:44] + (len(packet) - 40).to_bytes(4, "big") + packet[48:]
+    compare(meter, [(packet, 1448, False), (packet, 1448, True), (packet, 0, False)])
 
 
 @settings(max_examples=200, deadline=None)

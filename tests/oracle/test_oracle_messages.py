@@ -10,12 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from message_twin import MOST, Flow, Routes, Who, entries, message_text, named, sorted_flows
 
 import netlog
+from tests.support.message_twin import (
+    MOST,
+    Flow,
+    Routes,
+    Who,
+    entries,
+    message_text,
+    named,
+    sorted_flows,
+)
 
 if TYPE_CHECKING:
-    from decoder import Address
+    from tests.support.decoder import Address
 
 START, END = "2022-10-01T00:00:00.1Z", "2022-10-01T00:00:05.099999999Z"
 START_NS = 1664582400_100000000

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from decoder import count_datagram
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from meter_twin import NOTHING, Counts, MeterTwin
-from packets import corpus
 
 import netlog
 from netlog._native import ffi, lib
+from tests.oracle.packets import corpus
+from tests.support.decoder import count_datagram
+from tests.support.meter_twin import NOTHING, Counts, MeterTwin
 
 if TYPE_CHECKING:
     from collections.abc import Callable

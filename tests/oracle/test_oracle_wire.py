@@ -9,16 +9,27 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from decoder import Count, Reason
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meter_twin import MeterTwin
-from offloads import ECN, NEEDS_CSUM, NONE, TCPV4, TCPV6, UDP_L4, UFO, Super, Vnet, super_of
-from packets import corpus
-from test_oracle_segment import HEADERS, made, text
-from wire_twin import on_wire
 
 import netlog
+from tests.oracle.large import HEADERS, made, text
+from tests.oracle.packets import corpus
+from tests.support.decoder import Count, Reason
+from tests.support.meter_twin import MeterTwin
+from tests.support.offloads import (
+    ECN,
+    NEEDS_CSUM,
+    NONE,
+    TCPV4,
+    TCPV6,
+    UDP_L4,
+    UFO,
+    Super,
+    Vnet,
+    super_of,
+)
+from tests.support.wire_twin import on_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -55,13 +55,14 @@ def writing(path: Path, flows: int) -> Iterator[Callable[[], int]]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stdout.readline() == "counting\n"
+        told, says = process.stdin, process.stdout
+        assert told is not None
+        assert says is not None
+        assert says.readline() == "counting\n"
 
         def finish() -> int:
-            process.stdin.close()
-            return int(process.stdout.readline())
+            told.close()
+            return int(says.readline())
 
         try:
             yield finish

@@ -1,28 +1,17 @@
 """netlog.sinks.FileSink: SIGKILL at any line of rotating and packing doubles and loses nothing."""
 
 import itertools
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
-from killing import Diary, Silence, in_files, killed_at
-from namespace import wait_for
 
 from netlog.fmt.source import unpack
 from netlog.sinks import FileSink, Rotation
 from netlog.sinks.rotation import RotatedNames
+from tests.stress.killing import Diary, Silence, in_files, killed_at
+from tests.support.namespace import wait_for
+from tests.support.soak import short_and_soak
 
 WATCHED = ("netlog/sinks/archive.py", "netlog/sinks/file.py", "netlog/sinks/rotation.py")
 ROTATION = Rotation(max_bytes=20, zstd=True)
-
-
-@pytest.fixture
-def fast_dir() -> Iterator[Path]:
-    """A directory in memory, if there is one."""
-    shm = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
-        yield Path(made)
 
 
 def work(path: Path, diary: Diary, numbers: range) -> None:
@@ -35,9 +24,10 @@ def work(path: Path, diary: Diary, numbers: range) -> None:
     sink.close()
 
 
-def test_killed_at_any_line_each_line_is_in_the_files_once(fast_dir: Path) -> None:
+@short_and_soak("step", 31, 5)
+def test_killed_at_any_line_each_line_is_in_the_files_once(fast_dir: Path, step: int) -> None:
     """Whether it was renaming, packing, removing, or writing."""
-    for line in itertools.count(1, 5):
+    for line in itertools.count(1, step):
         folder, diary = fast_dir / str(line), Diary()
         folder.mkdir()
         path = folder / "flows.jsonl"

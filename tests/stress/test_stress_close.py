@@ -2,9 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 # The tables are touched, so that closing takes the kernel a while. Whoever still looks at what is
 # gone would die: hence a process of its own.

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashes import Setup, poll, poll_and_die, read_lines, traffic, writing
 
 import netlog
 from netlog.sinks import FileShipper, FileSink, Rotation, SpooledSink
 from netlog.spool import Record, Spool
+from tests.stress.crashes import Setup, poll, poll_and_die, read_lines, traffic, writing
+from tests.support.soak import short_and_soak
 
 FLOWS = 120
-ROUNDS = 160
 SPOOL_BYTES = 4 << 20
 PACKET_BYTES = 28
 DATAGRAM_BYTES = 60
@@ -70,46 +70,49 @@ class Receiver:
 
 
 @pytest.fixture
-def meter_path(tmp_path: Path) -> Path:
+def meter_path(fast_dir: Path) -> Path:
     """A meter in a file that nobody polls."""
-    path = tmp_path / "run" / "meter"
+    path = fast_dir / "run" / "meter"
     netlog.Meter.create(path, 4 * FLOWS, max_lanes=2).close()
     return path
 
 
-def lines_to_die_at(setup: Setup) -> list[int]:
+def lines_to_die_at(setup: Setup, rounds: int) -> list[int]:
     """Lines from first to last, coprime steps apart, so that all parts have their turns."""
     last = 1
     while poll_and_die(setup, last):
         last *= 2
-    return [1 + round_ * last // ROUNDS for round_ in range(ROUNDS)]
+    return [1 + number * last // rounds for number in range(rounds)]
 
 
-def kill_pollers(setup: Setup) -> tuple[int, int, set[str]]:
+def kill_pollers(setup: Setup, rounds: int) -> tuple[int, int, set[str]]:
     """Kill a poller at each of the lines while packets are counted; then let one come through.
 
     Returns:
         The packets that were counted, how many pollers died, and where.
     """
     with writing(setup.meter, FLOWS) as finish:
-        places = [poll_and_die(setup, line) for line in lines_to_die_at(setup)]
+        places = [poll_and_die(setup, line) for line in lines_to_die_at(setup, rounds)]
         counted = finish()
     poll(setup, 2)
     died = [place for place in places if place]
     return counted, len(died), set(died)
 
 
-def test_killed_pollers_a_remote_sink_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
+@short_and_soak("rounds", 40, 160)
+def test_killed_pollers_a_remote_sink_has_everything_once(
+    fast_dir: Path, meter_path: Path, rounds: int
+) -> None:
     """What arrives adds up to what was counted; what comes twice has one and the same name."""
-    arrived = tmp_path / "arrived"
+    arrived = fast_dir / "arrived"
 
     def open_sink() -> SpooledSink:
-        spool = Spool(tmp_path / "spool", max_bytes=SPOOL_BYTES)
+        spool = Spool(fast_dir / "spool", max_bytes=SPOOL_BYTES)
         return SpooledSink(spool, Receiver(arrived), node_id="a", name="remote")
 
-    counted, died, places = kill_pollers(Setup(meter_path, open_sink, WATCHED))
-    assert died > ROUNDS // 3
-    assert len(places) >= 40, places
+    counted, died, places = kill_pollers(Setup(meter_path, open_sink, WATCHED), rounds)
+    assert died > rounds // 3
+    assert len(places) >= rounds // 4, places
     by_name: dict[tuple[int, int], dict[str, object]] = {}
     for line in whole_lines(arrived):
         name = tuple(line["name"])
@@ -120,19 +123,22 @@ def test_killed_pollers_a_remote_sink_has_everything_once(tmp_path: Path, meter_
     check_periods(messages)
 
 
-def test_killed_pollers_a_file_has_everything_once(tmp_path: Path, meter_path: Path) -> None:
+@short_and_soak("rounds", 40, 160)
+def test_killed_pollers_a_file_has_everything_once(
+    fast_dir: Path, meter_path: Path, rounds: int
+) -> None:
     """The lines of the file, and of those that were put aside, add up to what was counted."""
-    flows = tmp_path / "flows.jsonl"
+    flows = fast_dir / "flows.jsonl"
 
     def open_sink() -> SpooledSink:
         file = FileSink(flows, rotation=Rotation(max_bytes=100_000, keep=1000))
-        spool = Spool(tmp_path / "spool", max_bytes=SPOOL_BYTES)
+        spool = Spool(fast_dir / "spool", max_bytes=SPOOL_BYTES)
         return SpooledSink(spool, FileShipper(file), node_id="a", name="file")
 
-    counted, died, places = kill_pollers(Setup(meter_path, open_sink, WATCHED))
-    assert died > ROUNDS // 3
-    assert len(places) >= 40, places
-    files = sorted(tmp_path.glob("flows*"))
+    counted, died, places = kill_pollers(Setup(meter_path, open_sink, WATCHED), rounds)
+    assert died > rounds // 3
+    assert len(places) >= rounds // 4, places
+    files = sorted(fast_dir.glob("flows*"))
     assert len(files) > 3
     messages = read_lines(files)
     assert traffic(messages, *INSIDE) == (counted, counted * PACKET_BYTES)

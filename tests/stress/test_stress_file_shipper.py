@@ -2,17 +2,14 @@
 
 import itertools
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
-from killing import Diary, Silence, in_files, killed_at
 
 from netlog.messages.build import Message
 from netlog.model.flows import flow_array
 from netlog.sinks import FileShipper, FileSink, PeriodId, Rotation, SpooledSink
 from netlog.spool import Spool
+from tests.stress.killing import Diary, Silence, in_files, killed_at
+from tests.support.soak import short_and_soak
 
 METER = b"0123456789abcdef"
 WATCHED = (
@@ -23,14 +20,6 @@ WATCHED = (
     "netlog/spool/reader.py",
     "netlog/spool/cursor.py",
 )
-
-
-@pytest.fixture
-def fast_dir() -> Iterator[Path]:
-    """A directory in memory, if there is one."""
-    shm = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
-        yield Path(made)
 
 
 def store(sink: SpooledSink, diary: Diary, epoch: int) -> None:
@@ -57,10 +46,11 @@ def work(path: Path, diary: Diary, epochs: range) -> None:
     sink.close(60)
 
 
-def test_killed_at_any_line_each_message_is_in_the_files_once(fast_dir: Path) -> None:
+@short_and_soak("step", 53, 5)
+def test_killed_at_any_line_each_message_is_in_the_files_once(fast_dir: Path, step: int) -> None:
     """Whether it was writing, cutting, rotating, or moving the cursor."""
     # Two threads: the lines before it are not the same ones each time, so any step meets them all.
-    for line in itertools.count(1, 5):
+    for line in itertools.count(1, step):
         path, diary = fast_dir / str(line), Diary()
         came_through = not killed_at(
             line,

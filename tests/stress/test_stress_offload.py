@@ -8,16 +8,16 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from checked import Checked
-from meter_twin import NOTHING, MeterTwin, connections
-from offloads import super_of, twin_segments
 from scapy.layers.inet import IP, TCP, UDP
 
 import netlog
+from tests.support.checked import Checked
+from tests.support.meter_twin import NOTHING, MeterTwin, connections
+from tests.support.offloads import super_of, twin_segments
 
 if TYPE_CHECKING:
-    from decoder import Connection
-    from meter_twin import Counts
+    from tests.support.decoder import Connection
+    from tests.support.meter_twin import Counts
 
 RELAYS = 3
 UDP_SEGMENT = 103

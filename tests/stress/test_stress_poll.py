@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 CONNECTIONS = 600_000
 MOST_BYTES = 24 << 20
 """A slice, what is made of it, and the messages of the moment are 8 MiB; all rows would be 56."""
@@ -15,9 +15,8 @@ def test_memory_does_not_grow_with_the_connections() -> None:
     program = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(ROOT / "tests" / "unit")!r})
 import numpy as np
-from test_rows import count, packets
+from tests.support.batches import count, packets
 from netlog import Logger, Meter, MeterDevice, RouterConfig
 
 def status(key):

@@ -1,18 +1,16 @@
 """netlog.spool: SIGKILL between any two lines loses nothing, doubles nothing and wedges nothing."""
 
 import itertools
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
-from killing import Diary, in_files, killed_at, killed_at_call
 
 from netlog.model.loss import Loss
 from netlog.model.periods import PeriodId
 from netlog.spool import Record, Spool
+from tests.stress.killing import Diary, in_files, killed_at, killed_at_call
+from tests.support.soak import short_and_soak
 
 WATCHED = (
     "cursor.py",
@@ -29,14 +27,6 @@ WATCHED = (
 METER = b"0123456789abcdef"
 MAX_BYTES = 65536
 """Of which the spool makes segments of 6.5 KiB."""
-
-
-@pytest.fixture
-def fast_dir() -> Iterator[Path]:
-    """A directory in memory, if there is one: each try syncs a dozen times."""
-    shm = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
-        yield Path(made)
 
 
 def store(spool: Spool, diary: Diary, epoch: int, n_messages: int, n_bytes: int) -> None:
@@ -154,11 +144,12 @@ def account(sizes: dict[int, int], shipped: list[list[Any]], later: list[list[An
     assert total == wanted
 
 
-def test_killed_at_any_line_nothing_is_lost_or_doubled(fast_dir: Path) -> None:
+@short_and_soak("step", 61, 5)
+def test_killed_at_any_line_nothing_is_lost_or_doubled(fast_dir: Path, step: int) -> None:
     """What was committed is shipped or told as lost, once, wherever the process ended."""
     watched = in_files([f"netlog/spool/{name}" for name in WATCHED])
     # The next test has all system calls; what lies between two of them leaves the same files.
-    for line in itertools.count(1, 5):
+    for line in itertools.count(1, step):
         path, diary = fast_dir / str(line), Diary()
         came_through = not killed_at(line, watched, lambda: work(path, diary))  # noqa: B023
         check(path, diary.read())
@@ -167,9 +158,10 @@ def test_killed_at_any_line_nothing_is_lost_or_doubled(fast_dir: Path) -> None:
     assert line > 1000
 
 
-def test_killed_at_any_system_call_nothing_is_lost_or_doubled(fast_dir: Path) -> None:
+@short_and_soak("step", 7, 1)
+def test_killed_at_any_system_call_nothing_is_lost_or_doubled(fast_dir: Path, step: int) -> None:
     """The same, before each call into the operating system in turn."""
-    for call in itertools.count(1):
+    for call in itertools.count(1, step):
         path, diary = fast_dir / str(call), Diary()
         came_through = not killed_at_call(call, lambda: work(path, diary))  # noqa: B023
         check(path, diary.read())

@@ -8,20 +8,18 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
-
-from gateways import Totals, taken
-from namespace import Namespace, wait_for
 
 from netlog import Meter
 from netlog.preload.library import library_path, preload_environment
 from netlog.preload.meter import has_writers
+from tests.support import ROOT
+from tests.support.gateways import Totals, taken
+from tests.support.namespace import Namespace, wait_for
 
-SYSTEM = Path(__file__).parent
 PROLOGUE = """
 import ctypes, errno, fcntl, os, signal, socket, struct, subprocess, sys, tempfile
-import threading
-from tun_user import *
+import threading, time
+from tests.system.tun_user import *
 libc = ctypes.CDLL(None, use_errno=True)
 """
 
@@ -31,7 +29,7 @@ def run(
 ) -> str:
     """Run a Python program with the library, in a namespace of its own, to its end; its output."""
     environment = preload_environment(os.environ, library_path(), str(meter.path), ports, excluded)
-    environment["PYTHONPATH"] = str(SYSTEM)
+    environment["PYTHONPATH"] = str(ROOT)
     with Namespace() as namespace, namespace.entered():
         done = subprocess.run(
             (sys.executable, "-c", PROLOGUE + textwrap.dedent(program)),

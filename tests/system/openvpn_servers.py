@@ -13,16 +13,16 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from daemon_configs import openssl
-from gateways import is_up
-from namespace import Namespace, connect, wait_for
+from tests.support.daemon_configs import EC_KEY, openssl
+from tests.support.namespace import Namespace, connect, wait_for
 
 SUBNETS = {"alice": "192.0.2", "bob": "198.51.100"}
 OVERLAY = {"alice": "100.64.0.2", "bob": "100.64.0.3"}
 PORT = 1194
-KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+KEY = (*EC_KEY.split(), "-nodes")
 BEHIND = "10.9.2"
 """The network behind alice."""
 
@@ -131,7 +131,7 @@ def links() -> Iterator[tuple[Namespace, dict[str, Namespace]]]:
             connect(left, f"lan{number}", namespace, "lan0")
             left.up(f"lan{number}", f"{SUBNETS[name]}.1/24")
             namespace.up("lan0", f"{SUBNETS[name]}.2/24")
-            wait_for(lambda at=namespace: is_up(at, "lan0"), "the link is up")  # type: ignore[misc]
+            wait_for(partial(namespace.carries, "lan0"), "the link is up")
         yield left, clients
 
 
@@ -146,7 +146,7 @@ def connected(
             for name, namespace in clients.items()
         }
         for one in running.values():
-            wait_for(lambda one=one: answers(left, one), f"{one.name} answers")  # type: ignore[misc]
+            wait_for(partial(answers, left, one), f"{one.name} answers")
         running["alice"].namespace.up("lo", f"{BEHIND}.1/24")
         yield running
 

@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from namespace import wait_for
+
+from tests.support import ROOT
+from tests.support.namespace import wait_for
 
 pytestmark = pytest.mark.root
 
-ROOT = Path(__file__).parents[2]
 WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
 COMMAND = (sys.executable, "-W", "error", "-m", "netlog_command", "demo")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -46,6 +48,11 @@ def descendants(session: int) -> list[str]:
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(process.name)
     return found
+
+
+def is_alone(session: int) -> bool:
+    """Whether no process of a session is left."""
+    return not descendants(session)
 
 
 def answers_quietly(process: int) -> bool:
@@ -174,7 +181,7 @@ def test_nothing_is_left_when_it_is_stopped(number: signal.Signals, status: int)
         assert said == (
             "" if status < 0 else "netlog: stopped before the verdict; everything was removed\n"
         )
-        wait_for(lambda session=process.pid: not descendants(session), "no process is left")
+        wait_for(partial(is_alone, process.pid), "no process is left")
         assert interfaces() == before
 
 
@@ -188,7 +195,7 @@ def test_ctrl_c_is_answered_while_it_loads() -> None:
             text=True,
             env=ENVIRONMENT,
         ) as process:
-            wait_for(lambda process=process: answers_quietly(process.pid), "Python is up")
+            wait_for(partial(answers_quietly, process.pid), "Python is up")
             time.sleep(delay_s)
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)[1]

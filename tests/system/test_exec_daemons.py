@@ -1,23 +1,17 @@
 """`netlog exec`: unmodified daemons of the distribution, checked against the kernel's counters."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-from daemon_configs import PATH, fastd, n2n, openvpn, socat, tinc, vtun
-from daemons import BULK_BYTES, check, metered, remotes, tunnel, udp, underlay
-from namespace import Namespace, wait_for
+
+from tests.support.daemon_configs import PATH, fastd, n2n, needs, openvpn, socat, tinc, vtun
+from tests.support.daemons import BULK_BYTES, check, metered, remotes, tunnel, udp, underlay
+from tests.support.namespace import Namespace, wait_for
 
 pytestmark = pytest.mark.root
 
 SUPERNODE = "192.0.2.1:7777"
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    """Skip a test where a daemon is not installed."""
-    found = shutil.which(program, path=PATH)
-    return pytest.mark.skipif(found is None, reason=f"needs {program}")
 
 
 @needs("socat")
@@ -42,7 +36,7 @@ def test_openvpn_udp(tmp_path: Path, options: tuple[str, ...]) -> None:
         check(a, b)
 
 
-@needs("openvpn")
+@needs("openvpn", "openssl")
 def test_openvpn_tls(tmp_path: Path) -> None:
     """OpenVPN with TLS and AES-256-GCM."""
     with tunnel(tmp_path, *openvpn(tmp_path, tls=True)) as (a, b):

@@ -1,4 +1,4 @@
-"""`netlog exec`: what is killed, ten times each, under traffic, and what becomes of the counts.
+"""`netlog exec`: what is killed, several times each, under traffic, and what becomes of the counts.
 
 The meter lies in a file. The first test is that of netlog alone; what is killed in the others is
 the daemon, alone or with netlog before or after it.
@@ -6,7 +6,6 @@ the daemon, alone or with netlog before or after it.
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -14,17 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_configs import socat
-from daemons import Metered, metered, popen, rest, tunnel, underlay
-from namespace import Namespace, wait_for
-from runs import kernel
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("socat") is None, reason="needs socat"),
-]
+from tests.support.daemon_configs import needs, socat
+from tests.support.daemons import Metered, metered, popen, rest, tunnel, underlay
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import kernel
+from tests.support.soak import short_and_soak
 
-TIMES = 10
+pytestmark = [pytest.mark.root, needs("socat")]
 
 
 def with_meter(folder: Path) -> tuple[str, str]:
@@ -79,7 +75,8 @@ def end(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
 
 
-def test_netlog_is_killed_and_another_one_goes_on(tmp_path: Path) -> None:
+@short_and_soak("times", 3, 10)
+def test_netlog_is_killed_and_another_one_goes_on(tmp_path: Path, times: int) -> None:
     """The daemon runs on unharmed; `--attach` has what was counted meanwhile, each packet once."""
     options = with_meter(tmp_path)
     with underlay() as (left, _):
@@ -88,7 +85,7 @@ def test_netlog_is_killed_and_another_one_goes_on(tmp_path: Path) -> None:
             wait_for(a.is_up, "the interface is up")
             with traffic(left):
                 daemon = daemon_of(a)
-                for _ in range(TIMES):
+                for _ in range(times):
                     more(left)
                     a.process.kill()
                     a.process.wait()
@@ -121,7 +118,8 @@ def kill(a: Metered, victims: tuple[str, ...]) -> None:
     [("daemon",), ("daemon", "netlog"), ("netlog", "daemon")],
     ids=["daemon", "daemon-netlog", "netlog-daemon"],
 )
-def test_the_daemon_is_killed(tmp_path: Path, victims: tuple[str, ...]) -> None:
+@short_and_soak("times", 3, 10)
+def test_the_daemon_is_killed(tmp_path: Path, victims: tuple[str, ...], times: int) -> None:
     """Whoever polls next emits what was left, once; a dying daemon had one packet in hand.
 
     A packet that was read and not counted yet is missing, one a kill at the most; none is there
@@ -130,7 +128,7 @@ def test_the_daemon_is_killed(tmp_path: Path, victims: tuple[str, ...]) -> None:
     options = with_meter(tmp_path)
     with underlay() as (left, _):
         left.ip("tuntap add dev tun0 mode tun")
-        for _ in range(TIMES):
+        for _ in range(times):
             with metered(left, tmp_path, socat()[0], *options) as a:
                 wait_for(a.is_up, "the interface is up")
                 with traffic(left):
@@ -143,10 +141,10 @@ def test_the_daemon_is_killed(tmp_path: Path, victims: tuple[str, ...]) -> None:
             a.process = popen(left, tmp_path, *options, "--attach", f"{tmp_path}/run/meter")
             assert a.ended() == 0
         expected, counted = kernel(left.counters("tun0")), a.tun()
-    assert expected[0] - TIMES <= counted[0] <= expected[0]
-    assert counted[0] > TIMES * 50
+    assert expected[0] - times <= counted[0] <= expected[0]
+    assert counted[0] > times * 50
     # What was read was sent, unless the daemon was killed between the two.
-    assert counted[0] - TIMES <= a.sock()[0] <= expected[0]
+    assert counted[0] - times <= a.sock()[0] <= expected[0]
     assert not (tmp_path / "run" / "meter").exists()
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import taken
-from hooked import ran, run
 
 from netlog import Meter
+from tests.support.gateways import taken
+from tests.system.hooked import ran, run
 
 pytestmark = pytest.mark.root
 
@@ -61,7 +61,7 @@ def test_batches(meter: Meter) -> None:
         tun = Tun()
         a, b = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         b.bind(("127.0.0.1", 2222)); a.connect(("127.0.0.1", 2222))
-        from mmsg import messages
+        from tests.system.mmsg import messages
         assert libc.sendmmsg(a.fileno(), messages([100] * 70), 70, 0) == 70
         assert libc.recvmmsg(b.fileno(), messages([200] * 80), 80, socket.MSG_DONTWAIT, None) == 70
         """,
@@ -102,7 +102,7 @@ def test_segments_in_batches(meter: Meter) -> None:
     _, sock = ran(
         meter,
         """
-        from mmsg import messages
+        from tests.system.mmsg import messages
         tun = Tun()
         a, b = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         b.bind(("127.0.0.1", 2222)); a.connect(("127.0.0.1", 2222))
@@ -206,7 +206,7 @@ def test_receiving_without_asking_who(meter: Meter) -> None:
         data = ctypes.create_string_buffer(100)
         assert b.recv(10) == bytes(1)
         assert libc.recvfrom(b.fileno(), data, 100, 0, None, None) == 2
-        from mmsg import messages
+        from tests.system.mmsg import messages
         (message,) = messages([2], bytes(100))
         message.name_bytes = 77
         assert libc.recvmsg(b.fileno(), ctypes.byref(message), socket.MSG_TRUNC) == 3

@@ -4,14 +4,19 @@ import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_configs import openvpn
-from daemons import BULK_BYTES, Metered, check, metered, rest, tunnel, udp
-from namespace import Namespace, wait_for
-from openvpn_servers import (
+
+from tests.support.daemon_configs import needs, openvpn
+from tests.support.daemons import BULK_BYTES, Metered, check, metered, rest, tunnel, udp
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import Running, kernel, summed
+from tests.support.transfers import PIECE_BYTES, Transfer
+from tests.support.watches import counts, watching
+from tests.system.openvpn_servers import (
     BEHIND,
     Client,
     answers,
@@ -22,12 +27,8 @@ from openvpn_servers import (
     links,
     server,
 )
-from runs import Running, kernel, summed
-from test_exec_daemons import needs
-from transfers import PIECE_BYTES, Transfer
-from watches import counts, watching
 
-pytestmark = [pytest.mark.root, needs("openvpn")]
+pytestmark = [pytest.mark.root, needs("openvpn", "openssl")]
 
 PIECES = 200
 SEGMENTS = PIECES * PIECE_BYTES // 1500 // 2
@@ -44,6 +45,11 @@ class Run:
     clients: dict[str, Client]
     watch: Running | None = None
 
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait while packets cross: an idle server looks at its clock every ten seconds."""
+        alice = self.clients["alice"]
+        wait_for(lambda: answers(self.left, alice) and condition(), what)
+
     def move_data(self, knows: Callable[[bytes], bool] = lambda _: True) -> None:
         """Transfers to both clients and to the network behind one; alice moves in the middle.
 
@@ -55,7 +61,7 @@ class Run:
         with contextlib.closing(Transfer(self.left, alice.namespace, alice.overlay)) as transfer:
             transfer.move(PIECES)
             alice.move()
-            wait_for(lambda: knows(b"192.0.2.3:"), "the source knows the new address")
+            self.wait_until(lambda: knows(b"192.0.2.3:"), "the source knows the new address")
             transfer.move(PIECES)
         self.left.run("ping", "-c", "2", "-i", "0.01", f"{BEHIND}.1")
 
@@ -193,7 +199,7 @@ def test_a_status_file_will_do(tmp_path: Path, version: int) -> None:
     at = tmp_path / "status"
     options = ("--status", str(at), "1", "--status-version", str(version))
     with running(tmp_path, options, ("--source", f"openvpn:{at}")) as run:
-        wait_for(lambda: b"198.51.100.2:" in at.read_bytes(), "the file tells of both")
+        run.wait_until(lambda: b"198.51.100.2:" in at.read_bytes(), "the file tells of both")
         run.move_data(lambda address: address in at.read_bytes())
         check_exact(run)
     check_names(run.metered.messages)
@@ -258,7 +264,7 @@ def test_clients_over_ipv6(tmp_path: Path) -> None:
         for name, remote in remotes.items():
             options = ("udp6", remote)
             one = stack.enter_context(client(name, namespaces[name], tmp_path, *options))
-            wait_for(lambda one=one: answers(left, one), "it answers")  # type: ignore[misc]
+            wait_for(partial(answers, left, one), "it answers")
             left.run("ping", "-q", "-c", "200", "-i", "0.002", one.overlay)
         rest(run)
         assert run.stop() == 0

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import taken
-from hooked import ran, run
 
 from netlog import Meter
+from tests.support.gateways import taken
+from tests.system.hooked import ran, run
 
 pytestmark = pytest.mark.root
 
@@ -83,7 +83,8 @@ def test_inherited_tun(meter: Meter) -> None:
         """
         tun = Tun()
         os.set_inheritable(tun.fd, True)
-        again = "import os, sys; from tun_user import *; os.write(int(sys.argv[1]), packet(10))"
+        again = "from tests.system.tun_user import *; os.write(int(sys.argv[1]), packet(10))"
+        again = f"import os, sys; {again}"
         os.execv(sys.executable, [sys.executable, "-c", again, str(tun.fd)])
         """,
     )

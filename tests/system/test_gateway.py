@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gateways import joined
-from namespace import LinkCounters, Namespace, wait_for
 
 from netlog import DeviceError, FileSink, Message, StateError
 from netlog.config.file import parse_config
 from netlog.config.relay import RelayConfig
 from netlog.gateways.relay import Gateway
+from tests.support.gateways import joined
+from tests.support.namespace import LinkCounters, Namespace, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -35,6 +35,9 @@ user = socket.socket(type=socket.SOCK_DGRAM)
 while True:
     user.sendto(b"x", ("100.64.0.2", 1))
 """
+
+STARTS = 25
+"""The kernel was still making the route of an address after one start in five."""
 
 
 class Collected:
@@ -62,6 +65,16 @@ class Collected:
 def config() -> RelayConfig:
     """A node whose peer is the other side of the link."""
     return parse_config(CONFIG, "test", RelayConfig)
+
+
+def test_what_comes_at_once_is_taken_in() -> None:
+    """When a gateway has started, a packet for its IPv6 address would find a local route."""
+    text = CONFIG.replace('"100.64.0.1/32"', '"100.64.0.1/32", "fd7a:115c:a1e0::1/128"')
+    with joined() as (left, _):
+        for _ in range(STARTS):
+            with left.entered(), Gateway(parse_config(text, "test", RelayConfig), Collected()) as a:
+                a.start()
+                assert left.ip("-6 route get fd7a:115c:a1e0::1").startswith("local")
 
 
 def started(namespace: Namespace, sink: Collected | FileSink) -> Gateway:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from namespace import Namespace
-from offloads import NONE, Super, Vnet, coalesce, segment, super_of
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, PadN
 from scapy.packet import Raw
-from vnet import ALL_OFFLOADS, RawTun
+
+from tests.support.namespace import Namespace
+from tests.support.offloads import NONE, Super, Vnet, a_hop_on, coalesce, segment, super_of
+from tests.support.vnet import ALL_OFFLOADS, RawTun
 
 pytestmark = pytest.mark.root
 
@@ -49,17 +50,6 @@ def router() -> Iterator[tuple[RawTun, RawTun]]:
         stack.enter_context(into)
         out = RawTun(namespace, "out0", "10.2.0.1/16", "fd00:2::1/64", offloads=None)
         yield into, stack.enter_context(out)
-
-
-def a_hop_on(packet: bytes) -> bytes:
-    """Return the packet as a router passes it on."""
-    made = IP(packet) if packet[0] >> 4 == 4 else IPv6(packet)
-    if made.version == 6:
-        return packet[:7] + bytes([packet[7] - 1]) + packet[8:]
-    made.ttl -= 1
-    del made.chksum
-    header = bytes(made)[: made.ihl * 4]
-    return header + packet[len(header) :]
 
 
 @pytest.fixture(name="through", scope="module")

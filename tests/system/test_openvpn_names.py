@@ -6,14 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from namespace import wait_for
-from openvpn_servers import certificates, certify, client_command, links, server
-from test_exec_daemons import needs
 
 from netlog import Node
 from netlog.sources import OpenVpnSource, Overlay
+from tests.support.daemon_configs import needs
+from tests.support.namespace import wait_for
+from tests.system.openvpn_servers import certificates, certify, client_command, links, server
 
-pytestmark = [pytest.mark.root, needs("openvpn")]
+pytestmark = [pytest.mark.root, needs("openvpn", "openssl")]
 
 COMMAS = "al,1,192.0.2.9:1,ice"
 
@@ -49,17 +49,17 @@ def test_names_with_commas_and_names_that_are_shared(tmp_path: Path, version: st
             stack.callback(process.kill)
         asked, read = OpenVpnSource(at), OpenVpnSource(str(status))
         wait_for(Path(at).exists, "the server is up")
-        wait_for(lambda: len(nodes(asked.snapshot())) == 3, "all are connected")
-        told = asked.snapshot()
-        wait_for(lambda: status_of(read) == told.peers, "the file tells the same")
-        assert read.snapshot().nodes == told.nodes
-        assert read.snapshot().routes == told.routes
+        wait_for(lambda: len(nodes(answer_of(asked))) == 3, "all are connected")
+        told = answer_of(asked)
+        wait_for(lambda: answer_of(read).peers == told.peers, "the file tells the same")
+        assert answer_of(read).nodes == told.nodes
+        assert answer_of(read).routes == told.routes
         with socket.socket(socket.AF_UNIX) as other:
             other.connect(at)
             assert other.recv(1) == b">"
             with pytest.raises(TimeoutError, match="one client at a time"):
                 asked.snapshot()
-        assert asked.snapshot() is told
+        assert answer_of(asked) is told
     found = nodes(told)
     assert {node.name for node in found.values()} == {"Bjørn", COMMAS}
     for node_id, node in found.items():
@@ -67,8 +67,18 @@ def test_names_with_commas_and_names_that_are_shared(tmp_path: Path, version: st
     assert {peer.endpoint.split(":")[0] for peer in told.peers} == {"192.0.2.2", "198.51.100.2"}
 
 
-def status_of(source: OpenVpnSource) -> object:
-    """The peers of a status file, which may not be whole yet."""
-    with contextlib.suppress(ValueError, OSError):
-        return source.snapshot().peers
-    return None
+def answer_of(source: OpenVpnSource) -> Overlay:
+    """What it says as soon as it can.
+
+    The socket is there before the daemon listens, half a second is not always enough for an answer,
+    and a status file may not be whole yet.
+    """
+    answers: list[Overlay] = []
+
+    def answered() -> bool:
+        with contextlib.suppress(ValueError, OSError):
+            answers.append(source.snapshot())
+        return bool(answers)
+
+    wait_for(answered, "an answer")
+    return answers[0]

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import (
+
+from netlog import DeviceError, Logger, Meter, PacketBatch, Relay, SockDevice, TunDevice
+from netlog._native import lib
+from tests.support.gateways import (
     PORT,
     Gateway,
     have_crossed,
@@ -20,14 +23,11 @@ from gateways import (
     tcp_is_over,
     totals,
 )
-from meter_twin import connections
-from namespace import Namespace, wait_for
-from test_relay_offload import everything, fit_into_lan0
-from test_run import both, kernel, summed
-from wire import captured
-
-from netlog import DeviceError, Logger, Meter, PacketBatch, Relay, SockDevice, TunDevice
-from netlog._native import lib
+from tests.support.meter_twin import connections
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import both, kernel, summed
+from tests.support.wire import captured
+from tests.system.crossing import everything, fit_into_lan0
 
 pytestmark = pytest.mark.root
 
@@ -137,7 +137,7 @@ def test_as_many_of_one_kind_as_of_the_other(namespace: Namespace) -> None:
         SockDevice.bind("127.0.0.1", 0, meter=meter) as sock,
         SockDevice.bind("127.0.0.1", 0) as other,
     ):
-        with pytest.raises(ValueError, match="got 1 and 2"):
+        with pytest.raises(ValueError, match="got 1 sockets and 2 queues"):
             Relay(tuns, sock, [])
         with pytest.raises(ValueError, match="different meters"):
             Relay(tuns, [sock, other], [])
@@ -267,7 +267,7 @@ def test_a_kernel_without_queues(
         pass
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert "1 of the 4 queues" in said[0]
+    assert "1 of the 4 requested queues" in said[0]
     assert "no SO_REUSEPORT" in said[1]
 
 
@@ -285,4 +285,4 @@ def test_an_interface_made_for_one_queue(
     for each in (tun, *several):
         each.close()
     (record,) = caplog.records
-    assert record.getMessage() == "one: has 1 of the 2 queues that were asked for"
+    assert record.getMessage() == "one: opened 1 of the 2 requested queues"

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from namespace import Namespace
+
+from tests.support.namespace import Namespace
 
 pytestmark = pytest.mark.root
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from gateways import PORT, Gateway, open_descriptors, pair, relay_threads, taken
-from namespace import wait_for
 
 from netlog import Count, DeviceError, Peer, Relay, SockDevice, StateError
+from tests.support.gateways import PORT, Gateway, open_descriptors, pair, relay_threads, taken
+from tests.support.namespace import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -196,7 +196,7 @@ def test_interface_deleted_under_load(gateways: tuple[Gateway, Gateway]) -> None
 
 @pytest.mark.parametrize("which", ["tun", "sock"])
 def test_device_closed(gateways: tuple[Gateway, Gateway], which: str) -> None:
-    """Closing a device stops the relay that uses it; the relay can not be started after that."""
+    """Closing a device stops the relay that uses it; the relay cannot be started after that."""
     a, _ = gateways
     relay = a.relay()
     relay.start()

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from gateways import (
+
+from netlog import Meter, PacketBatch, Relay, TunDevice
+from netlog.devices.tun_open import OFFLOADS
+from tests.support.gateways import (
     PORT,
     Gateway,
     gateway,
@@ -19,38 +22,16 @@ from gateways import (
     tcp_is_over,
     totals,
 )
-from meter_twin import connections
-from namespace import Namespace, wait_for
-from test_relay_traffic import exchange, stream
-from wire import captured
-
-from netlog import Meter, PacketBatch, Relay, TunDevice
-from netlog.devices.tun_open import OFFLOADS
+from tests.support.meter_twin import connections
+from tests.support.namespace import Namespace, wait_for
+from tests.support.offloads import turned
+from tests.support.wire import captured
+from tests.system.crossing import everything, fit_into_lan0
 
 pytestmark = pytest.mark.root
 
 UDP_SEGMENT = 103
 SO_NO_CHECK = 11  # asm-generic/socket.h
-
-
-def burst(a: Gateway, b: Gateway, address: str, *, datagrams: int, size: int) -> None:
-    """Send datagrams as one, and receive each."""
-    payload = os.urandom(datagrams * size - 3)
-    source = a.overlay6 if ":" in address else a.overlay4
-    with a.udp(source) as sender, b.udp(address) as receiver:
-        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
-        assert sender.sendto(payload, receiver.getsockname()) == len(payload)
-        got = [receiver.recv(65535) for _ in range(datagrams)]
-    assert got == [payload[at : at + size] for at in range(0, len(payload), size)]
-
-
-def everything(a: Gateway, b: Gateway) -> None:
-    """Let TCP and UDP cross both ways, over IPv4 and IPv6."""
-    for left, right in ((a, b), (b, a)):
-        for address in (right.overlay4, right.overlay6):
-            stream(left, right, address, total_bytes=3_000_000)
-            burst(left, right, address, datagrams=40, size=1200)
-            exchange(left, right, address, rounds=5, payload_bytes=100)
 
 
 def wrong_sums(*sides: Gateway) -> dict[str, int]:
@@ -59,12 +40,6 @@ def wrong_sums(*sides: Gateway) -> dict[str, int]:
     for side in sides:
         found |= {name: n for name, n in side.namespace.snmp().items() if "Csum" in name and n}
     return found
-
-
-def fit_into_lan0(*sides: Gateway) -> None:
-    """Let a packet and what is around it be one datagram, and not fragments."""
-    for side in sides:
-        side.namespace.ip("link set tun0 mtu 1420")
 
 
 @pytest.fixture(name="gateways")
@@ -194,11 +169,6 @@ def test_reads_are_packets() -> None:
             assert namespace.snmp()["UdpInCsumErrors"] == 0
 
 
-def turned(packet: bytes) -> bytes:
-    """Return a packet with its addresses exchanged, which changes no checksum."""
-    return packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
-
-
 def test_nothing_is_left_set() -> None:
     """A persistent interface that had offloads hands whole packets to one who has none."""
     with Namespace() as namespace, namespace.entered():
@@ -239,7 +209,7 @@ def test_what_the_kernel_has_not(
         flows_through(a, b)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 4
-    assert sum("no offload of uso" in text for text in said) == 2
+    assert sum("no uso offload for a TUN" in text for text in said) == 2
     assert sum("no UDP_GRO" in text for text in said) == 2
 
 

@@ -8,12 +8,22 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from checked import Checked
-from gateways import PORT, Gateway, have_crossed, kernel_totals, pair, taken, tcp_is_over, totals
-from namespace import wait_for
-from wire import captured
 
 from netlog import Count, Peer, Relay, SockDevice
+from tests.support.checked import Checked
+from tests.support.gateways import (
+    PORT,
+    Gateway,
+    have_crossed,
+    kernel_totals,
+    pair,
+    taken,
+    tcp_is_over,
+    totals,
+)
+from tests.support.namespace import wait_for
+from tests.support.wire import captured
+from tests.system.crossing import exchange, stream
 
 pytestmark = pytest.mark.root
 
@@ -22,38 +32,6 @@ pytestmark = pytest.mark.root
 def _gateways(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Gateway]]:
     with pair(offload=request.param) as both:
         yield both
-
-
-def exchange(a: Gateway, b: Gateway, address: str, rounds: int, payload_bytes: int) -> None:
-    """Send `rounds` datagrams from a's side to b's `address`; each is answered."""
-    source = a.overlay6 if ":" in address else a.overlay4
-    with a.udp(source) as asker, b.udp(address) as answerer:
-        for number in range(rounds):
-            payload = number.to_bytes(4, "big") + bytes(payload_bytes - 4)
-            asker.sendto(payload, answerer.getsockname())
-            received, remote = answerer.recvfrom(65535)
-            assert received == payload
-            answerer.sendto(received, remote)
-            assert asker.recv(65535) == payload
-
-
-def stream(a: Gateway, b: Gateway, address: str, total_bytes: int) -> None:
-    """Send bytes over TCP from a's side to b's, and end it in order."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with b.namespace.entered():
-        listener = socket.create_server((address, 0), family=family)
-    with listener, a.namespace.entered(), socket.socket(family) as sender:
-        sender.settimeout(20)
-        sender.connect(listener.getsockname()[:2])
-        receiver, _ = listener.accept()
-        thread = threading.Thread(target=sender.sendall, args=(bytes(total_bytes),))
-        thread.start()
-        with receiver:
-            receiver.settimeout(20)
-            left = total_bytes
-            while left:
-                left -= len(receiver.recv(1 << 16))
-            thread.join()
 
 
 @pytest.mark.parametrize("outer", [4, 6])
@@ -216,7 +194,7 @@ def _tx_seen(relay: Relay) -> int:
 
 
 def test_drops_of_packets(gateways: tuple[Gateway, Gateway]) -> None:
-    """A packet that no peer has, or that can not be sent, is dropped behind the TUN's count."""
+    """A packet that no peer has, or that cannot be sent, is dropped behind the TUN's count."""
     a, b = gateways
     # No route leads to the second peer, so the kernel refuses what is sent there.
     a.peers.append(Peer(f"198.51.100.1:{PORT}", ("100.64.0.9",)))

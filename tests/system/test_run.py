@@ -8,74 +8,36 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from runs import (
+
+from netlog.model.addresses import join_endpoint
+from tests.support import ROOT
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import (
     COMMAND,
     CONFIG,
-    ROOT,
     Running,
+    ask,
+    both,
+    has_lines,
     kernel,
     lines,
     relays,
     started,
     summed,
-    without_offload,
 )
-from wire import captured
-
-from netlog.model.addresses import join_endpoint
+from tests.support.wire import captured
 
 pytestmark = pytest.mark.root
 
 UDP_SEGMENT = 103
 BURST_BYTES, STREAM_BYTES = 40_000, 2_000_000
 WITHOUT_TUN = str(Path(__file__).with_name("without_tun.py"))
-
-
-@contextlib.contextmanager
-def both(
-    folder: Path, changes: str = "", *, offload: bool = True, queues: int = 1
-) -> Iterator[tuple[Running, Running]]:
-    """Two gateways that relay to each other; `changes` go before the first one's configuration."""
-    with joined() as (left, right):
-        first, second = CONFIG.format(me=1, peer=2), CONFIG.format(me=2, peer=1)
-        if not offload:
-            first, second = without_offload(first), without_offload(second)
-        first = first.replace("[tun]\n", f"[tun]\nqueues = {queues}\n")
-        with (
-            started(left, folder / "a", changes + first) as a,
-            started(right, folder / "b", second) as b,
-        ):
-            for running in (a, b):
-                wait_for(lambda running=running: relays(running), "the gateway is up")
-            yield a, b
-
-
-def ask(a: Running, b: Running, rounds: int = 20) -> None:
-    """Send datagrams from behind a to behind b and back, over both IP versions."""
-    for family, one, two in (
-        (socket.AF_INET, "100.64.0.1", "100.64.0.2"),
-        (socket.AF_INET6, "fd7a:115c:a1e0::1", "fd7a:115c:a1e0::2"),
-    ):
-        with a.namespace.entered():
-            user = socket.socket(family, socket.SOCK_DGRAM)
-        with b.namespace.entered():
-            other = socket.socket(family, socket.SOCK_DGRAM)
-        with user, other:
-            user.bind((one, 5000))
-            other.bind((two, 6000))
-            for each in (user, other):
-                each.settimeout(20)
-            for number in range(rounds):
-                user.sendto(bytes(100 + number), (two, 6000))
-                other.sendto(*other.recvfrom(2000))
-                user.recv(2000)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -180,6 +142,11 @@ def test_a_gateway_says_what_it_does_and_did(tmp_path: Path) -> None:
     assert f"netlog: standard output: {len(b.messages)} messages written, 0 dropped" in b.said
 
 
+def is_gone(namespace: Namespace, interface: str) -> bool:
+    """Whether an interface is gone."""
+    return interface not in namespace.ip("link")
+
+
 def stranger_was_seen(running: Running) -> bool:
     """Whether a message has a datagram of one byte."""
     lines = (running.folder / "stdout").read_bytes().splitlines()
@@ -194,10 +161,10 @@ def test_nothing_is_left_after_a_gateway(tmp_path: Path) -> None:
             routes = left.ip("route"), left.ip("-6 route")
             default = CONFIG.format(me=1, peer=2).replace('"100.64.0.2/32"', '"0.0.0.0/0"')
             with started(left, tmp_path / number.name, default + "[routes]\ndefault = true") as a:
-                wait_for(lambda a=a: relays(a), "the gateway is up")
+                wait_for(partial(relays, a), "the gateway is up")
                 assert "0.0.0.0/1 dev netlog0" in left.ip("route")
                 a.stop(number)
-            wait_for(lambda left=left: "netlog0" not in left.ip("link"), "the interface is gone")
+            wait_for(partial(is_gone, left, "netlog0"), "the interface is gone")
             assert (left.ip("route"), left.ip("-6 route")) == routes
 
 
@@ -207,7 +174,7 @@ def test_a_full_disk_stops_no_traffic(tmp_path: Path) -> None:
     with both(tmp_path, sinks) as (a, b):
         for count in (1, 2):
             ask(a, b)
-            wait_for(lambda count=count: lines(a, "b.jsonl") >= count, "messages are written")
+            wait_for(partial(has_lines, a, "b.jsonl", count), "messages are written")
         counted = kernel(a.counters())
         assert a.stop() == 0
     assert a.said.count("/dev/full: sink failed, will try again: OSError: [Errno 28]") == 1
@@ -268,7 +235,7 @@ def has_relay(tasks: str) -> bool:
 
 
 def refusal(namespace: Namespace, folder: Path, config: str) -> str:
-    """What a gateway that can not start says; its status must be 1, and nothing be left."""
+    """What a gateway that cannot start says; its status must be 1, and nothing be left."""
     links = namespace.ip("-o link").count("\n")
     with started(namespace, folder, config) as running:
         assert running.ended() == 1

@@ -7,18 +7,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from runs import CONFIG, kernel, relays, started, summed, without_offload
+
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import CONFIG, kernel, relays, started, summed, without_offload
+from tests.support.soak import short_and_soak
 
 pytestmark = pytest.mark.root
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
-KILLS = 4
-"""With offloads, and as many without."""
 BATCH = 64
 """NETLOG_BATCH of csrc/io/batch.h: what each of the relay's threads can have in hand."""
 PACE_S = 0.0005
@@ -67,8 +68,14 @@ def in_file(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def crossed(namespace: Namespace, packets: int) -> bool:
+    """Whether the TUN has handed over more than so many packets."""
+    return kernel(namespace.counters("netlog0"))[0] > packets
+
+
+@short_and_soak("kills", 2, 8)
 @pytest.mark.parametrize("offload", [False, True], ids=["plain", "offload"])
-def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool) -> None:  # noqa: FBT001 - pytest
+def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool, kills: int) -> None:  # noqa: FBT001 - pytest
     """After each kill its successor emits what was counted, once; the file has what the TUN saw.
 
     Nobody sends super-packets, and datagrams without a checksum are not joined: so with offloads,
@@ -88,16 +95,11 @@ def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool) -
         with started(right, tmp_path / "b", other) as b:
             wait_for(lambda: relays(b), "the other gateway is up")
             with talking(left, right):
-                for number in range(KILLS):
+                for number in range(kills):
                     with started(left, tmp_path / f"a{number}", config) as a:
-                        wait_for(lambda a=a: relays(a), "the gateway is up")
+                        wait_for(partial(relays, a), "the gateway is up")
                         before = kernel(left.counters("netlog0"))
-                        wait_for(
-                            lambda before=before: (
-                                kernel(left.counters("netlog0"))[0] > before[0] + 50
-                            ),
-                            "packets cross",
-                        )
+                        wait_for(partial(crossed, left, before[0] + 50), "packets cross")
                         time.sleep(rng.random() * 0.3)
             with started(left, tmp_path / "a", config) as a:
                 wait_for(lambda: relays(a), "the gateway is up")
@@ -105,10 +107,10 @@ def test_a_killed_gateway_loses_a_batch_at_most(tmp_path: Path, offload: bool) -
                 assert a.stop() == 0
             counted = kernel(left.counters("netlog0"))
     got = summed(in_file(flows), "virtual", "subnet", "exit")
-    assert counted[0] > KILLS * 50
+    assert counted[0] > kills * 50
     assert counted[2] > 0
     for packets in (0, 2):
-        assert 0 <= counted[packets] - got[packets] <= KILLS * BATCH
+        assert 0 <= counted[packets] - got[packets] <= kills * BATCH
         # All packets are of one size.
         assert got[packets + 1] == got[packets] * 128
     assert not meter.exists()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from runs import CONFIG, Running, kernel, relays, started, summed
-from test_run import ask
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("socat") is None, reason="needs socat"),
-]
+from tests.support.daemon_configs import needs
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import CONFIG, Running, ask, kernel, relays, started, summed
+
+pytestmark = [pytest.mark.root, needs("socat")]
 
 VIRTUAL = ("virtual", "subnet", "exit")
 TIMES = 5

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import joined
-from namespace import Namespace, wait_for
-from receiver import Receiver, receiver
-from runs import CONFIG, Running, crossed, relays, started, summed, without_offload
-from wire import see_every_segment
 
 from netlog.fmt.source import unpack
+from tests.support.gateways import joined
+from tests.support.namespace import Namespace, wait_for
+from tests.support.receiver import Receiver, receiver
+from tests.support.runs import CONFIG, Running, crossed, relays, started, summed, without_offload
+from tests.support.wire import see_every_segment
 
 pytestmark = pytest.mark.root
 
@@ -85,6 +85,16 @@ def config_of(*, offload: bool) -> str:
     """A gateway, to which sinks are to be added."""
     config = CONFIG.format(me=1, peer=2)
     return config if offload else without_offload(config)
+
+
+def send_until(a: Running, count: int, text: str) -> None:
+    """Send, again and again, until a gateway has said something."""
+
+    def said() -> bool:
+        send(a, count)
+        return text in a.said
+
+    wait_for(said, text)
 
 
 def send(a: Running, count: int) -> None:
@@ -199,9 +209,9 @@ def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path, offload:
             wait_for(lambda: len(received(server, "/a")) == 1, "both work")
             filler = Path(f"/proc/{a.process.pid}/root{outside}/filler")
             fill(filler)
-            wait_for(lambda: (send(a, 20), "/a: failed, will try again" in a.said)[1], "it fails")
+            send_until(a, 20, "/a: failed, will try again")
             filler.unlink()
-            wait_for(lambda: (send(a, 1), "/a: works again" in a.said)[1], "it works")
+            send_until(a, 1, "/a: works again")
             counted = crossed(a)
             wait_for(lambda: summed(received(server, "/b"), *CLASSES) == counted, "one has all")
             packets = sum_of(received(server, "/b"))
@@ -231,8 +241,7 @@ def test_a_full_disk_below_the_only_sink_loses_nothing(tmp_path: Path, offload: 
         with running(left, folder, config, [sys.executable, ON_TMPFS, str(outside), "1m"]) as a:
             filler = Path(f"/proc/{a.process.pid}/root{outside}/filler")
             fill(filler)
-            said = "no sink could store the messages"
-            wait_for(lambda: (send(a, 20), said in a.said)[1], "it fails")
+            send_until(a, 20, "no sink could store the messages")
             send(a, 20)
             filler.unlink()
             counted = crossed(a)
@@ -253,7 +262,7 @@ def fill(path: Path) -> None:
 def sum_of(messages: list[dict[str, Any]]) -> int:
     """Packets of all messages, and of those that they say were lost."""
     lost = sum(message.get("dropped", {}).get("packets", 0) for message in messages)
-    return lost + sum(summed(messages, *CLASSES, "physical")[::2])
+    return int(lost) + sum(summed(messages, *CLASSES, "physical")[::2])
 
 
 @both_ways

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import joined
-from namespace import wait_for
-from runs import CONFIG, Running, kernel, relays, started, summed
 
 from netlog.fmt.source import unpack
+from tests.support.gateways import joined
+from tests.support.namespace import wait_for
+from tests.support.runs import CONFIG, Running, kernel, relays, started, summed
 
 pytestmark = pytest.mark.root
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from gateways import kernel_totals, open_descriptors, totals
-from namespace import TUNSETIFF, Namespace, wait_for
 
 from netlog import DeviceError, Meter, PacketBatch, SockDevice, StateError, TunDevice
+from tests.support import ROOT
+from tests.support.gateways import kernel_totals, open_descriptors, totals
+from tests.support.namespace import TUNSETIFF, Namespace, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -242,7 +242,7 @@ def test_name_in_use(namespace: Namespace, tun: TunDevice) -> None:
     with namespace.entered():
         with pytest.raises(DeviceError, match=r"another process.*tun0") as busy:
             TunDevice.open(tun.name)
-        with pytest.raises(DeviceError, match=r"no TUN.*lo") as wrong:
+        with pytest.raises(DeviceError, match=r"not a TUN.*lo") as wrong:
             TunDevice.open("lo")
     assert busy.value.errno == errno.EBUSY
     assert wrong.value.errno == errno.EINVAL
@@ -308,7 +308,7 @@ def test_from_fd_of_another_kind(namespace: Namespace, flags: int, text: str) ->
 def test_from_fd_without_an_interface() -> None:
     """A descriptor of /dev/net/tun that was not attached yet is refused."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-    with pytest.raises(ValueError, match=f"fd {fd} is no TUN, or one without an interface"):
+    with pytest.raises(ValueError, match=f"fd {fd} is not a TUN, or has no interface"):
         TunDevice.from_fd(fd)
     os.close(fd)
 
@@ -348,7 +348,7 @@ def test_without_rights(namespace: Namespace) -> None:
             capture_output=True,
             text=True,
             check=False,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
     assert done.returncode == 7, done.stderr
     code, _, text = done.stdout.partition(" ")

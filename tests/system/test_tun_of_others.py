@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from gateways import totals
-from namespace import Namespace, wait_for
-from offloads import ECN, super_of, twin_segments
 from scapy.layers.inet import IP, TCP
-from test_kernel_offload import a_hop_on
-from test_relay_offload import turned
-from vnet import ALL_OFFLOADS, CHECKSUM, IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, RawTun
 
-import netlog.devices.vnet_header
 from netlog import Meter, PacketBatch, Peer, Relay, SockDevice, TunDevice
+from tests.support.gateways import totals
+from tests.support.namespace import Namespace, wait_for
+from tests.support.offloads import ECN, a_hop_on, super_of, turned, twin_segments
+from tests.support.vnet import ALL_OFFLOADS, CHECKSUM, IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, RawTun
 
 pytestmark = pytest.mark.root
 
@@ -102,7 +99,7 @@ def test_one_by_one(namespace: Namespace) -> None:
         user.bind(("100.64.0.1", 9))
         user.settimeout(20)
         burst(user)
-        batch, got = PacketBatch(64, 2000), []
+        batch, got = PacketBatch(64, 2000), list[bytes]()
         while len(got) < PACKETS:
             assert tun.read_batch(batch, timeout_s=20)
             got += [bytes(batch.packet(slot)) for slot in range(batch.count)]
@@ -142,7 +139,7 @@ def test_what_lies_in_front(namespace: Namespace, monkeypatch: pytest.MonkeyPatc
     for own, little, swapped in (
         ("little", 0, False), ("little", 1, False), ("big", 0, False), ("big", 1, True),
     ):  # fmt: skip
-        monkeypatch.setattr(netlog.devices.vnet_header.sys, "byteorder", own)
+        monkeypatch.setattr("netlog.devices.vnet_header.sys.byteorder", own)
         fcntl.ioctl(fd, TUNSETVNETLE, struct.pack("i", little))
         with TunDevice.from_fd(fd) as tun:
             assert tun.handle.swapped == swapped

@@ -7,15 +7,15 @@ import re
 import signal
 import socket
 import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
-from gateways import joined
-from namespace import TUNSETIFF, LinkCounters, Namespace, wait_for
-from runs import Running, summed
-from watches import counts, watching
 
-from netlog import PacketBatch, TunDevice
+from tests.support.gateways import joined
+from tests.support.namespace import TUNSETIFF, LinkCounters, Namespace, wait_for
+from tests.support.runs import Running, summed
+from tests.support.watches import counts, drain, tun_of, udp4, watching
 
 pytestmark = pytest.mark.root
 
@@ -33,37 +33,10 @@ def stack_totals(counters: LinkCounters) -> tuple[int, int, int]:
     return counters.tx_packets + counters.tx_dropped, counters.rx_packets, counters.rx_bytes
 
 
-def drain(tun: TunDevice) -> None:
-    """Read what waits in a TUN's queue, so that the kernel counts it."""
-    batch = PacketBatch(max_packets=64)
-    while tun.read_batch(batch):
-        pass
-
-
 def user(namespace: Namespace, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
     """A UDP socket of a user."""
     with namespace.entered():
         return socket.socket(family, socket.SOCK_DGRAM)
-
-
-def udp4(payload: bytes) -> bytes:
-    """An IPv4 packet from 100.64.0.2 to 100.64.0.1."""
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0)
-    head += socket.inet_aton("100.64.0.2") + socket.inet_aton("100.64.0.1")
-    folded = sum(struct.unpack("!10H", head))
-    folded = (folded & 0xFFFF) + (folded >> 16)
-    head = head[:10] + struct.pack("!H", ~folded & 0xFFFF) + head[12:]
-    return head + struct.pack("!HHHH", 9, 9, 8 + len(payload), 0) + payload
-
-
-def tun_of(namespace: Namespace, *, up: bool = True) -> TunDevice:
-    """A TUN with addresses."""
-    with namespace.entered():
-        tun = TunDevice.open("tun0")
-    namespace.quiet("tun0")
-    if up:
-        namespace.up("tun0", "100.64.0.1/24", "fd7a:115c:a1e0::1/64")
-    return tun
 
 
 def drops(running: Running) -> int:
@@ -106,7 +79,7 @@ def test_an_interface_is_followed(tmp_path: Path) -> None:
     with Namespace() as namespace, watching(namespace, tmp_path, "--tun", "tun0") as running:
         for times in (1, 2, 3):
             with tun_of(namespace, up=False) as tun:
-                wait_for(lambda times=times: counts(running, "tun tun0", times), "it is tapped")
+                wait_for(partial(counts, running, "tun tun0", times), "it is tapped")
                 namespace.up("tun0", "100.64.0.1/24")
                 with user(namespace) as stack:
                     for length in range(100 * times):
@@ -202,7 +175,7 @@ def test_datagrams_are_counted_by_remote_endpoint(tmp_path: Path, port: str) -> 
             after = left.snmp()
             assert running.stop() == 0
     bytes4 = 0 + 1 + 100 + 1472 + 9000 + 40000
-    physical = {}
+    physical: dict[str, list[int]] = {}
     for message in running.messages:
         for entry in message.get("physicalTraffic", ()):
             sums = physical.setdefault(entry["dst"], [0, 0, 0, 0])
@@ -267,7 +240,7 @@ def test_the_one_right_is_enough(tmp_path: Path) -> None:
 
 
 def test_what_the_ring_has_no_room_for_is_told(tmp_path: Path) -> None:
-    """A watch that can not keep up counts what it has, and the rest as the kernel's drops."""
+    """A watch that cannot keep up counts what it has, and the rest as the kernel's drops."""
     with (
         Namespace() as namespace,
         tun_of(namespace) as tun,

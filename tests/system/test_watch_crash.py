@@ -5,14 +5,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from namespace import Namespace, wait_for
-from runs import Running, summed
-from test_watch import drain, tun_of, udp4
-from watches import counts, watching
+
+from tests.support.namespace import Namespace, wait_for
+from tests.support.runs import Running, summed
+from tests.support.soak import short_and_soak
+from tests.support.watches import counts, drain, tun_of, udp4, watching
 
 pytestmark = pytest.mark.root
 
-TIMES = 10
 PACKETS = 50
 CONFIG = """
 type = "watch"
@@ -32,15 +32,16 @@ def has_counted(running: Running) -> bool:
     return f"tun tun0: {frames} frames counted" in running.said
 
 
+@short_and_soak("times", 3, 10)
 @pytest.mark.parametrize("daemon_first", [False, True])
-def test_what_was_counted_survives(tmp_path: Path, daemon_first: bool) -> None:  # noqa: FBT001 - a parameter
-    """Killed ten times with its daemon alive, or just killed: each packet is in one message."""
+def test_what_was_counted_survives(tmp_path: Path, daemon_first: bool, times: int) -> None:  # noqa: FBT001 - a parameter
+    """Killed several times with its daemon alive, or just killed: each packet is in one message."""
     config = tmp_path / "watch.toml"
     config.write_text(CONFIG.format(folder=tmp_path))
     # So long that nothing is emitted before the kill; `watching` itself asks for a short one.
     options = ("--config", str(config), "--poll-period", "3600")
     with Namespace() as namespace:
-        for _ in range(TIMES):
+        for _ in range(times):
             with watching(namespace, tmp_path / "watch", *options) as running:
                 with tun_of(namespace) as tun:
                     wait_for(lambda: counts(running, "tun tun0"), "it is tapped")
@@ -59,5 +60,5 @@ def test_what_was_counted_survives(tmp_path: Path, daemon_first: bool) -> None: 
             assert running.stop() == 0
     lines = (tmp_path / "watch" / "flows.jsonl").read_text().splitlines()
     counted = summed([json.loads(line) for line in lines], "virtual", "subnet", "exit")
-    assert counted[2:] == (TIMES * PACKETS, TIMES * PACKETS * len(udp4(b"abc")))
+    assert counted[2:] == (times * PACKETS, times * PACKETS * len(udp4(b"abc")))
     assert not (tmp_path / "run" / "meter").exists()

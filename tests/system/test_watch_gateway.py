@@ -2,14 +2,15 @@
 
 import contextlib
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from gateways import joined
-from namespace import wait_for
-from runs import CONFIG, Running, kernel, relays, started, summed
-from test_run import ask
-from watches import counts, watching
+
+from tests.support.gateways import joined
+from tests.support.namespace import wait_for
+from tests.support.runs import CONFIG, Running, ask, kernel, relays, started, summed
+from tests.support.watches import counts, watching
 
 pytestmark = pytest.mark.root
 
@@ -57,7 +58,7 @@ def test_both_say_the_same(tmp_path: Path) -> None:
         other = CONFIG.format(me=2, peer=1)
         b = stack.enter_context(started(right, tmp_path / "b", other))
         for running in (a, b):
-            wait_for(lambda running=running: relays(running), "the gateway is up")
+            wait_for(partial(relays, running), "the gateway is up")
         wait_for(lambda: counts(watch, "tun netlog0"), "the interface is tapped")
         ask(a, b)
         counted = kernel(a.counters())

@@ -6,16 +6,22 @@ lan0 192.0.2.1:51820  ----------- veth -----------  lan0 192.0.2.2:51820
 """
 
 import contextlib
+import fcntl
 import os
+import re
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from gateways import joined
-from namespace import Namespace, wait_for
+from tests.support.gateways import joined
+from tests.support.namespace import IFF_TUN_NO_PI, TUNSETIFF, Namespace, wait_for
 
 PORT = 51820
+IFF_TUN = 0x0001
 SOCKETS = Path("/var/run/wireguard")
 
 
@@ -47,6 +53,39 @@ class WireGuard:
         self.namespace.run("wg", "set", self.interface, *arguments.split())
 
 
+def tun_flags() -> int:
+    """Return the flags that wireguard-go assumes of a TUN that it is given."""
+    shown = subprocess.run(
+        ["wireguard-go", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    year = re.search(r"v0\.0\.(\d{4})", shown)
+    assert year, shown
+    return IFF_TUN_NO_PI if int(year[1]) > 2022 else IFF_TUN
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody listens at a unix socket, which is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+        asking.connect(str(path))
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def plain_tun(namespace: Namespace, interface: str) -> Iterator[int]:
+    """Make a TUN without super-packets, and return its descriptor.
+
+    The TUN that wireguard-go itself makes has them from 2023 on. The kernel counts each as one.
+    """
+    with namespace.entered():
+        tun = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", interface.encode(), tun_flags()))
+    try:
+        yield tun
+    finally:
+        os.close(tun)
+
+
 @contextlib.contextmanager
 def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireGuard]:
     """Run one, without peers and down; its interface has a name of its own on this machine."""
@@ -55,7 +94,10 @@ def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireG
     public = subprocess.run(["wg", "pubkey"], input=key, capture_output=True, check=True).stdout
     path = folder / f"key-{number}"
     path.write_bytes(key)
-    with (folder / f"wireguard-{number}").open("wb") as said:
+    with (
+        plain_tun(namespace, interface) as tun,
+        (folder / f"wireguard-{number}").open("wb") as said,
+    ):
         process = namespace.popen(
             "wireguard-go",
             "-f",
@@ -63,10 +105,12 @@ def wireguard(number: int, namespace: Namespace, folder: Path) -> Iterator[WireG
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
-            env=os.environ | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"},
+            env=os.environ
+            | {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1", "WG_TUN_FD": str(tun)},
+            pass_fds=(tun,),
         )
     try:
-        wait_for((SOCKETS / f"{interface}.sock").exists, "its socket is there")
+        wait_for(partial(listens, SOCKETS / f"{interface}.sock"), "it listens")
         made = WireGuard(number, namespace, process, interface, public.decode().strip())
         made.set(f"listen-port {PORT} private-key {path}")
         yield made

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 PAGE = (ROOT / "docs" / "start" / "c.md").read_text()
 BUILD_S = 300
 

@@ -13,12 +13,11 @@ import pytest
 import netlog
 import netlog.sinks
 import netlog.sources
+import netlog.spool
 from netlog.cli.commands import COMMANDS
 from netlog.cli.fmt import RESOLVABLE
 from netlog.fmt.names import Names
-
-ROOT = Path(__file__).parents[2]
-
+from tests.support import ROOT
 
 PACKAGES = pytest.mark.parametrize(
     "package", [netlog, netlog.sinks, netlog.sources], ids=lambda p: p.__name__
@@ -58,6 +57,19 @@ def test_what_is_listed_is_there(package: ModuleType) -> None:
     for name, home in homes.items():
         assert getattr(package, name) is getattr(sys.modules[home], name)
     assert set(package.__all__) <= set(dir(package))
+
+
+@pytest.mark.parametrize(
+    "package",
+    [netlog, netlog.sinks, netlog.sources, netlog.spool],
+    ids=lambda package: package.__name__,
+)
+def test_a_type_checker_sees_each_name_used(package: ModuleType) -> None:
+    """tests/typing/api.py has every public name, so that its type cannot change unseen."""
+    tree = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text())
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert set(package.__all__) - {"__version__"} <= used
 
 
 @PACKAGES
@@ -186,7 +198,9 @@ loaded = [name for name in sys.modules if name.startswith(("netlog.", "msgspec",
 sys.stdout = sys.__stdout__
 print(json.dumps([status, [name for name in loaded if not name.startswith("netlog.cli")]]))
 """
-    status, loaded = run(code)  # type: ignore[misc] # a list of two
+    answer = run(code)
+    assert isinstance(answer, list)
+    status, loaded = answer
     assert status == 0
     assert "msgspec" not in loaded
     assert "logging" not in loaded

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,10 +27,10 @@ from netlog.config.file import parse_config, parse_gateways
 from netlog.config.node_file import NodeFile
 from netlog.config.relay import RelayConfig
 from netlog.devices.tap import TapCounters
-from netlog.messages.build import LeftOut
+from netlog.messages.sections import LeftOut
 from netlog.preload.meter import Aside
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "docs" / "reference"
 CONFIGURATION = (REFERENCE / "configuration.md").read_text()
@@ -167,7 +168,8 @@ def test_commands_are_found() -> None:
 def keys_of(kind: type[msgspec.Struct]) -> set[str]:
     """Every key of a table and of the tables in it."""
     keys = {field.encode_name for field in msgspec.structs.fields(kind)}
-    for each in msgspec.inspect.type_info(kind).fields:
+    info: Any = msgspec.inspect.type_info(kind)
+    for each in info.fields:
         for table in tables_in(each.type):
             keys |= keys_of(table.cls)
     return keys

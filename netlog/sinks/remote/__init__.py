@@ -1,1 +1,1 @@
-"""Receivers over HTTP."""
+"""Shippers to receivers over HTTP."""

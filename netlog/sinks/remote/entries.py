@@ -1,4 +1,4 @@
-"""Records as entries of a body: the message, with the identity that tells duplicates."""
+"""Turn records into entries of a body: the message, with an identity to recognise duplicates."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 __all__ = ["OVERHEAD_BYTES", "with_identity"]
 
 OVERHEAD_BYTES = 112
-"""What the identity adds at most, with a comma: the name, the time, two numbers."""
+"""Most bytes that the identity adds: its name, a time, two numbers and a comma."""
 
 
 def with_identity(record: "Record") -> bytes:
-    """The payload as an object whose first member is `logtail`.
+    """Return the payload as an object whose first member is `logtail`.
 
-    Readers of flow logs know that member: Tailscale's own entries have it. Whoever has seen an
-    entry of the same node with the same `proc_id` and `proc_seq` can drop this one.
+    Readers of flow logs know that member, because Tailscale's own entries have it. A receiver that
+    has an entry of the same node with the same `proc_id` and `proc_seq` can drop this one.
 
     Args:
         record: its payload is a JSON object.

@@ -1,4 +1,4 @@
-"""Uploads to a server that takes events as Splunk's HTTP Event Collector does. Needs urllib3."""
+"""Uploads to a server that takes events like Splunk's HTTP Event Collector. Needs urllib3."""
 
 import base64
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ __all__ = ["HecShipper"]
 
 DEFAULT_PATH = "/services/collector/event"
 ENVELOPE_BYTES = 128
-"""Of an event beside the message and its identity, at most."""
+"""Most bytes of an event besides the message and its identity."""
 
 
 class _EventTimes(msgspec.Struct):
@@ -38,21 +38,21 @@ class _EventTimes(msgspec.Struct):
 class HecShipper(PostShipper):
     """Posts messages as events, one after the other without a separator. Any 2xx is success.
 
-    The time of an event is the end of the message's period; `fields.recorded` says when the
-    message was made. The event has a `logtail` member, by which a receiver can drop duplicates.
+    The time of an event is the end of the message's period; `fields.recorded` is when the message
+    was built. The event has a `logtail` member, with which a receiver can drop duplicates.
 
     Args:
-        url: of the server; without a path, the usual `/services/collector/event`.
+        url: of the server. If it has no path, the path is the usual `/services/collector/event`.
         token: of the collector.
         user: send the token as this user's password (HTTP Basic); None: as `Splunk TOKEN`.
         compression: `none`, `gzip` or `zstd`.
-        ca_file: certificates to trust instead of the system's; PEM.
-        timeouts: of each try.
+        ca_file: PEM certificates to trust instead of the system's.
+        timeouts: for each attempt.
 
     Raises:
-        ValueError: an argument will not do; the token is not repeated in the text.
-        OSError: the file of certificates can not be used.
-        MissingExtraError: zstd is not there.
+        ValueError: an argument is invalid; the text does not contain the token.
+        OSError: the certificate file cannot be used.
+        MissingExtraError: no zstd module is installed.
 
     Thread safety: as `Shipper`.
     Source: what Tailscale's log streaming sends to Splunk.
@@ -106,7 +106,7 @@ def _event(record: "Record") -> bytes:
 
 
 def _end_ns(record: "Record") -> int:
-    """The end of the period; what tells of a loss has none."""
+    """Return the end of the period. A report of a loss has no period: then when it was built."""
     try:
         end = msgspec.json.decode(record.payload, type=_EventTimes).end
         return parse_rfc3339(end)
@@ -115,7 +115,7 @@ def _end_ns(record: "Record") -> int:
 
 
 def _seconds(ns: int) -> bytes:
-    """As a number of JSON with all its digits, which a float has not."""
+    """Format as a JSON number with all nine digits of the fraction; a float has too few."""
     sign, (seconds, fraction) = b"-" if ns < 0 else b"", divmod(abs(ns), 1_000_000_000)
     digits = b"%09d" % fraction
     return sign + b"%d.%s" % (seconds, digits.rstrip(b"0") or b"0")

@@ -29,20 +29,20 @@ BODIES = {"ndjson": "application/x-ndjson", "array": "application/json"}
 class HttpJsonShipper(PostShipper):
     """Posts messages as JSON lines or as an array. Any 2xx is success.
 
-    Each object begins with a `logtail` member, by which a receiver can drop duplicates.
+    Each object begins with a `logtail` member, with which a receiver can drop duplicates.
 
     Args:
-        url: where to post; with its query, if it needs one.
-        headers: sent along, such as `Authorization`.
-        body: `ndjson`: a line each; `array`: one JSON array.
+        url: where to post, including a query if the receiver needs one.
+        headers: sent with each request, such as `Authorization`.
+        body: `ndjson`: one line for each message; `array`: one JSON array.
         compression: `none`, `gzip` or `zstd`.
-        ca_file: certificates to trust instead of the system's; PEM.
-        timeouts: of each try.
+        ca_file: PEM certificates to trust instead of the system's.
+        timeouts: for each attempt.
 
     Raises:
-        ValueError: an argument will not do; no value of a header is repeated in the text.
-        OSError: the file of certificates can not be used.
-        MissingExtraError: zstd is not there.
+        ValueError: an argument is invalid; the text does not contain a header's value.
+        OSError: the certificate file cannot be used.
+        MissingExtraError: no zstd module is installed.
 
     Thread safety: as `Shipper`.
     """

@@ -1,4 +1,4 @@
-"""A hold on a connection from outside, to end whatever waits on it."""
+"""Hold on to a connection from outside urllib3, to end any wait on it."""
 
 import contextlib
 import socket
@@ -11,14 +11,15 @@ __all__ = ["Lifeline", "connection_class"]
 
 
 class Lifeline:
-    """A second descriptor of the one connection of a pool.
+    """A second descriptor of a pool's only connection.
 
-    A time-out of a socket is one of each read; an answer that drips has no end by that. And with
-    TLS, or while an answer is read to its end, the connection itself is in nobody's reach.
+    A socket's timeout applies to each read, so an answer that arrives byte by byte never ends by
+    it. Also, urllib3 gives no access to the connection itself under TLS, or while the rest of an
+    answer is read. Shutting down a second descriptor of the socket works in both cases.
 
     Attributes:
         cut: whether `cut_now` was called since `begin`.
-        used: whether the connection had an answer before.
+        used: whether an answer has been read from the connection before.
 
     Thread safety: any thread.
     """
@@ -37,7 +38,7 @@ class Lifeline:
             self._busy, self.cut = True, False
 
     def end(self) -> None:
-        """The answer was read, or there is none."""
+        """The answer was read, or the request failed."""
         with self._lock:
             self._busy = False
             self.used = True
@@ -51,18 +52,18 @@ class Lifeline:
             self._socket = connected.dup()
 
     def untie(self) -> None:
-        """The connection was closed; an answer may still be read from it to its end."""
+        """urllib3 closed the connection. The rest of an answer may still be read from it."""
         with self._lock:
             self._closed = True
             if not self._busy:
                 self._drop()
 
     def cut_now(self) -> None:
-        """End the connection."""
+        """Shut down the connection."""
         with self._lock:
             self.cut = True
             if self._socket is not None:
-                with contextlib.suppress(OSError):  # The other side was faster.
+                with contextlib.suppress(OSError):  # The other side may have ended it already.
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def _drop(self) -> None:
@@ -72,7 +73,7 @@ class Lifeline:
 
 
 def connection_class(scheme: str, lifeline: Lifeline) -> Any:  # noqa: ANN401 - a class of urllib3
-    """The class of connections that tie a lifeline."""
+    """Return a class of connections that tie themselves to the lifeline."""
     base: Any = HTTPSConnection if scheme == "https" else HTTPConnection
 
     class Connection(base):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The ids that an upload to a logtail server goes by."""
+"""The ids of an upload to a logtail server."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ ID_BYTES = 32
 
 
 def new_private_id() -> str:
-    """Make a private id: 64 hexadecimal digits that are the only credential of an upload.
+    """Make a private id: 64 hexadecimal digits, the only credential of an upload.
 
     Source: Tailscale's types/logid.
     """
@@ -22,7 +22,7 @@ def new_private_id() -> str:
 
 
 def public_id(private_id: str) -> str:
-    """The id that names the log of a private id, and does not let anybody write to it.
+    """Return the public id of a private id. It names the log but does not permit writing to it.
 
     Args:
         private_id: 64 hexadecimal digits.
@@ -31,24 +31,24 @@ def public_id(private_id: str) -> str:
         64 hexadecimal digits.
 
     Raises:
-        ValueError: that is no private id. It is not repeated in the text.
+        ValueError: `private_id` is not valid. The text does not contain it.
     """
     return hashlib.sha256(bytes.fromhex(check_private_id(private_id, "private_id"))).hexdigest()
 
 
 def check_private_id(text: str, name: str) -> str:
-    """The id in lower case.
+    """Return the id in lower case.
 
     Args:
-        text: of the id.
-        name: what the caller calls it, for the error.
+        text: the id.
+        name: the caller's name for it, for the error.
 
     Raises:
-        ValueError: that is no private id. It is not repeated in the text.
+        ValueError: the id is not a private id. The text does not contain it.
     """
     if not ID.fullmatch(text):
-        raise ValueError(f"{name}: expected 64 hexadecimal digits, as `netlog newid` makes them")
+        raise ValueError(f"{name}: expected 64 hexadecimal digits; make one with `netlog newid`")
     number = bytes.fromhex(text)
     if number[0] & 7 or number[31] & 192 != 64:  # noqa: PLR2004 - the bits that are fixed
-        raise ValueError(f"{name}: not a private id, as `netlog newid` makes them")
+        raise ValueError(f"{name}: not a private id; make one with `netlog newid`")
     return text.lower()

@@ -1,4 +1,4 @@
-"""Uploads as Tailscale's clients make them. Needs urllib3."""
+"""Uploads like those of Tailscale's clients. Needs urllib3."""
 
 import re
 from typing import TYPE_CHECKING
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["LogtailShipper"]
 
 BODY_BYTES = 256 * 1024
-"""What a body has at most, if it has more than one entry. Source: Tailscale's logtail."""
+"""Most bytes of a body with more than one entry. Source: Tailscale's logtail."""
 MIN_PACKED_BYTES = 256
 MIN_SAVED_BYTES = 64
-"""A body is packed only if it is longer than this and saves more than that. Source: logtail."""
+"""A body is compressed only if it is longer than MIN_PACKED_BYTES and compressing saves more than
+MIN_SAVED_BYTES. Source: logtail."""
 OK = 200
 COLLECTION = re.compile(r"[0-9A-Za-z][-._0-9A-Za-z]*")
 
@@ -28,20 +29,20 @@ COLLECTION = re.compile(r"[0-9A-Za-z][-._0-9A-Za-z]*")
 class LogtailShipper(PostShipper):
     """Posts JSON arrays to a logtail server.
 
-    Success is status 200 and nothing else. What is not taken is tried again as it is.
+    Only status 200 is success. A batch that was not accepted is sent again unchanged.
 
     Args:
         base_url: of the server, such as `https://log.example.com`.
-        collection: what kind of log it is there, such as `tailtraffic.log.tailscale.io`.
-        private_id: names the log, and lets write to it.
-        copy_id: of a log that has these messages too.
-        ca_file: certificates to trust instead of the system's; PEM.
-        timeouts: of each try.
+        collection: the kind of log, such as `tailtraffic.log.tailscale.io`.
+        private_id: names the log and permits writing to it.
+        copy_id: private id of a second log that gets these messages too.
+        ca_file: PEM certificates to trust instead of the system's.
+        timeouts: for each attempt.
 
     Raises:
-        ValueError: an argument will not do; no id is repeated in the text.
-        OSError: the file of certificates can not be used.
-        MissingExtraError: urllib3 or zstd is not there; the text names what brings it.
+        ValueError: an argument is invalid; the text contains no id.
+        OSError: the certificate file cannot be used.
+        MissingExtraError: urllib3 or zstd is not installed; the text names the extra to install.
 
     Thread safety: as `Shipper`.
     Source: Tailscale's logtail/api.md and logtail.go.

@@ -13,7 +13,7 @@ ZSTD_LEVEL = 1
 
 
 def check_compression(how: str) -> None:
-    """Raise if bodies can not be packed like that here.
+    """Raise if bodies cannot be packed like that here.
 
     Args:
         how: one of COMPRESSIONS.

@@ -1,6 +1,6 @@
-"""POST over HTTP: one connection that is kept, TLS that is checked, and an end to every wait.
+"""POST over HTTP on one kept connection, with verified TLS and a limit on every wait.
 
-This module needs urllib3; import it only where something is to be sent.
+This module needs urllib3. Import it only where something is to be sent.
 """
 
 import http.client
@@ -22,7 +22,7 @@ try:
     import urllib3
     from urllib3 import exceptions as failures
     from urllib3.util import SKIP_HEADER, parse_url
-except ImportError as error:  # pragma: no cover - what is missing can not be tested with it there
+except ImportError as error:  # pragma: no cover - the tests need urllib3
     raise MissingExtraError("a sink over HTTP", "http") from error
 
 from netlog.sinks.remote.lifeline import Lifeline, connection_class
@@ -31,24 +31,25 @@ from netlog.sinks.shipper import NotTaken
 __all__ = ["Answer", "Timeouts", "Transport", "path_of"]
 
 MAX_TEXT_BYTES = 1024
-"""Kept of what the other side says about an error. Source: Tailscale's logtail."""
+"""How much of the other side's error text is kept. Source: Tailscale's logtail."""
 MAX_ANSWER_BYTES = 64 * 1024
-"""Read of an answer, so that the connection can be used again; a longer one costs that."""
+"""How much of an answer is read. After a longer answer the connection cannot be used again."""
 REFUSALS = (400, 413, 422)
-"""Answers that say that what was sent is at fault."""
+"""Status codes which say that the request's content is at fault."""
 MIN_SECRET_CHARS = 6
-"""Shorter words are not looked for in what the other side says: they stand in any text."""
+"""Shorter secrets are not removed from answers: such words occur in any text."""
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds until a try fails.
+    """Seconds until an attempt fails.
 
     Attributes:
         connect_s: for one address to answer.
         read_s: between two pieces of the answer.
-        total_s: for all of it, however the other side drips. Source: Tailscale's logtail.
+        total_s: for the whole attempt, even if the answer arrives byte by byte. Source: Tailscale's
+            logtail.
     """
 
     connect_s: float = 10.0
@@ -58,12 +59,13 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the other side said.
+    """The other side's answer.
 
     Attributes:
-        status: of HTTP.
+        status: HTTP status code.
         text: the beginning of the body: printable ASCII, without secrets.
-        retry_after_s: what it asked for; None: nothing that can be understood.
+        retry_after_s: the wait that it asked for, in seconds; None: it asked for none, or for
+            something that cannot be parsed.
     """
 
     status: int
@@ -71,24 +73,24 @@ class Answer:
     retry_after_s: float | None
 
     def not_taken(self) -> NotTaken:
-        """The answer as a failure."""
+        """Return the answer as a failure."""
         phrase = http.client.responses.get(self.status, "")
         reason = f"{self.status} {phrase}".strip() + (f": {self.text}" if self.text else "")
         return NotTaken(reason, self.retry_after_s, refused=self.status in REFUSALS)
 
 
 class Transport:
-    """Sends bodies to one host. No redirect is followed; no proxy is taken from the environment.
+    """Sends bodies to one host. Follows no redirect, and takes no proxy from the environment.
 
     Args:
-        url: of the host, with `http` or `https`; what follows the host belongs to the caller.
-        ca_file: certificates to trust instead of the system's; PEM.
-        timeouts: for each try.
-        secrets: what must not be seen in an error.
+        url: of the host, with `http` or `https`; its path and query are the caller's business.
+        ca_file: PEM certificates to trust instead of the system's.
+        timeouts: for each attempt.
+        secrets: words that must not appear in an error.
 
     Raises:
-        ValueError: the URL will not do. It is not repeated in the text.
-        OSError: the file can not be read, or has no certificate.
+        ValueError: the URL is invalid. The text does not contain it.
+        OSError: `ca_file` cannot be read, or contains no certificate.
 
     Thread safety: one thread; `interrupt` from any.
     """
@@ -127,19 +129,19 @@ class Transport:
         Args:
             target: path and query.
             body: of the request.
-            headers: of the request; a User-Agent is sent only if it is among them.
+            headers: of the request. A User-Agent is sent only if it is among them.
 
         Returns:
-            The answer, whatever it is.
+            The answer, whatever its status.
 
         Raises:
-            NotTaken: there was none. The other side may have the body all the same.
+            NotTaken: no answer came. The other side may have the body nevertheless.
         """
         kept = self._lifeline.used
         try:
             return self._post(target, body, headers)
         except (failures.ProtocolError, OSError) as error:
-            # A kept connection may have been closed just now by the other side.
+            # The other side may have just closed the kept connection: try once on a new one.
             if not kept or self._lifeline.cut:
                 raise self._failure(error) from None
         except failures.HTTPError as error:
@@ -150,7 +152,7 @@ class Transport:
             raise self._failure(error) from None
 
     def interrupt(self) -> None:
-        """Make the try that is under way fail."""
+        """Make the running attempt fail."""
         self._lifeline.cut_now()
 
     def close(self) -> None:
@@ -178,7 +180,7 @@ class Transport:
                 response.close()
             response.release_conn()
             if self._lifeline.cut:
-                # A head that ends too early looks like a whole one to http.client.
+                # http.client takes an answer whose headers were cut off for a complete one.
                 raise failures.ProtocolError
         finally:
             timer.cancel()
@@ -187,7 +189,7 @@ class Transport:
         return Answer(response.status, self._clean(data), retry_after_s)
 
     def _clean(self, data: bytes) -> str:
-        """The beginning of a text, fit for a log."""
+        """Return the beginning of a text, safe for a log."""
         text = data.decode("utf-8", "replace")
         for word in self._secrets:
             text = re.sub(re.escape(word), "(secret)", text, flags=re.IGNORECASE)
@@ -195,9 +197,9 @@ class Transport:
         return escaped[:MAX_TEXT_BYTES]
 
     def _failure(self, error: Exception) -> NotTaken:
-        """Say what failed. The error's own text may have the URL in it."""
+        """Return a failure that says what happened. The error's own text may contain the URL."""
         if self._lifeline.cut:
-            return NotTaken(f"{self.name}: no whole answer in time")
+            return NotTaken(f"{self.name}: no complete answer in time")
         return NotTaken(f"{self.name}: {_describe(error)}")
 
 
@@ -205,33 +207,33 @@ def _split(url: str) -> tuple[str, str, int | None]:
     try:
         parts = parse_url(url)
     except failures.LocationParseError:
-        raise ValueError("url: expected one such as https://host/path") from None
+        raise ValueError("url: expected a URL such as https://host/path") from None
     if parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError("url: expected one such as https://host/path")
+        raise ValueError("url: expected a URL such as https://host/path")
     if parts.auth:
-        raise ValueError("url: a user and a password do not belong there")
+        raise ValueError("url: must not contain a user or a password")
     return parts.scheme, parts.host, parts.port
 
 
 def path_of(url: str) -> str:
-    """Path and query of a URL.
+    """Return the path and query of a URL.
 
     Raises:
-        ValueError: the URL will not do. It is not repeated in the text.
+        ValueError: the URL is invalid. The text does not contain it.
     """
     _split(url)
     parts = parse_url(url)
     if parts.fragment is not None:
-        raise ValueError("url: a #fragment does not belong there")
+        raise ValueError("url: must not contain a #fragment")
     return parts.request_uri
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110 section 10.2.3: a number of seconds, or a date."""
+    """Parse a Retry-After: a number of seconds, or a date (RFC 9110 section 10.2.3)."""
     if not retry_after:
         return None
     if retry_after.strip().isdecimal():
-        # More digits than any wait has; float() takes them all.
+        # float() turns a number with too many digits into infinity, which is not a wait.
         seconds = float(retry_after)
         return seconds if math.isfinite(seconds) else None
     try:
@@ -242,7 +244,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _describe(error: BaseException) -> str:
-    """What failed, in words that hold nothing of what was sent."""
+    """Say what failed, in words that contain nothing of the request."""
     seen: BaseException | None = error
     while seen is not None:
         for kind, words in WORDS:
@@ -251,7 +253,7 @@ def _describe(error: BaseException) -> str:
         inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
         seen = inner or seen.__cause__ or seen.__context__
     if isinstance(error, failures.ProtocolError):
-        return "the connection ended within the answer, or the answer is no HTTP"
+        return "the connection ended within the answer, or the answer is not HTTP"
     return type(error).__name__
 
 
@@ -260,10 +262,10 @@ WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
         ssl.SSLCertVerificationError,
         lambda error: f"TLS: the certificate is not trusted: {error.verify_message}",
     ),
-    (ssl.SSLError, lambda error: f"TLS: {error.reason or 'it failed'}"),
-    (socket.gaierror, lambda error: f"the name can not be resolved: {error.strerror}"),
+    (ssl.SSLError, lambda error: f"TLS: {error.reason or 'failed'}"),
+    (socket.gaierror, lambda error: f"cannot resolve the host name: {error.strerror}"),
     (
-        # A connection that was refused is one too, to urllib3; its cause says what it was.
+        # urllib3 also raises this kind for a refused connection; then the cause is more exact.
         failures.TimeoutError,
         lambda error: (
             None if isinstance(error, failures.NewConnectionError) else "no answer in time"
@@ -272,4 +274,4 @@ WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
     (TimeoutError, lambda _: "no answer in time"),
     (OSError, lambda error: error.strerror),
 )
-"""What is said of an error, the closest kind first; None: look at its cause."""
+"""The text for each kind of error, the most specific kind first; None: look at the cause."""

@@ -1,9 +1,9 @@
-"""OpenVPN's management interface: state and status, asked in one short conversation.
+"""OpenVPN's management interface: read state and status in one short conversation.
 
-It talks to one client at a time, and lets the next one wait. So a conversation is ended as soon as
-it can be: whoever else uses the interface gets his turn.
+The interface talks to one client at a time; others wait. So netlog disconnects as soon as it can,
+to let other users of the interface in.
 
-Source: doc/management-notes.txt of OpenVPN, and what 2.6.14 said.
+Source: doc/management-notes.txt of OpenVPN, and the answers of OpenVPN 2.6.14.
 """
 
 import errno
@@ -17,11 +17,11 @@ from pathlib import Path
 __all__ = ["ManagementAnswer", "ask"]
 
 MAX_ANSWER_BYTES = 16 << 20
-"""50 000 clients with a route each."""
+"""Enough for 50 000 clients with a route each."""
 PIECE_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 16
 MAX_PASSWORD_BYTES = 4096
-"""OpenVPN takes 4095."""
+"""OpenVPN accepts at most 4095."""
 
 PROMPT = b"ENTER PASSWORD:"
 END = b"END"
@@ -29,11 +29,11 @@ END = b"END"
 
 @dataclass(frozen=True, slots=True)
 class ManagementAnswer:
-    """What a daemon answered.
+    """A daemon's answers.
 
     Attributes:
-        state: the line of `state`.
-        status: the text of `status 3`, END included.
+        state: the line that `state` gave.
+        status: the text that `status 3` gave, END included.
     """
 
     state: bytes
@@ -46,18 +46,20 @@ def ask(
     """Ask for state and status.
 
     Args:
-        family: of the address, a socket.AF_.
-        address: where the interface is.
-        password_file: the file with the password in its first line; read if it is asked for.
-        timeout_s: for all of it.
+        family: of the address, a socket.AF_ constant.
+        address: where the interface listens.
+        password_file: file with the password in its first line; read only if the interface asks for
+            a password.
+        timeout_s: for the whole conversation, in seconds.
 
     Returns:
         Both answers.
 
     Raises:
-        OSError: nobody listens, the answer does not come in time, or the file can not be read.
-        ValueError: what came is no answer, or the password is missing or wrong; the text shows
-            neither it nor the answer.
+        OSError: nothing listens there, the answer does not come in time, or the file cannot be
+            read.
+        ValueError: the answer is not valid, or the password is missing or wrong; the text contains
+            neither the password nor the answer.
 
     Thread safety: any thread.
     """
@@ -70,14 +72,14 @@ def ask(
         except TimeoutError:
             raise TimeoutError(
                 errno.ETIMEDOUT,
-                "no answer: the management interface talks to one client at a time, "
-                "and may be talking to another one",
+                "no answer in time: the management interface talks to one client at a time, "
+                "and another client may be connected",
             ) from None
 
 
 @dataclass(slots=True)
 class _Lines:
-    """The lines that come out of a socket, until a moment."""
+    """The lines received from a socket, until a deadline."""
 
     asked: socket.socket
     deadline_s: float
@@ -86,7 +88,7 @@ class _Lines:
     lines: list[bytes] = field(default_factory=list)
 
     def next(self) -> bytes:
-        """The next line, without its end; of the prompt, which has none, as much as there is."""
+        """Return the next line without its end. The prompt has no line end, and counts as one."""
         while not self.lines:
             if self.rest == PROMPT:
                 self.rest = b""
@@ -98,18 +100,20 @@ class _Lines:
         return self.lines.pop()
 
     def answer(self) -> Iterator[bytes]:
-        """The lines of an answer, END included, without what the daemon tells of by itself."""
+        """Yield the lines of an answer, END included, without the daemon's asynchronous notices."""
         while True:
             line = self.next()
             if line.startswith(b"ERROR:"):
-                raise ValueError("the daemon refused to answer: it is starting, or has no clients")
+                raise ValueError(
+                    "the daemon refused to answer: it is starting, or its mode has no clients"
+                )
             if not line.startswith(b">"):
                 yield line
             if line == END:
                 return
 
     def send(self, text: bytes) -> None:
-        """Say something."""
+        """Send `text`."""
         self.asked.settimeout(self._left_s())
         self.asked.sendall(text)
 
@@ -118,7 +122,7 @@ class _Lines:
         piece = self.asked.recv(PIECE_BYTES)
         self.n_bytes += len(piece)
         if not piece:
-            raise ValueError("the answer ends in the middle")
+            raise ValueError("the answer is incomplete")
         if self.n_bytes > MAX_ANSWER_BYTES:
             raise ValueError("the answer is too long")
         return piece
@@ -148,7 +152,7 @@ def _converse(lines: _Lines, password_file: str | None) -> ManagementAnswer:
 
 def _password(path: str | None) -> bytes:
     if path is None:
-        raise ValueError("the management interface asks for a password: expected a password_file")
+        raise ValueError("the management interface asks for a password: set password_file")
     with Path(path).open("rb") as file:
         line = file.readline(MAX_PASSWORD_BYTES + 1).rstrip(b"\r\n")
     if not line or len(line) > MAX_PASSWORD_BYTES or b"\0" in line:

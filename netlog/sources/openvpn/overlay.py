@@ -1,4 +1,4 @@
-"""What the status of an OpenVPN server means for the overlay, and the state of a client."""
+"""Turn the status of an OpenVPN server, or the state of a client, into an overlay."""
 
 import ipaddress
 import unicodedata
@@ -18,16 +18,17 @@ from netlog.sources.openvpn.status import Client, Routed, Status, read_endpoint
 __all__ = ["SharedNames", "State", "client_overlay", "overlay_of", "parse_state"]
 
 MAX_NAME_CHARACTERS = 256
-"""Of a node. Certificates have at most 64; three such names fit in a node of a message."""
+"""Limit for a node's name. Certificates have at most 64; a node in a message has room for three
+names of this length."""
 MAX_SHARED = 65536
 APART = "#"
-"""Between a name and the address that tells its bearers apart."""
+"""Separates a shared name from the address that makes the node's id unique."""
 
 
 class SharedNames:
-    """Names that several clients had at once; they stay shared when all but one have left.
+    """Names that several clients had at once. They stay shared when all but one client have left.
 
-    Without this the id of who stays would change as others come and go.
+    Otherwise a client's id would change when another client with its name comes or goes.
 
     Thread safety: one thread at a time.
     """
@@ -36,7 +37,7 @@ class SharedNames:
         self._names: dict[str, None] = {}
 
     def take(self, names: Iterable[str]) -> Mapping[str, None]:
-        """Add those that are there more than once; all that are known to be shared."""
+        """Add the names that occur more than once, and return all shared names."""
         for name, times in Counter(names).items():
             if times > 1:
                 self._names[name] = None
@@ -47,11 +48,11 @@ class SharedNames:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a daemon says of itself.
+    """What a daemon reports about itself.
 
     Attributes:
         local_addrs: its own addresses in the overlay.
-        remote: the endpoint of the other end, as of a client; "": none.
+        remote: a client's other endpoint, its server; "": none.
     """
 
     local_addrs: tuple[IPAddress, ...] = ()
@@ -59,17 +60,17 @@ class State:
 
 
 def parse_state(line: bytes) -> State:
-    """Read the answer to `state`.
+    """Parse the answer to `state`.
 
     Args:
         line: time, state, description, own IPv4 address in the overlay, remote address and port,
-            local address and port, own IPv6 address; those at the end may be missing.
+            local address and port, own IPv6 address; fields at the end may be missing.
 
     Returns:
-        What it says; nothing while the daemon is not connected.
+        What the line says; an empty state while the daemon is not connected.
 
     Raises:
-        ValueError: it is none; the text shows nothing of it.
+        ValueError: the line is not valid; the text contains nothing of it.
 
     Thread safety: any thread.
     """
@@ -88,22 +89,23 @@ def parse_state(line: bytes) -> State:
 
 
 def overlay_of(status: Status, state: State, shared: SharedNames) -> Overlay:
-    """The overlay as a server knows it.
+    """Return the overlay as a server knows it.
 
     Args:
         status: its clients and routing table.
-        state: what it says of itself.
-        shared: names that several clients had before; those of now are added.
+        state: what it reports about itself.
+        shared: names that several clients had at once; this status's shared names are added.
 
     Returns:
-        A peer for each client whose endpoint is its own, all that is reached through clients, and
-        a node for each client; the order of the tables makes no difference.
+        A peer for each client with an endpoint of its own, everything that is reached through
+        clients as routes, and a node for each client. The order of the tables makes no difference.
 
     Thread safety: one thread at a time.
     """
     clients = sorted(status.clients, key=lambda client: (client.number, client.real, client.name))
     reached = _reached(clients, status.routes)
-    # Not only the clients': that of a line that could not be read is a route all the same.
+    # Not only networks that were assigned to a client: if it is not clear whose network it is, it
+    # is still a route.
     routes = {routed.network for routed in status.routes}
     routes.update(network for one in reached for network in one.networks)
     return Overlay(
@@ -115,16 +117,16 @@ def overlay_of(status: Status, state: State, shared: SharedNames) -> Overlay:
 
 
 def client_overlay(state: State) -> Overlay:
-    """The overlay as a client knows it, or either end of a tunnel from point to point.
+    """Return the overlay as a client knows it, or either end of a point-to-point tunnel.
 
     Args:
-        state: what it says of itself.
+        state: what it reports about itself.
 
     Returns:
-        Its own addresses; and the other end, if the kernel knows who is there.
+        Its own addresses; and the other end, if the kernel knows its address.
 
     Raises:
-        OSError: the kernel can not be asked.
+        OSError: the kernel cannot be asked.
 
     Thread safety: any thread, in the network namespace of the daemon.
     """
@@ -132,7 +134,8 @@ def client_overlay(state: State) -> Overlay:
     allowed = tuple(str(other) for other in others if other is not None)
     known = allowed and state.remote
     return Overlay(
-        # Without an address it would say nothing, and be in the way of one that a user names.
+        # A peer without an overlay address adds nothing, and would hide one from the user's
+        # configuration with the same endpoint.
         peers=(Peer(state.remote, allowed),) if known else (),
         routes=tuple(map(ipaddress.ip_network, allowed)),
         local_addrs=tuple(map(ipaddress.ip_network, state.local_addrs)),
@@ -145,7 +148,7 @@ def _order(network: Network) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """What is reached through a client: its own addresses, and these with the networks behind."""
+    """What is reached through a client: its own addresses, and these plus the networks behind."""
 
     own: tuple[IPAddress, ...]
     networks: tuple[Network, ...]
@@ -159,7 +162,8 @@ def _reached(clients: Sequence[Client], routes: Iterable[Routed]) -> list[_Reach
     reached = []
     for client in clients:
         who = client.name, client.real
-        # Clients can share name and address where the port is not told.
+        # If the status has no port, two clients can have the same name and address. Then it is not
+        # known whose routes these are.
         mine = told.get(who, []) if bearers[who] == 1 else []
         hosts = [one.network.network_address for one in mine if one.own]
         own = tuple(dict.fromkeys((*client.addresses, *hosts)))
@@ -173,7 +177,8 @@ def _peers(clients: Sequence[Client], reached: Sequence[_Reached]) -> tuple[Peer
     bearers = Counter(client.endpoint for client in clients)
     found: dict[str, Peer] = {}
     for client, through in zip(clients, reached, strict=True):
-        # Whose datagrams are from an address without a port, if several clients are there?
+        # If several clients share an address and the status has no port, it is not known whose
+        # datagrams come from there.
         any_port = client.endpoint.endswith(f":{ANY_PORT}")
         if through.networks and (bearers[client.endpoint] == 1 or not any_port):
             allowed = tuple(map(str, through.networks))
@@ -190,7 +195,7 @@ def _nodes(clients: Sequence[Client], reached: Sequence[_Reached], shared: Share
         own, user = through.own, _clean(client.user)
         if not own or not name or max(len(name), len(user)) > MAX_NAME_CHARACTERS:
             continue
-        # A name with the mark in it could else look like another one's id.
+        # A name that contains "#" also gets the suffix: it could equal another node's id.
         apart = name in several or APART in name
         node = Node(
             f"{name}{APART}{own[0]}" if apart else name,
@@ -203,5 +208,5 @@ def _nodes(clients: Sequence[Client], reached: Sequence[_Reached], shared: Share
 
 
 def _clean(name: str) -> str:
-    """A name as messages show it: what controls a terminal is replaced, as OpenVPN does itself."""
+    """Return a name fit for messages: control characters are replaced, as OpenVPN does itself."""
     return "".join("_" if unicodedata.category(one) == "Cc" else one for one in well_formed(name))

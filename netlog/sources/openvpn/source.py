@@ -1,4 +1,4 @@
-"""An OpenVPN daemon, asked over its management interface, or by the status file that it writes."""
+"""An OpenVPN daemon, read over its management interface or from the status file that it writes."""
 
 import os
 import socket
@@ -21,38 +21,39 @@ from netlog.sources.openvpn.status import Status, parse_status
 __all__ = ["OpenVpnSource"]
 
 TIMEOUT_S = 0.5
-"""For the whole answer: messages wait for it."""
+"""For the whole answer, because messages wait for it."""
 SETTLED_S = 0.05
-"""OpenVPN writes a status file over the last one, line by line: one that was written to just now
-may be half of each."""
+"""OpenVPN overwrites the last status file in place, line by line. A file that was written more
+recently than this may be half old and half new."""
 MAX_FILE_BYTES = 16 << 20
 
 _CLIENT_STATUS = b"OpenVPN STATISTICS\n"
 
 
 class OpenVpnSource:
-    """The clients of an OpenVPN server, with their names; of a client, its own addresses.
+    """The clients of an OpenVPN server, with their names; for an OpenVPN client, its own addresses.
 
-    The management interface is connected to for each answer, as it talks to one client at a time:
-    others can use it in between. Against a daemon with `--management-signal` or
-    `--management-forget-disconnect`, which act when a client leaves, take the status file.
+    The source connects to the management interface for each answer and disconnects, because the
+    interface talks to one client at a time: others can use it in between. With
+    `--management-signal` or `--management-forget-disconnect` the daemon acts when a client
+    disconnects: for such a daemon use the status file.
 
-    A client's `state` has the endpoint of its server, and nothing of the server's overlay address:
-    the peer is there only if the tunnel is from point to point, so that the kernel knows it.
+    A client's `state` has the endpoint of its server but not the server's overlay address. So the
+    server is a peer only if the tunnel is point-to-point: then the kernel knows that address.
 
     Args:
         at: the management interface, as `host:port` or the path of its unix socket; or the path of
-            a status file, of any `--status-version`. Of paths, what is there is looked at each
-            time. `host` is an address or "localhost": names are not looked up.
-        password_file: the password of the management interface in its first line; read when it is
-            asked for.
+            a status file, of any `--status-version`. Each time netlog looks whether a path is a
+            socket or a file. `host` is an address or "localhost": names are not resolved.
+        password_file: file with the password of the management interface in its first line; read
+            when the interface asks for it.
 
     Attributes:
-        tcp: address and port of the management interface, if it is TCP: such a socket of the daemon
-            is none of the tunnel's.
+        tcp: address and port of the management interface, if it is TCP. The daemon's socket with
+            this address does not belong to the tunnel.
 
     Raises:
-        ValueError: `at` is neither.
+        ValueError: `at` is neither `host:port` nor a path.
 
     Thread safety: one thread at a time.
     """
@@ -64,15 +65,15 @@ class OpenVpnSource:
         self._shared = SharedNames()
         self._last = Overlay()
         self._made = Overlay()
-        self._told: tuple[Status, State] | None = None  # what that was made of
+        self._told: tuple[Status, State] | None = None  # what `_made` was made from
 
     def snapshot(self) -> Overlay:
-        """What is so now; the same object as long as nothing has changed.
+        """Return the present state; the same object as long as nothing has changed.
 
         Raises:
-            OSError: nobody listens, there is no such file, or the answer takes longer than half a
-                second.
-            ValueError: what came is no answer or not whole; the text shows nothing of it.
+            OSError: nothing listens there, the file does not exist, or the answer takes longer than
+                0.5 s.
+            ValueError: the answer is not valid or incomplete; the text contains nothing of it.
         """
         try:
             now = self._look()
@@ -98,7 +99,7 @@ class OpenVpnSource:
         return self._overlay(parse_status(answer.status), state)
 
     def _overlay(self, status: Status, state: State) -> Overlay:
-        """That of a server; most of the time it is the last one's, which takes long to make."""
+        """Return a server's overlay. Building takes long: unchanged input reuses the last one."""
         if (status, state) != self._told:
             self._made = overlay_of(status, state, self._shared)
             self._told = status, state
@@ -106,9 +107,9 @@ class OpenVpnSource:
 
 
 def _read_settled(path: str) -> bytes:
-    """Read a status file that was not written to for a moment, or is not whole after all."""
+    """Read a status file once it was not written to for a moment, or after a while in any case."""
     deadline_s = time.monotonic() + TIMEOUT_S / 2
-    # What a path names may have become a pipe, which would be waited for.
+    # The path may be a pipe by now: with O_NONBLOCK, open() does not wait for its other end.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - by its descriptor
         while True:
@@ -117,7 +118,7 @@ def _read_settled(path: str) -> bytes:
                 raise ValueError("expected a socket or a status file")
             age_s = time.time() - before.st_mtime
             late = time.monotonic() > deadline_s
-            # A clock that was set back makes it seem to be from the future.
+            # A negative age means that the clock was set back: do not wait for it to catch up.
             if 0 <= age_s < SETTLED_S and not late:
                 time.sleep(SETTLED_S - age_s)
                 continue

@@ -1,6 +1,6 @@
-"""The status of an OpenVPN server: who is connected from where, and what is reached through whom.
+"""The status of an OpenVPN server: its clients, their endpoints, and what is reached through each.
 
-Source: multi_print_status() and mroute_addr_print_ex() of OpenVPN, and what 2.6.14 wrote.
+Source: multi_print_status() and mroute_addr_print_ex() of OpenVPN, and files of OpenVPN 2.6.14.
 """
 
 import ipaddress
@@ -15,9 +15,9 @@ from netlog.sources.openvpn.tables import CLIENTS, NAME, USER, Row, TableLine, r
 __all__ = ["Client", "Routed", "Status", "parse_status", "read_endpoint"]
 
 UNKNOWN = "UNDEF"
-"""For a name that is not known: a client that is not connected yet, or one without a user name."""
+"""Stands for an unknown name: a client that is not connected yet, or one without a user name."""
 MAX_KEPT = 65536
-"""Addresses that are read once: a status says the same again and again."""
+"""Size of the caches of parsed addresses: one status after the other has the same addresses."""
 
 _REAL, _VIRTUAL, _VIRTUAL_6 = "Real Address", "Virtual Address", "Virtual IPv6 Address"
 _ID = "Client ID"
@@ -29,7 +29,7 @@ _NUMBERS = (
     _ID,
     "Peer ID",
 )
-_NUMBER = re.compile("-?[0-9]{1,20}|")  # the ids are not there in each build
+_NUMBER = re.compile("-?[0-9]{1,20}|")  # some builds leave the ids empty
 _PROTOCOL = re.compile("(?:udp|tcp)[a-z0-9-]*:")
 _PORT = re.compile("[0-9]{1,5}")
 _MAC = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:@[0-9]+)?", re.IGNORECASE)
@@ -37,15 +37,15 @@ _MAC = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:@[0-9]+)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client that is connected.
+    """A connected client.
 
     Attributes:
-        name: its common name; what UTF-8 can not say is lone surrogates.
-        real: its address in the underlay, as the status has it.
-        endpoint: the same as "a.b.c.d:port" or "[v6]:port"; port 0: not told.
-        addresses: those in the overlay that it was given; version 1 does not tell them.
+        name: its common name; bytes that are not UTF-8 become lone surrogates.
+        real: its underlay address, as the status has it.
+        endpoint: the same as "a.b.c.d:port" or "[v6]:port"; port 0: the status does not have it.
+        addresses: overlay addresses that the server gave it; version 1 does not have them.
         user: its user name, or "".
-        number: of its connection, from the start of the server on; -1: not told.
+        number: of its connection, counted from the start of the server; -1: not in the status.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Routed:
     """What is reached through a client.
 
     Attributes:
-        network: what.
-        name, real: of the client, as there.
-        own: it is an address of the client itself, not of a network behind it.
+        network: an address or a network.
+        name, real: of the client, as in `Client`.
+        own: whether it is an address of the client itself, not of a network behind it.
     """
 
     network: Network
@@ -81,18 +81,21 @@ class Status:
 
 
 def parse_status(status: bytes) -> Status:
-    """Read the status of a server.
+    """Parse the status of a server.
 
     Args:
-        status: all of it, from its title to END; of version 1, 2 or 3.
+        status: the whole text, from its title to END; of version 1, 2 or 3.
 
     Returns:
-        The clients that are connected, and what is reached through them. Left out are lines that
-        can be read in several ways, as a client chose its names so; MAC addresses; and what the
-        server only remembers of a network behind a client.
+        The connected clients, and what is reached through them. Left out are:
+
+        - lines that can be read in several ways, because of the names that a client chose;
+        - MAC addresses;
+        - addresses in a network behind a client that the server only keeps in its cache.
 
     Raises:
-        ValueError: it is none of a server, or not whole; the text shows nothing of it.
+        ValueError: the text is not a server's status, or is incomplete; the error contains nothing
+            of it.
 
     Thread safety: any thread.
     """
@@ -108,7 +111,7 @@ def parse_status(status: bytes) -> Status:
 
 
 def _meant(line: TableLine) -> Client | Routed | None:
-    """What a line says; None: nothing, or it can not be told which of two."""
+    """Return what a line says; None: nothing of use, or it can be read in several ways."""
     meanings: list[Client | Routed | None] = []
     wrong = ""
     for row in line.ways:
@@ -119,7 +122,7 @@ def _meant(line: TableLine) -> Client | Routed | None:
         except ValueError as error:
             wrong = str(error)
     if line.ways and not meanings:
-        # Not chained: the text of the cause has the value.
+        # Not chained: the text of the cause contains the value.
         raise ValueError(f"line {line.number}: {line.table}: {wrong}") from None
     return meanings[0] if len(meanings) == 1 else None
 
@@ -143,18 +146,19 @@ def _routed(row: Row) -> Routed | None:
         return None
     _check_numbers(row)
     read_endpoint(real)
-    # A single address behind a client is written with its /32.
+    # OpenVPN writes a client's own address without a prefix length, and a single address behind a
+    # client with its /32.
     network = _network(text)
     return None if network is None else Routed(network, name, real, own="/" not in text)
 
 
 @lru_cache(maxsize=MAX_KEPT)
 def _network(text: str) -> Network | None:
-    """What is reached; None: nothing that is in the overlay for long."""
+    """Return what is reached; None: a MAC address or a cache entry."""
     if _MAC.fullmatch(text):
         return None
-    # An address in a network behind a client, remembered as it was looked up: the network stands
-    # in a line of its own, and this one comes and goes with the traffic.
+    # "C" marks a cache entry: an address in a network behind a client that a packet went to. The
+    # network has a line of its own, and cache entries come and go with the traffic.
     cached = text.endswith("C")
     host, slash, bits = text.removesuffix("C").partition("/")
     address = _address(host, _VIRTUAL)
@@ -180,17 +184,18 @@ def _address(text: str, column: str) -> IPAddress:
 
 @lru_cache(maxsize=MAX_KEPT)
 def read_endpoint(text: str) -> str:
-    """Read an address in the underlay as OpenVPN writes it.
+    """Parse an underlay address as OpenVPN writes it.
 
     Args:
         text: "192.0.2.1:1194", "2001:db8::1", "[2001:db8::1]:1194", or one of these after the
             protocol, as in "tcp4-server:192.0.2.1:1194".
 
     Returns:
-        "a.b.c.d:port" or "[v6]:port". Before 2.7 OpenVPN does not tell the port of IPv6: it is 0.
+        "a.b.c.d:port" or "[v6]:port". OpenVPN before 2.7 does not write the port of an IPv6
+        address: it is 0.
 
     Raises:
-        ValueError: it is none; the text does not show it.
+        ValueError: the text is not an address; the error does not contain it.
     """
     told = text
     if (protocol := _PROTOCOL.match(told)) is not None:

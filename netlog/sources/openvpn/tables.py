@@ -1,10 +1,10 @@
-"""The two tables in the status of an OpenVPN server, as rows of text by the names of their columns.
+"""The two tables in the status of an OpenVPN server, as rows of text by column name.
 
-Versions 1, 2 and 3 (`--status-version`, `status N`). Names are chosen by clients and may have
-commas. Version 3 parts columns by tabs, which no name has; in the others a line with more commas
-than columns can be read in several ways, and all of them are given.
+This parses versions 1, 2 and 3 (`--status-version`, `status N`). Clients choose their names, which
+may contain commas. Version 3 separates columns by tabs, which no name contains. In the others a
+line with more commas than columns can be read in several ways; all of them are returned.
 
-Source: multi_print_status() of OpenVPN, and what 2.6.14 wrote.
+Source: multi_print_status() of OpenVPN, and files of OpenVPN 2.6.14.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ CLIENTS, ROUTES = "CLIENT_LIST", "ROUTING_TABLE"
 NAME, USER = "Common Name", "Username"
 
 MAX_LINE_BYTES = 16384
-"""OpenVPN keeps a name below 4096 bytes."""
+"""Enough for a line: in OpenVPN a name is shorter than 4096 bytes."""
 MAX_COMMAS = 64
-"""In the names of one line, where there are two: each is one more way to read it."""
+"""Most extra commas in a line with two names. Each of them adds one way to read the line."""
 
 _FREE = frozenset({NAME, USER})  # columns whose text a client chooses
 _TABLES = {CLIENTS.encode(): CLIENTS, ROUTES.encode(): ROUTES}
@@ -34,10 +34,10 @@ class TableLine:
     """A line of a table.
 
     Attributes:
-        number: its own, from 1.
+        number: line number, from 1.
         table: `CLIENTS` or `ROUTES`.
-        ways: the ways to read it, as text by column; none: there are too many. What UTF-8 can not
-            say is lone surrogates (PEP 383).
+        ways: the ways to read it, each as text by column; empty: there are too many. Bytes that are
+            not UTF-8 become lone surrogates (PEP 383).
     """
 
     number: int
@@ -49,19 +49,20 @@ def read_tables(status: bytes) -> Iterator[TableLine]:
     """Read the tables of a status.
 
     Args:
-        status: all of it, from its title to END; lines end with LF or CRLF.
+        status: the whole text, from its title to END; lines end with LF or CRLF.
 
     Returns:
         The lines of both tables.
 
     Raises:
-        ValueError: it is none of a server, or not whole; while the lines are taken.
+        ValueError: the text is not a server's status, or is incomplete. Some errors are raised only
+            while the caller takes the lines.
 
     Thread safety: any thread.
     """
     *lines, rest = (line.removesuffix(b"\r") for line in status.split(b"\n"))
     if rest or lines[-1:] != [b"END"] or b"END" in lines[:-1]:
-        raise ValueError("the status is not whole")
+        raise ValueError("the status is incomplete")
     del lines[-1]
     title = lines[0] if lines else b""
     if title == b"OpenVPN CLIENT LIST":
@@ -69,12 +70,15 @@ def read_tables(status: bytes) -> Iterator[TableLine]:
     if title.startswith((b"TITLE,", b"TITLE\t")):
         return _with_kinds(lines, title[5:6])
     if title == b"OpenVPN STATISTICS":
-        raise ValueError("the status of a client does not say who is at the other end")
-    raise ValueError("line 1: expected the title of a status")
+        raise ValueError(
+            "the status of an OpenVPN client does not name the other end; "
+            "use its management interface"
+        )
+    raise ValueError("line 1: expected the title of an OpenVPN status")
 
 
 def _with_kinds(lines: list[bytes], separator: bytes) -> Iterator[TableLine]:
-    """Versions 2 and 3: each line says what it is; a table has a header ahead of it."""
+    """Versions 2 and 3: each line begins with its kind, and a header comes before each table."""
     headers: dict[bytes, list[str]] = {}
     for number, line in enumerate(lines, 1):
         kind, _, fields = line.partition(separator)
@@ -86,11 +90,11 @@ def _with_kinds(lines: list[bytes], separator: bytes) -> Iterator[TableLine]:
                 ways = _ways(number, fields, headers[kind], separator)
                 yield TableLine(number, _TABLES[kind], ways)
         elif kind not in _OTHERS:
-            raise ValueError(f"line {number}: expected a line of a table with a header")
+            raise ValueError(f"line {number}: unknown kind of line, or no header before it")
 
 
 def _with_titles(lines: list[bytes]) -> Iterator[TableLine]:
-    """Version 1: tables have a title each, a line of header, and lines that say nothing more."""
+    """Version 1: each table has a title and a header; its other lines do not name the table."""
     table, names = "", None
     for number, line in enumerate(lines, 1):
         if line in _TITLES:
@@ -104,7 +108,7 @@ def _with_titles(lines: list[bytes]) -> Iterator[TableLine]:
 
 
 def _ways(number: int, line: bytes, names: list[str], separator: bytes) -> tuple[Row, ...]:
-    """All ways to read a line."""
+    """Return all ways to read a line."""
     fields = line.split(separator)
     free = [at for at, name in enumerate(names) if name in _FREE]
     more = len(fields) - len(names)
@@ -122,7 +126,7 @@ def _ways(number: int, line: bytes, names: list[str], separator: bytes) -> tuple
 
 
 def _row(fields: list[bytes], names: list[str], share: Mapping[int, int]) -> Row:
-    """The row in which columns have so many commas."""
+    """Return the row in which column `i` contains `share[i]` commas."""
     row, at = {}, 0
     for column, name in enumerate(names):
         end = at + 1 + share.get(column, 0)

@@ -1,4 +1,4 @@
-"""An HTTP server on a unix socket, asked once: the whole answer within a time and a length."""
+"""One request to an HTTP server on a unix socket, with limits on the answer's time and length."""
 
 import http.client
 import io
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ANSWER_BYTES", "get"]
 
 MAX_ANSWER_BYTES = 64 << 20
-"""The status of 30 000 nodes, of two kilobytes each."""
+"""Enough for the status of 30 000 nodes, of two kilobytes each."""
 PIECE_BYTES = 1 << 20
 
 
 def get(path: Path, host: str, target: str, deadline_s: float) -> bytes:
-    """Ask for a page.
+    """Get a page.
 
     Args:
-        path: where the server listens.
-        host: the name that it wants to be called by.
-        target: what is asked for, as in "/status".
-        deadline_s: on the monotonic clock: the last byte must have come by then.
+        path: the socket that the server listens on.
+        host: the Host that the server expects.
+        target: of the request, as in "/status".
+        deadline_s: on the monotonic clock; the last byte must have arrived by then.
 
     Returns:
         The body.
 
     Raises:
-        OSError: nobody listens, or the answer does not come in time.
-        ValueError: what came is no answer, one of a failure, or too long; the text shows nothing of
-            it.
+        OSError: nothing listens there, or the answer does not come in time.
+        ValueError: the answer is not valid, is an HTTP error, or is too long; the text contains
+            nothing of its body.
 
     Thread safety: any thread.
     """
@@ -43,7 +43,7 @@ def get(path: Path, host: str, target: str, deadline_s: float) -> bytes:
         asked.connect(str(path))
         timed.remaining()
         asked.sendall(request.encode("ascii"))
-        # It takes nothing of a socket but this file.
+        # HTTPResponse only calls the socket's makefile().
         with http.client.HTTPResponse(cast("socket.socket", timed), method="GET") as response:
             try:
                 response.begin()
@@ -51,8 +51,8 @@ def get(path: Path, host: str, target: str, deadline_s: float) -> bytes:
                     raise ValueError(f"{path}: {target}: HTTP status {response.status}")
                 return _body(response, f"{path}: {target}")
             except http.client.HTTPException:
-                # Not chained: the text of the cause may have what came.
-                raise ValueError(f"{path}: {target}: no answer in HTTP, or half of one") from None
+                # Not chained: the text of the cause may contain parts of the answer.
+                raise ValueError(f"{path}: {target}: incomplete answer, or not HTTP") from None
 
 
 def _body(response: http.client.HTTPResponse, name: str) -> bytes:
@@ -67,28 +67,28 @@ def _body(response: http.client.HTTPResponse, name: str) -> bytes:
 
 
 class _Timed(io.RawIOBase):
-    """What a socket receives until the deadline; a server that drips can not stretch it."""
+    """What a socket receives until the deadline, even if the server sends byte by byte."""
 
     def __init__(self, asked: socket.socket, deadline_s: float) -> None:
         self._asked = asked
         self._deadline_s = deadline_s
 
     def remaining(self) -> None:
-        """Have the next call on the socket end at the deadline."""
+        """Make the next call on the socket end at the deadline."""
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the answer takes too long")
         self._asked.settimeout(left_s)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """As of a socket."""
+        """Return a reader, as a socket does."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Receive some."""
+        """Receive into `buffer`."""
         self.remaining()
         return self._asked.recv_into(buffer)

@@ -1,4 +1,4 @@
-"""A tailscaled, asked over its LocalAPI: who the nodes are, where each is, what each routes.
+"""A tailscaled, read over its LocalAPI: the nodes, their endpoints, and their routes.
 
 The control server may be Tailscale's or a headscale.
 
@@ -27,13 +27,14 @@ __all__ = ["SOCKET", "TailscaleSource"]
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
 HOST = "local-tailscaled.sock"
-"""It answers to this name only: a web page can not have a browser ask it."""
+"""tailscaled answers only requests for this host, so that a web page cannot use a browser to ask
+it."""
 TIMEOUT_S = 0.5
-"""For everything that is asked: messages wait for it."""
+"""For all requests of a snapshot together, because messages wait for it."""
 DERP_ADDRESS = "127.3.3.40"
-"""Stands for the relays; the port is the number of the region. Source: tailcfg.DerpMagicIP."""
+"""Stands for DERP relays; the port is the region's number. Source: tailcfg.DerpMagicIP."""
 MAX_TEXT_CHARACTERS = 255
-"""Of a name (RFC 1035 section 2.3.4). Nodes say their host name themselves."""
+"""Limit for a name (RFC 1035 section 2.3.4), needed because nodes choose their own host name."""
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[^]]*)?\]|[0-9.]+):([0-9]{1,5})(?::vni:[0-9]+)?")
 
 _NAMES = {
@@ -64,7 +65,7 @@ _NAMES = {
 
 
 class _Told(msgspec.Struct, frozen=True, gc=False, rename=_NAMES):
-    """What an answer says; of its many members those that are looked at."""
+    """An answer: the members that netlog uses; the others are ignored."""
 
 
 class _PeerStatus(_Told, frozen=True, gc=False):
@@ -109,7 +110,7 @@ class _Preferences(_Told, frozen=True, gc=False):
 
 
 class _Traits(NamedTuple):
-    """What a node is, wherever it is."""
+    """The part of a node that does not change with its endpoint."""
 
     node_id: str
     name: str
@@ -121,21 +122,21 @@ class _Traits(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is made of it."""
+    """The values built from a node's traits."""
 
     node: Node
     networks: tuple[Network, ...]
 
     @classmethod
     def of(cls, traits: _Traits) -> Self:
-        """Make it.
+        """Build them.
 
         Raises:
-            ValueError: an address or a prefix is none, or the id is too long.
+            ValueError: an address or a prefix is not valid, or the id is too long.
         """
         hosts = {str(host): host for host in map(_network, traits.addresses)}
         addresses = [host.network_address for host in hosts.values()]
-        # Most prefixes are the node's addresses once more.
+        # Most prefixes repeat the node's addresses: reuse their parsed values.
         others = [hosts.get(prefix) or _network(prefix) for prefix in traits.prefixes]
         networks = tuple(dict.fromkeys((*hosts.values(), *others)))
         texts = (traits.name, traits.os, traits.user)
@@ -155,34 +156,35 @@ _preferences = msgspec.json.Decoder(_Preferences | None)
 class TailscaleSource:
     """What a tailscaled knows: nodes with names, users and tags; peers with endpoints; routes.
 
-    A peer has the endpoint that its datagrams go to now; while it is idle, and tailscaled names
-    none, the last one. One that is reached over a relay (DERP) has `127.3.3.40:<region>`. An
-    endpoint that several peers share (a peer relay, a region) tells nothing of any, and is left
-    out.
+    - A peer has the endpoint that its datagrams go to now. While it is idle tailscaled names none,
+      and the peer keeps its last endpoint.
+    - A peer that is reached over a relay (DERP) has the endpoint `127.3.3.40:<region>`.
+    - If several peers share an endpoint (a peer relay, a region), it is left out, because it does
+      not identify a peer.
 
     Args:
-        socket: where tailscaled listens. Reading its status needs no more than to be let in.
+        socket: where tailscaled listens. Permission to connect is enough to read the status.
 
     Thread safety: one thread at a time.
     """
 
     def __init__(self, socket: Path = SOCKET) -> None:
         self._socket = socket
-        self._regions: dict[str, int] = {}  # by code; 0: it can not be had
-        self._last_endpoint: dict[str, str] = {}  # of each peer that has had one
-        self._traits: tuple[_Traits, ...] = ()  # of the own node and of each peer
-        self._known: list[_Known] = []  # what was made of them
-        self._of_nodes = Overlay()  # likewise: all but the peers
+        self._regions: dict[str, int] = {}  # by code; 0: unknown
+        self._last_endpoint: dict[str, str] = {}  # by peer id; "": never had one
+        self._traits: tuple[_Traits, ...] = ()  # this node's, then each peer's
+        self._known: list[_Known] = []  # built from _traits
+        self._of_nodes = Overlay()  # built from _traits: everything but the peers
         self._told: tuple[_Status, tuple[str, ...]] = (_Status(), ())
         self._overlay = Overlay()
 
     def snapshot(self) -> Overlay:
-        """What is so now; the same object while it is as before.
+        """Return the present state; the same object as long as nothing has changed.
 
         Raises:
-            OSError: nobody listens, or the answer does not come in half a second.
-            ValueError: what came is no answer, or tailscaled is not in a network; the text shows
-                nothing of it.
+            OSError: nothing listens there, or the answer does not come within 0.5 s.
+            ValueError: the answer is not valid, or tailscaled is not in a network; the text
+                contains nothing of the answer.
         """
         deadline_s = time.monotonic() + TIMEOUT_S
         status: _Status = self._ask(_status, "status", deadline_s)
@@ -191,17 +193,18 @@ class TailscaleSource:
             return self._overlay
         own = status.self_node
         if own is None or not own.id or not own.addresses:
-            raise ValueError(f"{self._socket}: tailscaled is not in a network")
+            raise ValueError(f"{self._socket}: tailscaled is not logged in to a network")
         peers = [peer for peer in (status.peers or {}).values() if peer is not None and peer.id]
         self._learn_regions(peers, deadline_s)
-        # A headscale does not always tell a node which of the routes that it offers are approved.
+        # headscale does not always tell a node which of its offered routes are approved, so all
+        # offered routes count.
         own = msgspec.structs.replace(own, primary_routes=(*(own.primary_routes or ()), *offered))
         try:
             self._learn_nodes((own, *peers), status.users or {})
             overlay = dataclasses.replace(self._of_nodes, peers=tuple(self._peers(peers)))
         except ValueError:
-            # Not chained: the text of the cause has what came.
-            raise ValueError(f"{self._socket}: status: not as expected") from None
+            # Not chained: the text of the cause contains parts of the answer.
+            raise ValueError(f"{self._socket}: status: unexpected content") from None
         if overlay != self._overlay:
             self._overlay = overlay
         self._told = (status, offered)
@@ -215,17 +218,17 @@ class TailscaleSource:
             return decoder.decode(answer)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             kind = type(error).__name__
-            raise ValueError(f"{self._socket}: {page}: not as expected: {kind}") from None
+            raise ValueError(f"{self._socket}: {page}: unexpected content: {kind}") from None
 
     def _offered(self, deadline_s: float) -> tuple[str, ...]:
-        """The prefixes that the own node offers to route."""
+        """Return the prefixes that this node offers to route."""
         found: _Preferences | None = None
-        with contextlib.suppress(ValueError):  # an old tailscaled may not let everybody in
+        with contextlib.suppress(ValueError):  # an old tailscaled may refuse this page
             found = self._ask(_preferences, "prefs", deadline_s)
         return (found.offered if found is not None else None) or ()
 
     def _learn_regions(self, peers: Iterable[_PeerStatus], deadline_s: float) -> None:
-        """Find the number of each region that a peer is relayed by; the status has its code."""
+        """Find the number of each region that relays a peer: the status has only its code."""
         codes = {peer.region for peer in peers if _relayed(peer)}
         if codes <= self._regions.keys():
             return
@@ -241,7 +244,7 @@ class TailscaleSource:
         self._regions = {code: numbers.get(code, 0) for code in codes}
 
     def _learn_nodes(self, told: Sequence[_PeerStatus], users: Mapping[str, _User | None]) -> None:
-        """Make what does not change with every packet, where it has changed."""
+        """Rebuild nodes whose traits have changed. From most answers to the next none has."""
         traits = tuple(_traits(one, users) for one in told)
         if traits == self._traits:
             return
@@ -259,7 +262,7 @@ class TailscaleSource:
         self._traits, self._known = traits, known
 
     def _peers(self, peers: Sequence[_PeerStatus]) -> Iterator[Peer]:
-        """The peer at each endpoint, if it is one."""
+        """Yield a peer for each endpoint that belongs to exactly one."""
         self._last_endpoint = {
             peer.id: peer.endpoint or self._last_endpoint.get(peer.id, "") for peer in peers
         }
@@ -276,7 +279,7 @@ class TailscaleSource:
                 yield Peer(endpoint, tuple(unique), _name(holder))
 
     def _claims(self, peers: Iterable[_PeerStatus]) -> Iterator[tuple[int, str, _PeerStatus]]:
-        """Which endpoint is whose, and how well that is known: 0 is best."""
+        """Yield each peer's possible endpoints, with a rank: 0 is the most certain."""
         for peer in peers:
             if peer.endpoint:
                 yield 0, peer.endpoint, peer
@@ -291,7 +294,7 @@ class TailscaleSource:
 
 
 def _relayed(peer: _PeerStatus) -> bool:
-    """Whether packets went to it of late, but not straight; of an idle one nothing is known."""
+    """Return whether packets reach it over a relay. For an idle peer this is unknown: False."""
     return peer.active and not peer.endpoint and not peer.peer_relay and bool(peer.region)
 
 
@@ -317,7 +320,10 @@ def _network(text: str) -> Network:
 
 
 def _endpoint(text: str) -> str:
-    """Without the number of a tunnel at a relay; a zone is a matter of routing."""
+    """Normalise an endpoint, without a peer relay's tunnel number and without a zone.
+
+    A zone is a matter of routing; packets of all zones belong to the same peer.
+    """
     match = _ENDPOINT.fullmatch(text)
     if match is None:
         raise ValueError("expected address:port")

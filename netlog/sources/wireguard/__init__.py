@@ -1,1 +1,1 @@
-"""WireGuard, in user space and in the kernel."""
+"""WireGuard in user space and in the kernel."""

@@ -35,10 +35,13 @@ CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
 FAMILY = b"wireguard"
 WG_CMD_GET_DEVICE, WG_GENL_VERSION = 0, 1
 WGDEVICE_A_IFNAME, WGDEVICE_A_PEERS = 2, 8
-WGPEER_A_PUBLIC_KEY, WGPEER_A_ENDPOINT, WGPEER_A_ALLOWEDIPS = 1, 4, 9
+WGPEER_A_PUBLIC_KEY, WGPEER_A_ENDPOINT, WGPEER_A_LAST_HANDSHAKE_TIME = 1, 4, 6
+WGPEER_A_ALLOWEDIPS = 9
 WGALLOWEDIP_A_IPADDR, WGALLOWEDIP_A_CIDR_MASK = 2, 3
+NS_PER_S = 1_000_000_000
 _GENERIC = struct.Struct("=BBxx")  # genlmsghdr: command, version
 _SOCKADDR = struct.Struct("=H2s4s")  # sockaddr_in: family, port, address
+_TIMESPEC = struct.Struct("=qq")  # __kernel_timespec: seconds, nanoseconds
 _SOCKADDR_6 = struct.Struct("=H2s4x16s")  # sockaddr_in6, without its scope
 
 
@@ -119,6 +122,10 @@ def _take(told: dict[bytes, Told], peer: bytes) -> None:
     known = told.setdefault(key, Told(key))
     if WGPEER_A_ENDPOINT in found:
         known.endpoint = _endpoint(found[WGPEER_A_ENDPOINT])
+    moment = found.get(WGPEER_A_LAST_HANDSHAKE_TIME, b"")
+    if len(moment) == _TIMESPEC.size:
+        seconds, nanoseconds = _TIMESPEC.unpack(moment)
+        known.handshake_ns = seconds * NS_PER_S + nanoseconds
     for _, allowed in attributes(found.get(WGPEER_A_ALLOWEDIPS, b"")):
         known.allowed[_network(dict(attributes(allowed)))] = None
 

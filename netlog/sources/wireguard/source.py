@@ -1,4 +1,4 @@
-"""A WireGuard interface, asked over its UAPI socket (wireguard-go, boringtun) or as the kernel's.
+"""A WireGuard interface, read over its UAPI socket (wireguard-go, boringtun) or from the kernel.
 
 Source: https://www.wireguard.com/xplatform/
 """
@@ -20,29 +20,31 @@ __all__ = ["SOCKET_FOLDER", "WireGuardSource", "parse_peers"]
 
 SOCKET_FOLDER = Path("/var/run/wireguard")
 TIMEOUT_S = 0.5
-"""For the whole answer: messages wait for it."""
+"""For the whole answer, because messages wait for it."""
 MAX_ANSWER_BYTES = 16 << 20
-"""40 000 peers with a few prefixes each."""
+"""Enough for 40 000 peers with a few prefixes each."""
 MAX_LINE_BYTES = 4096
 PIECE_BYTES = 1 << 16
+NS_PER_S = 1_000_000_000
 
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 NOT_THERE = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
-"""What the kernel says where WireGuard, the interface, or either is not its own."""
+"""The kernel's errors if it has no WireGuard, no such interface, or the interface is of another
+kind."""
 
 
 class WireGuardSource:
     """The peers of a WireGuard interface: key, endpoint and allowed IPs of each.
 
-    An interface whose UAPI socket is there is asked over that, any other one over netlink, which
-    needs CAP_NET_ADMIN. A peer without an endpoint yet adds to the routes and nodes only. Nothing
-    but these is kept of an answer, which holds the interface's private key too.
+    If the interface has a UAPI socket, netlog asks over that; otherwise over netlink, which needs
+    CAP_NET_ADMIN. A peer without an endpoint yet adds only routes and nodes. netlog keeps nothing
+    else of an answer, which also contains the interface's private key.
 
     Args:
         interface: its name.
-        names: of peers, by public key in base64.
-        folder: where the UAPI sockets lie.
+        names: names of peers, by public key in base64.
+        folder: the directory of the UAPI sockets.
 
     Thread safety: one thread at a time, in the network namespace of the interface.
     """
@@ -60,17 +62,20 @@ class WireGuardSource:
         self._last = overlay_of(self._told, self._names)
 
     def snapshot(self) -> Overlay:
-        """What is so now; the same object as long as nothing has changed.
+        """Return the present state; the same object as long as nothing has changed.
 
         Raises:
-            OSError: there is no such interface, nobody listens, a right is missing, or the answer
-                does not come in half a second.
-            ValueError: what came is no answer; the text shows nothing of it.
+            OSError: the interface does not exist, nothing listens on its socket, a privilege is
+                missing, or the answer does not come within 0.5 s.
+            ValueError: the answer is not valid; the text contains nothing of it.
         """
         told = parse_peers(self._ask()) if self._path.exists() else self._over_netlink()
         if told != self._told:
-            self._last = overlay_of(told, self._names)
             self._told = told
+            overlay = overlay_of(told, self._names)
+            # A handshake alone, every two minutes, changes nothing that is asked for.
+            if overlay != self._last:
+                self._last = overlay
         return self._last
 
     def _over_netlink(self) -> list[Told]:
@@ -80,7 +85,7 @@ class WireGuardSource:
             if error.errno in NOT_THERE:
                 raise FileNotFoundError(
                     errno.ENOENT,
-                    f"{self._path} is not there, and the kernel has no such WireGuard interface",
+                    f"{self._path} does not exist, and the kernel has no such WireGuard interface",
                     self._interface,
                 ) from error
             raise
@@ -98,7 +103,7 @@ class WireGuardSource:
                 asked.settimeout(max(deadline_s - time.monotonic(), 0.001))
                 piece = asked.recv(PIECE_BYTES)
                 if not piece:
-                    raise ValueError(f"{self._path}: the answer ends in the middle")
+                    raise ValueError(f"{self._path}: the answer is incomplete")
                 n_bytes += len(piece)
                 if n_bytes > MAX_ANSWER_BYTES:
                     raise ValueError(f"{self._path}: the answer is too long")
@@ -110,7 +115,7 @@ class WireGuardSource:
 
 
 def parse_peers(answer: bytes) -> list[Told]:
-    """Read the answer to `get=1`.
+    """Parse the answer to `get=1`.
 
     Args:
         answer: lines of `key=value`, with a blank line at the end.
@@ -119,7 +124,7 @@ def parse_peers(answer: bytes) -> list[Told]:
         The peers of the interface.
 
     Raises:
-        ValueError: it is none, or one that tells of a failure; the text shows no value.
+        ValueError: the answer is not valid, or reports an error; the text contains no value.
 
     Thread safety: any thread.
     """
@@ -132,19 +137,23 @@ def parse_peers(answer: bytes) -> list[Told]:
             else:
                 _take(told, key, value)
         except (ValueError, IndexError):
-            # Not chained: the text of the cause has the value.
-            raise ValueError(f"line {number}: {key}: not as expected") from None
+            # Not chained: the text of the cause contains the value.
+            raise ValueError(f"line {number}: {key}: unexpected value") from None
     if result != 0:
-        raise ValueError("no answer" if result is None else f"the interface says errno {result}")
+        raise ValueError("no answer" if result is None else f"the interface reports errno {result}")
     return told
 
 
 def _take(told: list[Told], key: str, value: str) -> None:
-    """Note what a line says of a peer; other keys are none of ours."""
+    """Take what a line says of a peer; other keys are ignored."""
     if key == "public_key":
         told.append(Told(_key(value)))
     elif key == "endpoint":
         told[-1].endpoint = _endpoint(value)
+    elif key == "last_handshake_time_sec":
+        told[-1].handshake_ns += int(value) * NS_PER_S
+    elif key == "last_handshake_time_nsec":
+        told[-1].handshake_ns += int(value)
     elif key == "allowed_ip":
         told[-1].allowed[ipaddress.ip_network(value, strict=False)] = None
 
@@ -152,7 +161,7 @@ def _take(told: list[Told], key: str, value: str) -> None:
 def _key(text: str) -> bytes:
     key = bytes.fromhex(text)
     if len(key) != KEY_BYTES:
-        raise ValueError("expected a key")
+        raise ValueError("expected a public key")
     return key
 
 
@@ -168,5 +177,5 @@ def _lines(answer: bytes) -> Iterator[tuple[int, str, str]]:
 
 def _endpoint(text: str) -> str:
     address, port = split_endpoint(text)
-    # A zone is a matter of routing; datagrams are told apart without it.
+    # A zone is a matter of routing; sock connections are counted without it.
     return join_endpoint(str(address).partition("%")[0], port)
