@@ -4,7 +4,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from netlog.cli.commands import add_command
-from netlog.cli.importing import importing
 from netlog.model.classes import CLASSES
 
 if TYPE_CHECKING:
@@ -100,8 +99,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def fmt(options: argparse.Namespace) -> int:
     """Show the files; the exit status says whether all of them were read."""
-    with importing():
-        from netlog.cli.fmt_files import show_files  # noqa: PLC0415 - not needed for --help
+    from netlog.cli.fmt_files import show_files  # noqa: PLC0415 - not needed for --help
 
     return show_files(options)
 

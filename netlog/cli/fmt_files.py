@@ -1,39 +1,24 @@
-"""What `netlog fmt` does with its files: reads them, selects, and shows what is left."""
+"""What `netlog fmt` does with its files: it reads them, and reports what is damaged."""
 
 import argparse
 import errno
 import io
+import itertools
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from netlog.cli.diagnostics import describe, say
+from netlog.cli.importing import importing
 from netlog.cli.progress import ReadingBar
-from netlog.display.terminal import Style, takes_color
-from netlog.fmt.damage import Damage, read_values
-from netlog.fmt.lines import CsvLines, JsonLines
-from netlog.fmt.names import Names
-from netlog.fmt.record import FlowLog, read_records
-from netlog.fmt.select import Selection
 from netlog.fmt.source import STDIN, SourceError, read_chunks, unpack
-from netlog.fmt.split import ReadError
-from netlog.fmt.table import TextTable
-from netlog.fmt.total import Total
+
+if TYPE_CHECKING:
+    from netlog.cli.fmt_output import FmtOutput
+    from netlog.fmt.damage import Damage
+    from netlog.fmt.record import FlowLog
 
 __all__ = ["show_files"]
-
-
-class Output(Protocol):
-    """The form in which messages are shown; no text ends with a newline."""
-
-    def begin(self) -> Iterable[str]:
-        """The text before the first message."""
-
-    def record(self, record: FlowLog) -> Iterable[str]:
-        """The text of one message."""
-
-    def end(self) -> Iterable[str]:
-        """The text after the last message."""
 
 
 def show_files(options: argparse.Namespace) -> int:
@@ -47,33 +32,32 @@ def show_files(options: argparse.Namespace) -> int:
     """
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed", "standard output")
-    selection = Selection(options.classes, options.since, options.until, options.filter)
-    output = _output(options)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    total = Total() if options.total else None
+    # Without any message, CSV has a header.
+    output = _open_output(options) if options.csv else None
     paths = options.files or (STDIN,)
     status = 0
-    _show(output.begin())
-    with ReadingBar(paths, output_at_end=total is not None) as bar:
+    with ReadingBar(paths, output_at_end=options.total) as bar:
         for path in paths:
-            records = _Records(path, bar, keep_tree=options.json and total is None)
+            records = _Records(path, bar, keep_tree=options.json and not options.total)
             for record in records:
-                wanted = selection.apply(record)
-                if wanted is None:
-                    continue
-                if total is None:
-                    _show(output.record(wanted))
-                else:
-                    total.add(wanted)
+                output = output or _open_output(options)
+                output.add(record)
             if records.damaged:
                 status = 1
             elif not records.n_records:
                 say(f"{records.name}: no flow log messages")
-    for record in total.records() if total is not None else ():
-        _show(output.record(record))
-    _show(output.end())
+    if output is not None:
+        output.end()
     return status
+
+
+def _open_output(options: argparse.Namespace) -> "FmtOutput":
+    with importing():
+        from netlog.cli.fmt_output import FmtOutput  # noqa: PLC0415 - with the first message
+
+    return FmtOutput(options)
 
 
 class _Records:
@@ -87,7 +71,7 @@ class _Records:
         self._bar = bar
         self._keep_tree = keep_tree
 
-    def __iter__(self) -> Iterator[FlowLog]:
+    def __iter__(self) -> "Iterator[FlowLog]":
         reading = self._read()
         while True:
             # Only the input can fail here. A failure of the output must not be reported as one.
@@ -105,32 +89,27 @@ class _Records:
             self.n_records += 1
             yield record
 
-    def _read(self) -> Iterator[FlowLog]:
+    def _read(self) -> "Iterator[FlowLog]":
         chunks = unpack(self._bar.counted(read_chunks(self._path)))
+        for first in chunks:
+            yield from self._read_some(itertools.chain((first,), chunks))
+
+    def _read_some(self, chunks: Iterator[bytes]) -> "Iterator[FlowLog]":
+        # Imported with the first bytes: what reads messages takes half of the start of `fmt`.
+        with importing():
+            from netlog.fmt.damage import Damage, read_values  # noqa: PLC0415
+            from netlog.fmt.record import read_records  # noqa: PLC0415
+            from netlog.fmt.split import ReadError  # noqa: PLC0415
+
         for value in read_values(chunks, self._skip):
             try:
                 yield from read_records(value, keep_tree=self._keep_tree)
             except ReadError as error:
                 self._skip(Damage(error, value.offset, value.offset + len(value.data)))
 
-    def _skip(self, damage: Damage) -> None:
+    def _skip(self, damage: "Damage") -> None:
         self._say(f"{self.name}: {damage}")
 
     def _say(self, line: str) -> None:
         say(line)
         self.damaged = True
-
-
-def _output(options: argparse.Namespace) -> Output:
-    names = Names(options.resolve)
-    if options.json:
-        return JsonLines()
-    if options.csv:
-        return CsvLines(names)
-    return TextTable(Style(color=takes_color(sys.stdout)), names)
-
-
-def _show(texts: Iterable[str]) -> None:
-    if text := "".join(f"{text}\n" for text in texts):
-        sys.stdout.write(text)
-        sys.stdout.flush()

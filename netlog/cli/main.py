@@ -70,7 +70,10 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"netlog {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    # With `prog`, argparse does not format a usage line to find it out, for which it loads shutil.
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", prog=parser.prog
+    )
     with importing():
         if command in COMMANDS:
             importlib.import_module(f"netlog.cli.{command}").add_parser(commands)

@@ -223,14 +223,18 @@ print(json.dumps([name for name in names if name in sys.modules]))
 
 
 def test_fmt_needs_neither_numpy_nor_the_core() -> None:
-    """Nor what only commands that log need, nor what only `--filter` needs."""
+    """Nor msgspec before the first byte, nor what only other commands or options need."""
+    log = ROOT / "docs" / "figures" / "flows.jsonl"
     code = f"""{BLOCKED}
 from netlog.cli import main
-status = main(["fmt", "--total", os.devnull])
-names = ("logging", "netlog.fmt.expression", "netlog.model.nodes")
-print(json.dumps([status, [name for name in names if name in sys.modules]]))
+names = ("msgspec", "logging", "netlog.fmt.expression", "netlog.model.nodes")
+sys.stdout = open(os.devnull, "w")
+empty = main(["fmt", "--total", os.devnull]), [name for name in names if name in sys.modules]
+full = main(["fmt", "--total", {str(log)!r}]), [name for name in names if name in sys.modules]
+sys.stdout = sys.__stdout__
+print(json.dumps([empty, full]))
 """
-    assert run(code) == [0, []]
+    assert run(code) == [[0, []], [0, ["msgspec"]]]
 
 
 def test_the_commands_are_those_of_the_modules() -> None:
