@@ -136,7 +136,7 @@ def test_colour_is_for_terminals_that_want_it(no_color: str) -> None:
         [*COMMAND, "--seconds", "0.1"],
         stdout=writer,
         stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT | {"NO_COLOR": no_color},
+        env=ENVIRONMENT | {"NO_COLOR": no_color, "TERM": "xterm"},
     ) as process:
         os.close(writer)
         shown = b""
