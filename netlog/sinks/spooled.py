@@ -194,6 +194,8 @@ class SpooledSink:
             # Only the type: the text of an unexpected error may contain secrets.
             return self._failed(f"internal error: {type(error).__name__}")
         finally:
+            if self._shipped is None:  # What arrived stays in hand until the cursor has passed it.
+                self._spool.release()
             with self._idle:
                 self._trying = False
                 self._idle.notify_all()
@@ -226,7 +228,8 @@ class SpooledSink:
 
     def _probe(self, refusal: NotTaken) -> None:
         """Find out what is at fault: the first message or the receiver."""
-        records = self._spool.read(1 + PROBES, PROBES * self._shipper.max_bytes)
+        max_bytes = PROBES * self._shipper.max_bytes
+        records = self._spool.read(1 + PROBES, max_bytes, across_segments=True)
         for index in range(1, len(records)):
             note = self._ship_alone(records[index])
             if note is None:

@@ -38,9 +38,11 @@ These statements hold if the process is killed between any two system calls:
    write is committed. A later commit proves corruption, not a torn write. A period larger than the
    bound is stored as a gap in the totals, with its epoch, and so is reported as a loss.
 
-If a segment is removed while the reader is shipping its records, these may be reported as lost and
-arrive nevertheless. Because reports are computed from totals, the next report is smaller by the
-same amount.
+What the reader has in hand is decided by its outcome. A full spool drops the segment of records
+that are being shipped last, when nothing else makes room. Even then they count as lost only if the
+attempt fails. What cannot be decided is an attempt without an answer: the process is killed, or the
+connection breaks after the receiver stored the batch. If the segment is dropped before the next
+attempt, such messages are reported as lost and may have arrived.
 """
 
 from netlog.spool.place import Position

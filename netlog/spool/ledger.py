@@ -24,6 +24,8 @@ class Ledger:
         committed: number of the segment with the last commit; 0: there is none.
         end: the totals at the last commit.
         cursor: the saved position of the reader.
+        in_hand: the end of what the reader has read and neither passed nor released; None: nothing.
+            Its outcome decides whether it is lost, not whether its segment is still there.
         oldest_ns: when the record at the cursor was taken in; None: unknown.
 
     Thread safety: hold `changed`, also for the methods.
@@ -35,6 +37,7 @@ class Ledger:
         self.committed = 0
         self.end: TakenIn = NOTHING
         self.cursor = Position()
+        self.in_hand: Position | None = None
         self.oldest_ns: int | None = None
         self.woken = False
 
@@ -44,7 +47,8 @@ class Ledger:
 
     def lost(self) -> TakenIn:
         """Return the loss since the spool was made: taken in, never read, and no longer there."""
-        lost, at = self.cursor.skipped, self.cursor.totals
+        read = self.in_hand or self.cursor
+        lost, at = read.skipped, read.totals
         for segment in self.readable():
             lost = lost.plus(segment.start.since(at))
             at = at.later(segment.end)
@@ -69,6 +73,20 @@ class Ledger:
         """Return how many records are there and were not read."""
         between = self.end.since(self.cursor.totals).records
         return max(0, between - self.lost().since(self.cursor.skipped).records)
+
+    def to_drop(self, before: int) -> Segment | None:
+        """Return the segment that a full spool drops next: the oldest, but one in hand last.
+
+        Args:
+            before: only segments with a smaller number may be dropped.
+
+        Returns:
+            The segment; None: there is none to drop.
+        """
+        older = [segment for number, segment in self.segments.items() if number < before]
+        in_hand = self.in_hand.segment if self.in_hand else 0
+        free = (segment for segment in older if segment.number > in_hand)
+        return next(free, older[0] if older else None)
 
     def size_bytes(self) -> int:
         """Return how much disk space the segments take."""

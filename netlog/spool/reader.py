@@ -44,15 +44,37 @@ class Reader:
         """See `Spool.note`."""
         return self._cursor.note
 
-    def read(self, max_records: int, max_bytes: int, overhead_bytes: int) -> list[Record]:
+    def read(
+        self, max_records: int, max_bytes: int, overhead_bytes: int, *, across_segments: bool
+    ) -> list[Record]:
         """See `Spool.read`."""
         try:
-            return self._read(max_records, max_bytes, overhead_bytes)
+            while True:
+                records = self._read(max_records, max_bytes, overhead_bytes, across_segments)
+                if self._take(records):
+                    return records
         finally:
             # A removed segment keeps its disk space while it is open, so do not leave it open.
             self.close()
 
-    def _read(self, max_records: int, max_bytes: int, overhead_bytes: int) -> list[Record]:
+    def _take(self, records: list[Record]) -> bool:
+        """Note that records are in hand; False: some were dropped while they were read."""
+        numbers = {record.position.segment for record in records}
+        with self._ledger.changed:
+            if not numbers <= self._ledger.segments.keys():
+                return False  # They may be reported as lost already.
+            self._ledger.in_hand = records[-1].position if records else None
+            if records:
+                self._ledger.oldest_ns = records[0].client_time_ns
+            return True
+
+    def _read(
+        self,
+        max_records: int,
+        max_bytes: int,
+        overhead_bytes: int,
+        across_segments: bool,  # noqa: FBT001 - private
+    ) -> list[Record]:
         records: list[Record] = []
         at: Position | None = self._ledger.cursor
         n_bytes = 0
@@ -69,13 +91,16 @@ class Reader:
                 continue
             record = Record.of(raw, at)
             n_bytes += len(record.payload) + overhead_bytes
-            if records and n_bytes > max_bytes:
+            other = bool(records) and at.segment != records[0].position.segment
+            if records and (n_bytes > max_bytes or (other and not across_segments)):
                 break
             records.append(record)
-        if records:
-            with self._ledger.changed:
-                self._ledger.oldest_ns = records[0].client_time_ns
         return records
+
+    def release(self) -> None:
+        """See `Spool.release`."""
+        with self._ledger.changed:
+            self._ledger.in_hand = None
 
     def advance(self, position: Position, note: bytes) -> None:
         """See `Spool.advance`."""
@@ -87,6 +112,7 @@ class Reader:
         # removes them.
         with self._ledger.changed:
             self._ledger.cursor = position
+            self._ledger.in_hand = None
             self._ledger.oldest_ns = None
             numbers = [found.number for found in self._ledger.readable()]
             done = [number for number in numbers if number < position.segment]

@@ -154,13 +154,25 @@ class Spool:
 
     # -- the reader --------------------------------------------------------------------------------
 
-    def read(self, max_records: int, max_bytes: int, overhead_bytes: int = 0) -> list[Record]:
+    def read(
+        self,
+        max_records: int,
+        max_bytes: int,
+        overhead_bytes: int = 0,
+        *,
+        across_segments: bool = False,
+    ) -> list[Record]:
         """Read the records after the cursor. The cursor does not move.
+
+        The records are in hand until `advance`, `release` or the next `read`: a full spool drops
+        their segments last, and they count as lost only if they are released after that.
 
         Args:
             max_records: most records to return.
             max_bytes: most bytes of all payloads together; one record is returned in any case.
             overhead_bytes: what each record takes of `max_bytes` besides its payload.
+            across_segments: whether the records may be of several segments. Few records are best
+                then, because a full spool can drop other segments only.
 
         Returns:
             The records, the oldest first; empty: there are none.
@@ -168,7 +180,9 @@ class Spool:
         Raises:
             OSError: they cannot be read now; the caller may try again.
         """
-        return self._reader.read(max_records, max_bytes, overhead_bytes)
+        return self._reader.read(
+            max_records, max_bytes, overhead_bytes, across_segments=across_segments
+        )
 
     def advance(
         self, to: Record | Position, note: bytes = b"", *, given_up: Iterable[Record] = ()
@@ -189,6 +203,10 @@ class Spool:
             skipped = position.skipped.plus(record.adds())
             position = replace(position, skipped=skipped)
         self._reader.advance(position, note)
+
+    def release(self) -> None:
+        """Give back the records in hand: they did not arrive, and are read again if still there."""
+        self._reader.release()
 
     @property
     def position(self) -> Position:

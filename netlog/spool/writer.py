@@ -201,25 +201,30 @@ class Writer:
             self._roll(transaction)
         while True:
             with self._ledger.changed:
-                size_bytes = self._ledger.size_bytes()
-                oldest = next(iter(self._ledger.segments.values()))
-            if size_bytes + needed <= self._max_bytes:
-                return True
-            if oldest.number >= transaction.segment or needed > self._max_bytes:
-                return False
-            self._remove(oldest)
+                if self._ledger.size_bytes() + needed <= self._max_bytes:
+                    return True
+                oldest = self._ledger.to_drop(transaction.segment)
+                if oldest is None or needed > self._max_bytes:
+                    return False
+                # In the same moment: the reader must not take it in hand between the two.
+                self._forget(oldest)
+            self._unlink(oldest)
 
-    def _remove(self, oldest: Segment) -> None:
-        """Remove a segment; from now on the ledger counts its unread records as lost."""
-        ledger = self._ledger
-        with ledger.changed:
-            ledger.segments.pop(oldest.number, None)
-            ledger.oldest_ns = None
+    def _forget(self, segment: Segment) -> None:
+        """Take a segment out of the ledger, which counts its unread records as lost from now on."""
+        with self._ledger.changed:
+            self._ledger.segments.pop(segment.number, None)
+            self._ledger.oldest_ns = None
+
+    def _unlink(self, segment: Segment) -> None:
+        """Remove the file of a segment that the ledger forgot; if that fails, it is there again."""
         try:
-            self._directory.remove_segment(oldest.number)
+            self._directory.remove_segment(segment.number)
         except OSError:
+            ledger = self._ledger
             with ledger.changed:
-                ledger.segments = {oldest.number: oldest, **ledger.segments}
+                again = {**ledger.segments, segment.number: segment}
+                ledger.segments = dict(sorted(again.items()))
             raise
 
     def _roll(self, transaction: _Transaction) -> Segment:
@@ -248,7 +253,8 @@ class Writer:
                 return  # The reader removes them when it leaves them.
             shipped = list(ledger.segments.values())[:-1]
         for segment in shipped:
-            self._remove(segment)
+            self._forget(segment)
+            self._unlink(segment)
 
     def _create(self, start: TakenIn, *, clean: bool) -> Segment:
         number, now_ns = self._next_number(), time.time_ns()

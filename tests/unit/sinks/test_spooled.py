@@ -279,6 +279,80 @@ def test_a_full_spool_is_told_downstream(tmp_path: Path) -> None:
     assert counters.written == len(receiver.taken)
 
 
+class Held(Receiver):
+    """A receiver whose first attempts wait, each until the test lets it end."""
+
+    def __init__(self, attempts: int, *script: Exception | None) -> None:
+        super().__init__(*script)
+        self.held = attempts
+        self.entered = threading.Semaphore(0)
+        self.let_go = threading.Semaphore(0)
+
+    def ship(self, records: Sequence[Record]) -> bytes:
+        """Wait first."""
+        if self.held:
+            self.held -= 1
+            self.entered.release()
+            assert self.let_go.acquire(timeout=60)
+        return super().ship(records)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [None, ConnectionRefusedError(111, "Connection refused"), NotTaken("400", refused=True)],
+    ids=["arrives", "fails", "refused"],
+)
+def test_what_is_being_shipped_is_decided_by_its_outcome(
+    tmp_path: Path, outcome: Exception | None
+) -> None:
+    """A spool that overflows meanwhile reports as lost what does not arrive, and nothing else."""
+    receiver = Held(1, outcome)
+    spool = Spool(tmp_path / "s", max_bytes=65536)
+    sink = SpooledSink(spool, receiver, node_id="n", name="there", backoff=no_wait())
+    store(sink, 1, 1)
+    assert receiver.entered.acquire(timeout=60)
+    n_periods = 1000
+    for epoch in range(2, n_periods + 1):
+        store(sink, epoch, epoch)
+    receiver.let_go.release()
+    assert sink.wait_empty()
+    counters = sink.counters()["there"]
+    sink.close()
+    # A probe that was taken comes again in its turn.
+    arrived = set(receiver.taken)
+    assert "n1" in arrived
+    assert len(arrived) + sum(receiver.losses) == n_periods
+    assert counters.dropped == sum(receiver.losses) > 0
+    assert counters.written == len(arrived)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lost"), [(None, 95), (ConnectionRefusedError(111, "Connection refused"), 96)]
+)
+def test_a_period_that_needs_all_room_drops_even_what_is_being_shipped(
+    tmp_path: Path, outcome: Exception | None, lost: int
+) -> None:
+    """Its segment is gone; what arrives is not reported as lost, what fails is."""
+    receiver = Held(1, outcome)
+    spool = Spool(tmp_path / "s", max_bytes=65536)
+    sink = SpooledSink(spool, receiver, node_id="n", name="there", backoff=no_wait())
+    store(sink, 1, 1)
+    assert receiver.entered.acquire(timeout=60)
+    for epoch in range(2, 100):
+        store(sink, epoch, epoch)
+    store(sink, 100, *range(100, 275))
+    assert spool.counters().dropped.messages == 95  # six segments of 16, less the one in hand
+    receiver.let_go.release()
+    assert sink.wait_empty()
+    store(sink, 101, 275)
+    assert sink.wait_empty()
+    counters = sink.counters()["there"]
+    sink.close()
+    assert ("n1" in receiver.taken) == (outcome is None)
+    assert counters.dropped == sum(receiver.losses) == lost
+    assert len(receiver.taken) + lost == 275
+
+
 def test_a_batch_whose_passing_failed_is_not_shipped_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
