@@ -59,9 +59,9 @@ static void *write_flood(void *argument)
 		netlog_lane_count_packets(flood->lane, packets, BATCH);
 		netlog_lane_leave(flood->lane);
 	}
-	/* release: pairs with the load in run(). Without it run() could end before the last counts
+	/* acq_rel: pairs with the load in run(). Without it run() could end before the last counts
 	 * are visible. */
-	__atomic_fetch_sub(flood->running, 1, __ATOMIC_RELEASE);
+	(void)decrement(flood->running);
 	return NULL;
 }
 

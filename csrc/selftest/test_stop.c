@@ -8,6 +8,7 @@
  *
  *	stop [SECONDS]		how long to stay stopped, beyond the batches; default 0
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -156,7 +157,7 @@ static void check_stopped(pid_t child, const struct netlog_meter *meter,
 
 	wait_for_progress(writers);
 	if (seconds)
-		nanosleep(&(struct timespec){.tv_sec = seconds}, NULL);
+		nanosleep(&(struct timespec){.tv_sec = (time_t)seconds}, NULL);
 	/* The poller was really stopped all the time. */
 	CHECK(load_acquire(&meter->region->epoch) == epoch);
 	CHECK(kill(child, SIGCONT) == 0);
