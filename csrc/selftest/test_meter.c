@@ -95,6 +95,23 @@ static void check_options(void)
 	netlog_lane_release(NULL);
 }
 
+/* A meter that processes share is refused where they cannot share its words. */
+static void check_sharing(void)
+{
+	struct netlog_meter_options options = {1, 1, 1, .shared = 1};
+	int file = memfd_create("meter", MFD_CLOEXEC), expected = 0;
+	struct netlog_meter *meter = NULL;
+
+	if (!ATOMIC_ACROSS_PROCESSES)
+		expected = -ENOTSUP;
+	CHECK(netlog_meter_open(&options, &meter) == expected);
+	netlog_meter_close(meter);
+	meter = NULL;
+	CHECK(netlog_meter_create(file, &options, &meter) == expected);
+	netlog_meter_close(meter);
+	close(file);
+}
+
 /* The memory budget: 96 bytes for each connection and bank, so one lane of 4 096 connections fits
  * into 1 MiB. */
 static void check_memory(void)
@@ -371,6 +388,7 @@ int main(void)
 	/* This test counts pages, so they must not be huge. */
 	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	check_options();
+	check_sharing();
 	check_memory();
 	check_address_space();
 	check_touched();

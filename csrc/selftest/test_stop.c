@@ -187,6 +187,10 @@ int main(int argc, char **argv)
 	uint64_t done = 0;
 	int status = 0;
 
+	if (!ATOMIC_ACROSS_PROCESSES) {
+		LEFT_OUT("stop", NO_SHARED_METER);
+		return 0;
+	}
 	alarm(HANG_S);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
