@@ -14,7 +14,7 @@ SECONDS ?= 5
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help analyze build demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels bench bench-curve bench-report instructions warnings lint clean needs needs-go
+.PHONY: help analyze build cross demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -68,6 +68,9 @@ $(INTEROP)/.built: tests/interop/tools/go.mod tests/interop/tools/go.sum Makefil
 
 selftest: needs ## the C tests alone
 	$(MAKE) -s -j$(shell nproc) -C csrc/selftest check
+
+cross: needs ## the C tests on other machines, in an emulator; MACHINES="armhf s390x"
+	$(PYTHON) packaging/cross.py $(MACHINES)
 
 sanitize: needs ## the C tests with AddressSanitizer and UBSan, then with ThreadSanitizer
 	$(MAKE) -s -j$(shell nproc) -C csrc/selftest asan

@@ -5,12 +5,11 @@
 #include "base/atomic.h"
 #include "io/sock_messages.h"
 #include "io/sock.h"
+#include "packet/key.h"
 
 /* The most errors that are taken off a socket at once. With IP_RECVERR they queue up; if there are
  * more, the next call takes them. */
 #define MAX_PENDING_ERRORS 64
-
-static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 void netlog_sock_set_statistics(struct netlog_sock *sock, bool enabled)
 {
@@ -26,7 +25,7 @@ static void endpoint_of(const union remote *remote, struct netlog_endpoint *endp
 {
 	*endpoint = (struct netlog_endpoint){.version = 4};
 	if (remote->in.sin_family == AF_INET) {
-		memcpy(endpoint->address, mapped_prefix, sizeof(mapped_prefix));
+		memcpy(endpoint->address, key_mapped_prefix, sizeof(key_mapped_prefix));
 		memcpy(endpoint->address + 12, &remote->in.sin_addr, 4);
 		endpoint->port = ntohs(remote->in.sin_port);
 		return;

@@ -77,6 +77,9 @@ NETLOG_INLINE uint8_t key_version(const struct netlog_key *key)
 	return key_tail_version(key->tail);
 }
 
+/* The bytes before an IPv4 address in an IPv6 one: ::ffff:a.b.c.d. */
+static const uint8_t key_mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
 /* Returns the lower word of ::ffff:a.b.c.d. address: as load_32() loads it. */
 NETLOG_INLINE uint64_t key_mapped(uint32_t address)
 {

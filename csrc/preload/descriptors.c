@@ -39,8 +39,6 @@ struct excluded {
 static struct excluded excluded_peers[MAX_EXCLUDED];
 static int n_excluded;
 
-static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
 /* Stores a word, and keeps the number of TUNs right. */
 static void put(int fd, uint32_t word)
 {
@@ -184,9 +182,9 @@ static bool exclude(const char *text, size_t length)
 		return false;
 	*slash = '\0';
 	excluded->bits = (unsigned int)strtoul(slash + 1, NULL, 10);
-	if (inet_pton(AF_INET, address, excluded->address + sizeof(mapped_prefix)) == 1) {
-		memcpy(excluded->address, mapped_prefix, sizeof(mapped_prefix));
-		excluded->bits += 8 * sizeof(mapped_prefix);
+	if (inet_pton(AF_INET, address, excluded->address + sizeof(key_mapped_prefix)) == 1) {
+		memcpy(excluded->address, key_mapped_prefix, sizeof(key_mapped_prefix));
+		excluded->bits += 8 * sizeof(key_mapped_prefix);
 	} else if (inet_pton(AF_INET6, address, excluded->address) != 1) {
 		return false;
 	}

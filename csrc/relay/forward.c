@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/atomic.h"
 #include "relay/forward.h"
+
+#include "base/atomic.h"
+#include "packet/packet.h"
 
 /* RFC 791 section 3.1, RFC 8200 section 3. */
 #define IPV4_HEADER_BYTES 20u
@@ -17,11 +19,6 @@ struct inner {
 	int version;
 };
 
-static uint32_t read_16(const uint8_t *bytes)
-{
-	return (uint32_t)bytes[0] << 8 | bytes[1];
-}
-
 static void map_ipv4(const uint8_t *ipv4, uint8_t address[16])
 {
 	memset(address, 0, 10);
@@ -35,14 +32,15 @@ static enum netlog_fate read_inner(const uint8_t *packet, uint32_t length, struc
 {
 	inner->version = length ? packet[0] >> 4 : 0;
 	if (inner->version == 4) {
-		if (length < IPV4_HEADER_BYTES || length < read_16(packet + 2))
+		if (length < IPV4_HEADER_BYTES || length < load_be16(packet + 2))
 			return NETLOG_DROP_MALFORMED;
 		map_ipv4(packet + IPV4_SRC, inner->src);
 		map_ipv4(packet + IPV4_DST, inner->dst);
 		return NETLOG_FORWARDED;
 	}
 	if (inner->version == 6) {
-		if (length < IPV6_HEADER_BYTES || length - IPV6_HEADER_BYTES < read_16(packet + 4))
+		if (length < IPV6_HEADER_BYTES ||
+		    length - IPV6_HEADER_BYTES < load_be16(packet + 4))
 			return NETLOG_DROP_MALFORMED;
 		memcpy(inner->src, packet + IPV6_SRC, sizeof(inner->src));
 		memcpy(inner->dst, packet + IPV6_DST, sizeof(inner->dst));

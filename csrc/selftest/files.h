@@ -34,10 +34,18 @@ static inline void put_word(struct file *file, uint32_t value)
 	put(file, &value, sizeof(value));
 }
 
+/* Two numbers of 16 bits, in the machine's byte order like the words. */
+static inline void put_pair(struct file *file, uint32_t first, uint32_t second)
+{
+	uint16_t pair[2] = {(uint16_t)first, (uint16_t)second};
+
+	put(file, pair, sizeof(pair));
+}
+
 static inline void put_pcap_header(struct file *file, uint32_t magic, uint32_t link)
 {
 	put_word(file, magic);
-	put_word(file, 4u << 16 | 2);
+	put_pair(file, 2, 4);
 	put_word(file, 0);
 	put_word(file, 0);
 	put_word(file, 65535);
@@ -67,7 +75,7 @@ static inline void put_section(struct file *file)
 	size_t at = begin_block(file, 0x0a0d0d0a);
 
 	put_word(file, 0x1a2b3c4d);
-	put_word(file, 1);
+	put_pair(file, 1, 0);
 	put_word(file, ~0u);
 	put_word(file, ~0u);
 	end_block(file, at);

@@ -28,9 +28,9 @@ static uint64_t far[FAR_BYTES / sizeof(uint64_t)];
 struct writer {
 	struct netlog_lane *lane;
 	uint64_t bytes, by_last;
-	uint64_t done; /* 1: all packets are counted. The writer stores it with release, the poller
-			* loads it with acquire: without that, the poller's last swap could miss a
-			* count. */
+	ATOMIC_WORD uint64_t done; /* 1: all packets are counted. The writer stores it with release,
+				    * the poller loads it with acquire: without that, the poller's
+				    * last swap could miss a count. */
 };
 
 static struct netlog_meter *create(int fd)

@@ -191,10 +191,10 @@ static void make_pcapng(struct file *file)
 	put_section(file);
 	for (uint32_t i = 0; i < n_links; i++) {
 		at = begin_block(file, 1);
-		put_word(file, links[i]);
+		put_pair(file, links[i], 0);
 		put_word(file, 0);
-		put_word(file, 1u << 16 | 9); /* if_tsresol */
-		put_word(file, (uint32_t)next_random(file->random) & 0xff);
+		put_pair(file, 9, 1); /* if_tsresol */
+		put(file, (uint8_t[4]){(uint8_t)next_random(file->random)}, 4);
 		put_word(file, 0);
 		end_block(file, at);
 	}

@@ -137,7 +137,7 @@ static size_t begin_interface(struct file *file, uint32_t link)
 {
 	size_t at = begin_block(file, INTERFACE);
 
-	put_word(file, link);
+	put_pair(file, link, 0);
 	put_word(file, 0);
 	return at;
 }
@@ -177,7 +177,7 @@ static void check_option(struct netlog_lane *lane, uint32_t excess)
 	put_section(&file);
 	size_t at = begin_interface(&file, NETLOG_LINK_RAW);
 
-	put_word(&file, (4 + excess) << 16 | OPTION);
+	put_pair(&file, OPTION, 4 + excess);
 	put_word(&file, 9);
 	end_block(&file, at);
 	CHECK_ROW(excess,

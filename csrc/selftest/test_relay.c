@@ -321,6 +321,13 @@ int main(void)
 	open_world(&world);
 	test_bounds(&world);
 	for (int round = 0; round < ROUNDS; round++) {
+#if defined(EMULATED) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+		if (round % 2) {
+			LEFT_OUT("relay",
+				 "offloads: the emulator does not swap UDP_SEGMENT's size");
+			break;
+		}
+#endif
 		world.n_queues = 1 + (uint32_t)round / 2 % QUEUES;
 		for (uint32_t i = 0; i < QUEUES; i++)
 			set_offload(&world.queues[i], round % 2);

@@ -59,6 +59,8 @@ struct seen {
 	struct counts flows[FLOWS];
 	struct counts total[NETLOG_POINTS];
 	uint64_t unattributed, epochs, late;
+	/* The last drain. musl's threads have too small a stack for it. */
+	struct netlog_flow drained[FLOWS * MOST_WRITERS];
 };
 
 static uint32_t length_of(uint32_t flow)
@@ -169,7 +171,6 @@ static void see_point(struct seen *seen, int point, const struct netlog_flow *fl
 
 static void poll_once(struct netlog_meter *meter, struct seen *seen, const struct config *config)
 {
-	struct netlog_flow flows[FLOWS * MOST_WRITERS];
 	struct netlog_unattributed unattributed;
 	int late = netlog_meter_swap(meter, POLL_WAIT_NS);
 
@@ -180,10 +181,10 @@ static void poll_once(struct netlog_meter *meter, struct seen *seen, const struc
 		size_t most = netlog_meter_retired_rows(meter, point);
 
 		CHECK(most <= config->lanes * FLOWS);
-		ssize_t rows = netlog_meter_drain(meter, point, flows, most, &unattributed);
+		ssize_t rows = netlog_meter_drain(meter, point, seen->drained, most, &unattributed);
 
 		CHECK(rows >= 0 && rows <= (ssize_t)most);
-		see_point(seen, point, flows, rows, &unattributed);
+		see_point(seen, point, seen->drained, rows, &unattributed);
 	}
 	netlog_meter_clear(meter);
 	for (int direction = 0; direction < 2; direction++) {
@@ -202,7 +203,7 @@ struct poller {
 	struct netlog_meter *meter;
 	const struct config *config;
 	struct seen *seen;
-	uint64_t stop;
+	ATOMIC_WORD uint64_t stop;
 };
 
 static void *poll_all(void *argument)

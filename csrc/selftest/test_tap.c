@@ -141,17 +141,16 @@ static void test_tun(void)
 		  headers);
 	/* A super-packet of 10 segments and one byte. */
 	put_udp4(data, false, 1001);
-	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP_SEGMENTS, 100, 0},
-		  data, headers);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, GSO_UDP, 100, 0}, data,
+		  headers);
 	/* UFO: the kernel makes fragments of one datagram, so it is one packet. */
 	put_frame(&block,
 		  &(struct sent){ARPHRD_NONE, PACKET_HOST, 1029, VIRTIO_NET_HDR_GSO_UDP, 100, 0},
 		  data, headers);
 	/* Captured too short to know. */
 	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, 0, 0, 0}, data, 22);
-	put_frame(&block,
-		  &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP_SEGMENTS, 100, 0},
-		  data, 14);
+	put_frame(&block, &(struct sent){ARPHRD_NONE, PACKET_OUTGOING, 1029, GSO_UDP, 100, 0}, data,
+		  14);
 	struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 
 	CHECK(sums.rows == 1);
@@ -285,7 +284,7 @@ static void test_sock(void)
 			data[ETH_HLEN + row->at] = row->value;
 		put_frame(&block,
 			  &(struct sent){ARPHRD_ETHER, row->type, captured + row->payload,
-					 row->gso_size ? GSO_UDP_SEGMENTS : 0, row->gso_size, 0},
+					 row->gso_size ? GSO_UDP : 0, row->gso_size, 0},
 			  data, captured);
 		struct sums sums = count_block(&reader, block.bytes, BLOCK_BYTES);
 

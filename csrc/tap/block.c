@@ -5,6 +5,7 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 
+#include "gso/transport.h"
 #include "packet/frame.h"
 
 /* Packets or datagrams that are counted in one call. */
@@ -14,14 +15,12 @@
 #define AHEAD_FRAMES 8
 
 enum {
-	GSO_UDP_SEGMENTS = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4; headers before Linux 6.2 lack it */
 	UDP_HEADER = 8,
 	IP6_FRAGMENT = 44,
 	IP6_FRAGMENT_HEADER = 8,
 	/* netlog_packet_decode() reads this many bytes more of a super-packet: the rest of TCP's
 	 * header after the ports. */
 	GSO_HEADER = 16,
-	TCP_OFFSET = 12,
 	/* Where the kernel puts the address of a frame, and the least where its bytes begin. */
 	ADDRESS_AT = TPACKET_ALIGN((int)sizeof(struct tpacket3_hdr)),
 	DATA_AT = ADDRESS_AT + sizeof(struct sockaddr_ll) + sizeof(struct virtio_net_hdr),
@@ -91,7 +90,7 @@ static bool read_frame(const uint8_t *at, size_t room, struct tapped *tapped)
 		.link = link_of(address.sll_hatype),
 	};
 	if (tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ||
-	    tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV6 || tapped->gso_type == GSO_UDP_SEGMENTS)
+	    tapped->gso_type == VIRTIO_NET_HDR_GSO_TCPV6 || tapped->gso_type == GSO_UDP)
 		tapped->gso_size = gso.gso_size;
 	tapped->start = tapped->frame.data;
 	if (tapped->gso_size && (gso.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
@@ -136,7 +135,7 @@ static uint32_t tunnel_headers(const struct tapped *tapped)
 		return 0;
 	uint32_t transport = tapped->csum_start - link;
 
-	if (tapped->gso_type == GSO_UDP_SEGMENTS)
+	if (tapped->gso_type == GSO_UDP)
 		return transport + UDP_HEADER;
 	if (packet->captured <= transport + TCP_OFFSET)
 		return 0;
@@ -231,11 +230,9 @@ static int64_t payload_bytes(const struct netlog_frame *packet, const struct udp
 
 static void put_remote(struct netlog_datagram *datagram, const uint8_t *data, bool tx)
 {
-	static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
 	datagram->version = data[0] >> 4;
 	if (datagram->version == 4) {
-		memcpy(datagram->address, mapped_prefix, sizeof(mapped_prefix));
+		memcpy(datagram->address, key_mapped_prefix, sizeof(key_mapped_prefix));
 		memcpy(datagram->address + 12, data + (tx ? 16 : 12), 4);
 	} else {
 		memcpy(datagram->address, data + (tx ? 24 : 8), sizeof(datagram->address));
@@ -268,7 +265,7 @@ static void take_datagram(struct netlog_tap_reader *reader, const struct tapped 
 		.direction = tx ? NETLOG_TX : NETLOG_RX,
 		.length = (uint32_t)payload,
 		/* A datagram that the kernel cuts into fragments remains one datagram. */
-		.gso_size = tapped->gso_type == GSO_UDP_SEGMENTS ? tapped->gso_size : 0,
+		.gso_size = tapped->gso_type == GSO_UDP ? tapped->gso_size : 0,
 	};
 	/* The datagrams of a tunnel carry headers of their own before each segment. */
 	uint32_t headers = tapped->csum_start ? tunnel_headers(tapped) : 0;
