@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netlog._closing import Closing
-from netlog._native import ffi, lib
+from netlog._native import LaneWriter, ffi, lib
 from netlog.errors import StateError
 from netlog.meter.file import check_meter_file
 from netlog.meter.snapshot import NOTHING
@@ -21,7 +21,7 @@ def nanoseconds(timeout_s: float) -> int:
     return int(min(max(timeout_s, 0.0), 1e9) * 1e9)
 
 
-class MeterHandle(Closing):
+class MeterHandle(LaneWriter, Closing):
     """A `struct netlog_meter *` with the locks that separate its users; the base of `Meter`.
 
     Thread safety: every method may be called from any thread.
@@ -37,9 +37,8 @@ class MeterHandle(Closing):
         # The number of late lanes of a swap that was not drained yet; None: there is none.
         self._undrained: int | None = None
         self._drained = False
-        # _count_lock: the update methods share one lane. _poll_lock: pollers exclude each other.
-        # close() takes both, and _wait_lock, which a thread inside wait() holds.
-        self._count_lock = threading.Lock()
+        # _poll_lock: pollers exclude each other. close() takes it, and _wait_lock, which a thread
+        # inside wait() holds. The update methods share one lane, with a lock in LaneWriter.
         self._poll_lock = threading.Lock()
         self._wait_lock = threading.Lock()
         self._lanes_out = 0
@@ -60,14 +59,26 @@ class MeterHandle(Closing):
                 was forked from the one that opened the file.
         """
         with self._lanes_lock:
+            return self._take_lane()
+
+    def _take_lane(self) -> Any:  # noqa: ANN401 - as above
+        """Return a lane, as `acquire_lane`; the caller holds `_lanes_lock`."""
+        self._check_open()
+        lane = ffi.new("struct netlog_lane **")
+        result = lib.netlog_meter_acquire_lane(self._meter, lane)
+        if result == -errno.EAGAIN:
+            raise StateError("meter: all lanes are taken; open it with a larger max_lanes")
+        check_meter_file(result, self._path)
+        self._lanes_out += 1
+        return lane[0]
+
+    def _open_lane(self) -> None:
+        """Take the lane of the update methods. LaneWriter calls it when it has none."""
+        with self._lanes_lock:
             self._check_open()
-            lane = ffi.new("struct netlog_lane **")
-            result = lib.netlog_meter_acquire_lane(self._meter, lane)
-            if result == -errno.EAGAIN:
-                raise StateError("meter: all lanes are taken; open it with a larger max_lanes")
-            check_meter_file(result, self._path)
-            self._lanes_out += 1
-            return lane[0]
+            if self._lane is None:
+                self._lane = self._take_lane()
+                self._use_lane(int(ffi.cast("uintptr_t", self._lane)))
 
     def release_lane(self, lane: Any) -> None:  # noqa: ANN401 - as above
         """Return a lane that nobody counts on any more. Its counts stay for the poller."""
@@ -118,12 +129,13 @@ class MeterHandle(Closing):
         if self._meter is None:
             return
         self.wake()
-        with self._wait_lock, self._poll_lock, self._count_lock, self._lanes_lock:
+        with self._wait_lock, self._poll_lock, self._lanes_lock:
             if self._meter is None:
                 return
             own = self._lane is not None
             if self._lanes_out > own:
                 raise StateError("meter: close the devices and relays that count into it first")
+            self._use_lane(0)
             lib.netlog_meter_close(self._meter)
             self._meter = self._lane = None
 
