@@ -82,7 +82,7 @@ def test_packets_count_as_one_by_one(meter: netlog.Meter, number: int) -> None:
 @pytest.mark.parametrize("place", [0, 10, 99])
 def test_one_wrong_packet_refuses_all(meter: netlog.Meter, place: int) -> None:
     """Nothing is counted, and the buffers before it are given back."""
-    packets: list[Any] = [bytearray(PACKET) for _ in range(100)]
+    packets: Any = [bytearray(PACKET) for _ in range(100)]
     held = packets[:place]
     packets[place] = "text"
     with pytest.raises(TypeError):
@@ -101,7 +101,7 @@ def test_one_wrong_packet_refuses_all(meter: netlog.Meter, place: int) -> None:
 def test_objects_are_given_back(meter: netlog.Meter) -> None:
     """No call keeps a reference or a buffer."""
     packet, buffer = bytes(bytearray(PACKET)), bytearray(PACKET)
-    packets = [packet, buffer]
+    packets: list[bytes | bytearray] = [packet, buffer]
     offsets = np.zeros(1, np.uint32)
     before = [sys.getrefcount(each) for each in (packet, buffer, packets, offsets)]
     for _ in range(1000):
@@ -129,7 +129,7 @@ KINDS: dict[str, Any] = {
     "every second": lambda values: np.repeat(np.array(values), 2)[::2],
     "big-endian": lambda values: np.array(values, ">u8"),
     "unaligned": unaligned,
-    "memoryview": lambda values: memoryview(np.array(values, np.uint32)),
+    "memoryview": lambda values: np.array(values, np.uint32).data,
 }
 
 
@@ -289,7 +289,7 @@ def test_a_closed_meter_refuses(meter: netlog.Meter) -> None:
 
 
 def test_the_stub_is_of_this_type() -> None:
-    """netlog/_writer.pyi has the methods that C has, with their parameters, and their docstrings."""
+    """netlog/_writer.pyi has the methods that C has, with parameters and docstrings."""
     stub = ast.parse((Path(netlog.__file__).parent / "_writer.pyi").read_text())
     (described,) = (node for node in stub.body if isinstance(node, ast.ClassDef))
     functions = {node.name: node for node in described.body if isinstance(node, ast.FunctionDef)}
