@@ -57,9 +57,8 @@ int netlog_lane_count_span(struct netlog_lane *lane, const struct netlog_span *s
 			packets[i].data = span->data + offset;
 			packets[i].length = (uint32_t)length;
 			packets[i].gso_size = 0;
-			packets[i].direction = span->directions
-						       ? span->directions[start + i]
-						       : (uint8_t)span->direction;
+			packets[i].direction = span->directions ? span->directions[start + i]
+								: (uint8_t)span->direction;
 			packets[i].headers = 0;
 		}
 		netlog_lane_count_packets(lane, packets, part);

@@ -8,15 +8,16 @@
  * Meter inherits from it. The lane is taken late, by the method _open_lane() of the heir, because a
  * meter that only polls needs none.
  *
- * Threads: any. `counting` admits one thread at a time to the lane, and no Python code runs while it
- * is held: a signal handler or a finalizer may count, too. Buffers are taken before it and returned
- * after it.
+ * Threads: any. `counting` admits one thread at a time to the lane, and no Python code runs while
+ * it is held: a signal handler or a finalizer may count, too. Buffers are taken before it and
+ * returned after it.
  */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 
 #include <pthread.h>
+#include <string.h>
 
 #include "base/compiler.h"
 #include "netlog.h"
@@ -38,8 +39,7 @@ static void lock(struct writer *writer)
 {
 	if (likely(pthread_mutex_trylock(&writer->counting) == 0))
 		return;
-	Py_BEGIN_ALLOW_THREADS
-	pthread_mutex_lock(&writer->counting);
+	Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&writer->counting);
 	Py_END_ALLOW_THREADS
 }
 
@@ -123,8 +123,7 @@ static PyObject *only_argument(const char *method, PyObject *const *args, Py_ssi
 			     positional + named);
 		return NULL;
 	}
-	if (named &&
-	    PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "packet") != 0) {
+	if (named && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "packet") != 0) {
 		PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
 			     method, PyTuple_GetItem(names, 0));
 		return NULL;
@@ -170,8 +169,7 @@ static void count_many(struct netlog_lane *lane, const struct netlog_packet *pac
 		netlog_lane_count_bracket(lane, packets, (size_t)n, NULL, 0);
 		return;
 	}
-	Py_BEGIN_ALLOW_THREADS
-	netlog_lane_count_bracket(lane, packets, (size_t)n, NULL, 0);
+	Py_BEGIN_ALLOW_THREADS netlog_lane_count_bracket(lane, packets, (size_t)n, NULL, 0);
 	Py_END_ALLOW_THREADS
 }
 
@@ -317,8 +315,7 @@ static PyObject *count_span(PyObject *self, PyObject *const *args, Py_ssize_t n_
 		if (span.n <= BRIEF_PACKETS) {
 			result = netlog_lane_count_span(writer->lane, &span);
 		} else {
-			Py_BEGIN_ALLOW_THREADS
-			result = netlog_lane_count_span(writer->lane, &span);
+			Py_BEGIN_ALLOW_THREADS result = netlog_lane_count_span(writer->lane, &span);
 			Py_END_ALLOW_THREADS
 		}
 		unlock(writer);
@@ -346,10 +343,9 @@ static PyObject *count_datagrams(PyObject *self, PyObject *datagrams)
 	if (begun) {
 		size_t n = (size_t)view.len / sizeof(struct netlog_datagram);
 
-		Py_BEGIN_ALLOW_THREADS
-		netlog_lane_count_bracket(writer->lane, NULL, 0, view.buf, n);
-		Py_END_ALLOW_THREADS
-		unlock(writer);
+		Py_BEGIN_ALLOW_THREADS netlog_lane_count_bracket(writer->lane, NULL, 0, view.buf,
+								 n);
+		Py_END_ALLOW_THREADS unlock(writer);
 	}
 	release(&view, 1);
 	return begun ? Py_NewRef(Py_None) : NULL;
@@ -396,34 +392,35 @@ static void dealloc(PyObject *self)
 
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 
-PyDoc_STRVAR(update_tx_doc,
-	     "update_tx($self, /, packet)\n--\n\n"
-	     "Count one IP packet that goes from this node's stack into the tunnel.\n\n"
-	     "Args:\n"
-	     "    packet: bytes-like, the packet from its IP header on. If it is not IP, it counts\n"
-	     "        as unattributed.\n\n"
-	     "Raises:\n"
-	     "    TypeError: `packet` is not bytes-like.\n"
-	     "    ValueError: it is not contiguous, or longer than 4 GiB.\n"
-	     "    StateError: the meter is closed.");
-PyDoc_STRVAR(update_rx_doc,
-	     "update_rx($self, /, packet)\n--\n\n"
-	     "Count one IP packet that comes out of the tunnel; see `update_tx`.");
-PyDoc_STRVAR(count_packets_doc,
-	     "_count_packets($self, packets, rx, /)\n--\n\n"
-	     "Count a sequence of bytes-like objects in one bracket.");
-PyDoc_STRVAR(count_span_doc,
-	     "_count_span($self, data, offsets, lengths, rx, /)\n--\n\n"
-	     "Count packets in one buffer in one bracket.\n\n"
-	     "Returns:\n"
-	     "    False: nothing was counted, as an array must be converted first: offsets and lengths\n"
-	     "    to contiguous integers of 32 or 64 bits, rx to bools, all of one shape (n,).");
+PyDoc_STRVAR(
+	update_tx_doc,
+	"update_tx($self, /, packet)\n--\n\n"
+	"Count one IP packet that goes from this node's stack into the tunnel.\n\n"
+	"Args:\n"
+	"    packet: bytes-like, the packet from its IP header on. If it is not IP, it counts\n"
+	"        as unattributed.\n\n"
+	"Raises:\n"
+	"    TypeError: `packet` is not bytes-like.\n"
+	"    ValueError: it is not contiguous, or longer than 4 GiB.\n"
+	"    StateError: the meter is closed.");
+PyDoc_STRVAR(update_rx_doc, "update_rx($self, /, packet)\n--\n\n"
+			    "Count one IP packet that comes out of the tunnel; see `update_tx`.");
+PyDoc_STRVAR(count_packets_doc, "_count_packets($self, packets, rx, /)\n--\n\n"
+				"Count a sequence of bytes-like objects in one bracket.");
+PyDoc_STRVAR(
+	count_span_doc,
+	"_count_span($self, data, offsets, lengths, rx, /)\n--\n\n"
+	"Count packets in one buffer in one bracket.\n\n"
+	"Returns:\n"
+	"    False: nothing was counted, as an array must be converted first: offsets and lengths\n"
+	"    to contiguous integers of 32 or 64 bits, rx to bools, all of one shape (n,).");
 PyDoc_STRVAR(count_datagrams_doc,
 	     "_count_datagrams($self, datagrams, /)\n--\n\n"
 	     "Count the array of `struct netlog_datagram` in a buffer in one bracket.");
-PyDoc_STRVAR(use_lane_doc,
-	     "_use_lane($self, address, /)\n--\n\n"
-	     "Count into the lane at an address; 0: into none any more. Waits for a running batch.");
+PyDoc_STRVAR(
+	use_lane_doc,
+	"_use_lane($self, address, /)\n--\n\n"
+	"Count into the lane at an address; 0: into none any more. Waits for a running batch.");
 
 static PyMethodDef methods[] = {
 	{"update_tx", FAST(update_tx), METH_FASTCALL | METH_KEYWORDS, update_tx_doc},
