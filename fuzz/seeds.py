@@ -1,5 +1,6 @@
 """Inputs that the harnesses of the core begin with, by the generators of the tests."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,10 +8,14 @@ from tests.support.captures import ETHERNET, RAW, SLL, SLL2, Interface, pcap, pc
 from tests.unit.cli.test_read import PACKETS
 from tests.unit.cli.test_read_links import LINKS, OTHERS, records, version
 
-__all__ = ["captures", "write_seeds"]
+__all__ = ["captures", "write_parser_seeds", "write_seeds"]
 
-FRAME_LINKS = (0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 107, 108, 113, 127, 147, 149, 219, 228, 229)
-FRAME_LINKS += (239, 258, 276)
+# fmt: off
+FRAME_LINKS = (
+    0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 107, 108, 113, 127, 147, 149, 219, 228, 229, 239,
+    258, 276,
+)
+# fmt: on
 """As in core/frame.c."""
 
 
@@ -47,3 +52,9 @@ def write_seeds(harness: str, folder: Path) -> None:
     """Write the seeds of a harness into a folder, a file each."""
     for i, text in enumerate(SEEDS.get(harness, lambda: iter(()))()):
         (folder / f"seed-{i}").write_bytes(text)
+
+
+def write_parser_seeds(harness: str, folder: str) -> None:
+    """Write the seeds of a harness of parsers/, which has them beside it."""
+    for i, text in enumerate(importlib.import_module(f"fuzz.parsers.{harness}").seeds()):
+        Path(folder, f"seed-{i}").write_bytes(text)

@@ -30,7 +30,6 @@ static const uint16_t links[] = {
 	NETLOG_LINK_NFLOG,
 	NETLOG_LINK_PKTAP,
 	NETLOG_LINK_SLL2,
-	147,
 	65535,
 };
 

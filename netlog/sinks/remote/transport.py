@@ -175,8 +175,14 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-            data = response.read(MAX_ANSWER_BYTES, decode_content=False)
-            if self._lifeline.cut or response.read(1, decode_content=False):
+            try:
+                data = response.read(MAX_ANSWER_BYTES, decode_content=False)
+                rest = response.read(1, decode_content=False)
+            except ValueError:
+                # http.client reads as many bytes as a chunk says that it has, also if they are
+                # negative.
+                raise failures.ProtocolError from None
+            if self._lifeline.cut or rest:
                 response.close()
             response.release_conn()
             if self._lifeline.cut:
