@@ -59,11 +59,12 @@ def parser_harnesses() -> list[str]:
     return sorted(names - NO_HARNESS)
 
 
-def command(name: str) -> list[str]:
-    """The command that runs a harness."""
-    if name in core_harnesses():
-        return [str(BUILD / name)]
-    return [sys.executable, "-m", "fuzz.parsers", name]
+def write_program(name: str) -> None:
+    """Write the program of a harness of parsers/, beside those that are compiled."""
+    program = BUILD / name
+    text = f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m fuzz.parsers {name} "$@"\n'
+    program.write_text(text)
+    program.chmod(0o755)
 
 
 def prepare(name: str) -> Path:
@@ -78,6 +79,7 @@ def prepare(name: str) -> Path:
     if name in core_harnesses():
         write_seeds(name, folder)
     else:
+        write_program(name)
         # In a process of its own: a harness may take over standard output.
         write = "import sys; from fuzz.seeds import write_parser_seeds as w; w(*sys.argv[1:])"
         run([sys.executable, "-c", write, name, str(folder)], check=True)
@@ -113,7 +115,7 @@ def fuzz(name: str, folder: Path, seconds: float) -> Result:
     began_ns = time.time_ns()
     time_limit = f"-max_total_time={max(1, round(seconds))}"
     options = [*LIMITS, time_limit, "-print_final_stats=1", f"-artifact_prefix={FAULTS}/{name}-"]
-    log = run(["nice", "-n", "19", *command(name), *options, str(folder)], check=False)
+    log = run(["nice", "-n", "19", str(BUILD / name), *options, str(folder)], check=False)
     (BUILD / f"{name}.log").write_text(log)
     new = [path for path in FAULTS.glob(f"{name}-*") if path.stat().st_mtime_ns >= began_ns]
     executions = last_number(r"stat::number_of_executed_units: (\d+)", log)
@@ -136,7 +138,7 @@ def report(results: Iterable[Result]) -> int:
         print(f"{each.name:<20}{each.executions:>12,}{coverage:>16}{len(each.faults):>8}")
     for each in results:
         for fault in each.faults:
-            again = " ".join([*command(each.name), str(fault)])
+            again = f"{BUILD / each.name} {fault}"
             print(f"\n{each.name}: a fault; again: {again}\n{tail(each.log)}", file=sys.stderr)
     return sum(len(each.faults) for each in results)
 
@@ -152,7 +154,7 @@ def keep(name: str, folder: Path) -> None:
     minimal = BUILD / "minimal" / name
     shutil.rmtree(minimal, ignore_errors=True)
     minimal.mkdir(parents=True)
-    run([*command(name), *LIMITS, "-merge=1", str(minimal), str(folder)], check=True)
+    run([str(BUILD / name), *LIMITS, "-merge=1", str(minimal), str(folder)], check=True)
     left = MOST_CORPUS_BYTES
     (HERE / "corpus").mkdir(exist_ok=True)
     packed = HERE / "corpus" / f"{name}.zip"

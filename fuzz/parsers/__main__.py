@@ -2,8 +2,12 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import atheris
+
+PROGRAMS = Path(__file__).parents[2] / "build" / "fuzz"
+"""Where the runner writes a program for each harness, which libFuzzer starts when it merges."""
 
 
 def main() -> None:
@@ -14,7 +18,7 @@ def main() -> None:
         # netlog imports much of itself on first use.
         for seed in harness.seeds():
             harness.fuzz(seed)
-    atheris.Setup([f"fuzz.parsers.{name}", *arguments], harness.fuzz)
+    atheris.Setup([str(PROGRAMS / name), *arguments], harness.fuzz)
     atheris.Fuzz()
 
 
