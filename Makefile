@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help analyze build demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels fuzz fuzz-corpus bench bench-curve bench-report instructions warnings lint clean needs needs-go
+.PHONY: help analyze build demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels fuzz fuzz-corpus compare bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -97,6 +97,11 @@ fuzz: needs $(VENV)/.built $(VENV)/.fuzz ## all fuzzers, for SECONDS=60 together
 
 fuzz-corpus: needs $(VENV)/.built $(VENV)/.fuzz ## the same; keeps the inputs that reach most, in fuzz/corpus
 	$(BIN)/python -m fuzz --seconds $(SECONDS) --keep $(FUZZ)
+
+compare: NEEDED := tshark
+compare: needs $(VENV)/.built ## netlog read against tshark, per connection; CAPTURES=folder
+	@test -n "$(CAPTURES)" || { echo "netlog: compare: give a folder with captures: CAPTURES=folder" >&2; exit 1; }
+	$(BIN)/python -m fuzz.compare $(CAPTURES)
 
 wheels: needs $(VENV)/.wheels ## an sdist and a wheel for each platform, checked, in dist
 	$(BIN)/python packaging/wheels.py
@@ -198,6 +203,9 @@ for each in $(NEEDED); do
 		echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
 			clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null || \
 			need "clang's libFuzzer and sanitizers" libclang-rt-dev
+		;;
+	tshark)
+		command -v tshark >/dev/null || need tshark tshark
 		;;
 	ip)
 		command -v ip >/dev/null || test -x /sbin/ip || need ip iproute2

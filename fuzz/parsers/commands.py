@@ -1,6 +1,7 @@
 """Runs a command of netlog in this process, with its output in memory."""
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -32,4 +33,8 @@ def run(*arguments: str) -> Run:
     with contextlib.redirect_stderr(err):
         status = main(arguments)
         sys.stdout.flush()
+    # A command that is the process's last one collects nothing.
+    gc.unfreeze()
+    gc.enable()
+    gc.collect()
     return Run(status, os.pread(_out, os.fstat(_out).st_size, 0), err.getvalue())

@@ -238,9 +238,10 @@ def _seconds(retry_after: str | None) -> float | None:
     """Parse a Retry-After: a number of seconds, or a date (RFC 9110 section 10.2.3)."""
     if not retry_after:
         return None
-    if retry_after.strip().isdecimal():
+    # float() does not strip all that strip() does.
+    if (digits := retry_after.strip()).isdecimal():
         # float() turns a number with too many digits into infinity, which is not a wait.
-        seconds = float(retry_after)
+        seconds = float(digits)
         return seconds if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(retry_after).timestamp()

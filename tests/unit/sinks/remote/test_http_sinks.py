@@ -325,7 +325,15 @@ def test_a_receiver_that_repeats_a_secret_is_not_repeated(tmp_path: Path, kind: 
 
 @pytest.mark.parametrize(
     ("value", "wait_s"),
-    [("17", 17.0), ("0", 0.0), ("9" * 400, None), ("-1", None), ("soon", None), ("", None)],
+    [
+        ("17", 17.0),
+        ("0", 0.0),
+        (" 3\x1d", 3.0),
+        ("9" * 400, None),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+    ],
 )
 def test_retry_after_is_read(tmp_path: Path, value: str, wait_s: float | None) -> None:
     """A number of seconds; nonsense is nothing."""
