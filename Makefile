@@ -80,7 +80,7 @@ SANITIZED := build/sanitized
 
 test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with AddressSanitizer and UBSan
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
-	cp -r setup.py pyproject.toml README.md LICENSE csrc docs netlog tests $(SANITIZED)
+	cp -r setup.py pyproject.toml README.md LICENSE csrc docs fuzz netlog tests $(SANITIZED)
 	rm -f $(SANITIZED)/netlog/_core*
 	cd $(SANITIZED) && NETLOG_SANITIZE=address $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=`cc -print-file-name=libasan.so` \

@@ -13,10 +13,9 @@
 #include "fuzz.h"
 #include "meter/lane.h"
 
-#define LANES     3u
-#define FLOWS     12u
-#define MOST_ROWS (LANES * FLOWS)
-#define CALLS     8
+#define LANES 3u
+#define FLOWS 12u
+#define CALLS 8
 
 static const struct netlog_meter_options options = {FLOWS, FLOWS, LANES, 1};
 static uint8_t *image; /* of the good file */
@@ -98,12 +97,22 @@ static void change(uint8_t *file, struct input *input)
 	}
 }
 
+/* The rows of all tables: the file may say that they are larger, as long as they fit in it. */
+static size_t most_rows(const struct netlog_meter *meter, int point)
+{
+	const struct netlog_meter_options *found = netlog_meter_options_of(meter);
+	uint32_t rows = point == NETLOG_TUN ? found->max_flows : found->max_endpoints;
+
+	return (size_t)rows * found->max_lanes;
+}
+
 static void drain_at_once(struct netlog_meter *meter, int point)
 {
 	size_t most = netlog_meter_retired_rows(meter, point);
 	struct netlog_unattributed unattributed;
 
-	CHECK(most <= MOST_ROWS);
+	CHECK(most <= most_rows(meter, point));
+	CHECK(most * sizeof(struct netlog_record) <= image_bytes + NETLOG_PAGE);
 	struct netlog_flow *flows = (struct netlog_flow *)room(most * sizeof(*flows));
 
 	CHECK(netlog_meter_drain(meter, point, flows, most, &unattributed) <= (ssize_t)most);
@@ -123,7 +132,7 @@ static void drain_in_pieces(struct netlog_meter *meter, int point, uint8_t *file
 
 	while ((piece = netlog_meter_drain_next(meter, point, flows, step)) > 0) {
 		rows += (size_t)piece;
-		CHECK(rows <= MOST_ROWS);
+		CHECK(rows <= most_rows(meter, point));
 		change(file, input);
 	}
 	free(flows);
