@@ -2,10 +2,10 @@
 
 import contextlib
 import socket
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
+
+from fuzz.parsers.scratch import scratch_folder
 
 __all__ = ["Answering"]
 
@@ -30,8 +30,7 @@ class Answering:
         self._asked_first = asked_first
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         if family == socket.AF_UNIX:
-            folder = tempfile.mkdtemp(prefix="netlog-fuzz-")
-            self.address = str(Path(folder, "socket"))
+            self.address = str(scratch_folder() / "socket")
             self._listener.bind(self.address)
         else:
             self._listener.bind(("127.0.0.1", 0))

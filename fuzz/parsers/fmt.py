@@ -7,11 +7,10 @@ import csv
 import gzip
 import io
 import json
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from fuzz.parsers.commands import run
+from fuzz.parsers.scratch import scratch_folder
 from netlog._zstd import load_zstd
 
 MESSAGE = {
@@ -41,7 +40,7 @@ OPTIONS = (
     ("--since", "2026-01-01T00:00:00Z"),
 )
 
-_path = Path(tempfile.mkdtemp(prefix="netlog-fuzz-"), "messages")
+_path = scratch_folder() / "messages"
 
 
 def seeds() -> Iterator[bytes]:

@@ -1,9 +1,8 @@
 """A nodes file, in TOML or JSON as its first byte says: it is right, or ConfigError names it."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
+from fuzz.parsers.scratch import scratch_folder
 from netlog.config.node_file import NodeFile
 from netlog.errors import ConfigError
 
@@ -22,7 +21,7 @@ tags = ["tag:db"]
 JSON = b"""{"self": {"node_id": "n1", "addresses": ["100.64.0.1"]},
 "peers": [{"node_id": "n2", "name": "db", "addresses": ["100.64.0.2"], "tags": ["tag:db"]}]}"""
 
-_folder = Path(tempfile.mkdtemp(prefix="netlog-fuzz-"))
+_folder = scratch_folder()
 
 
 def seeds() -> Iterator[bytes]:

@@ -2,15 +2,14 @@
 
 import io
 import json
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from fuzz import seeds as generated
 from fuzz.parsers.commands import run
+from fuzz.parsers.scratch import scratch_folder
 from netlog.capture import CaptureError, CaptureReader
 
-_path = Path(tempfile.mkdtemp(prefix="netlog-fuzz-"), "x.pcap")
+_path = scratch_folder() / "x.pcap"
 
 
 def seeds() -> Iterator[bytes]:

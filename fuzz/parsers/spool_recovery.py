@@ -7,10 +7,10 @@ kind, the offset and a value.
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from fuzz.parsers.scratch import scratch_folder
 from netlog.model.periods import PeriodId
 from netlog.spool import Spool
 
@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 CHANGE_BYTES = 8
 NEW = b'{"new":1}'
 
-_base = Path(tempfile.mkdtemp(prefix="netlog-fuzz-", dir="/dev/shm"))
+_base = scratch_folder()
 
 
 def _payload(number: int) -> bytes:
