@@ -175,8 +175,14 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-            data = response.read(MAX_ANSWER_BYTES, decode_content=False)
-            if self._lifeline.cut or response.read(1, decode_content=False):
+            try:
+                data = response.read(MAX_ANSWER_BYTES, decode_content=False)
+                rest = response.read(1, decode_content=False)
+            except ValueError:
+                # http.client reads as many bytes as a chunk says that it has, also if they are
+                # negative.
+                raise failures.ProtocolError from None
+            if self._lifeline.cut or rest:
                 response.close()
             response.release_conn()
             if self._lifeline.cut:
@@ -232,9 +238,10 @@ def _seconds(retry_after: str | None) -> float | None:
     """Parse a Retry-After: a number of seconds, or a date (RFC 9110 section 10.2.3)."""
     if not retry_after:
         return None
-    if retry_after.strip().isdecimal():
+    # float() does not strip all that strip() does.
+    if (digits := retry_after.strip()).isdecimal():
         # float() turns a number with too many digits into infinity, which is not a wait.
-        seconds = float(retry_after)
+        seconds = float(digits)
         return seconds if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(retry_after).timestamp()

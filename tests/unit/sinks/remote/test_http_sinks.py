@@ -293,6 +293,7 @@ def test_a_kept_connection_that_ends_is_no_failure(tmp_path: Path) -> None:
         ("drip", "no complete answer in time"),
         ("garbage", "the answer is not HTTP"),
         ("half", "the connection ended within the answer"),
+        ("negative", "the connection ended within the answer"),
         ("reset", "Connection reset by peer"),
         ("reset-after", "Connection reset by peer"),
     ],
@@ -324,7 +325,15 @@ def test_a_receiver_that_repeats_a_secret_is_not_repeated(tmp_path: Path, kind: 
 
 @pytest.mark.parametrize(
     ("value", "wait_s"),
-    [("17", 17.0), ("0", 0.0), ("9" * 400, None), ("-1", None), ("soon", None), ("", None)],
+    [
+        ("17", 17.0),
+        ("0", 0.0),
+        (" 3\x1d", 3.0),
+        ("9" * 400, None),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+    ],
 )
 def test_retry_after_is_read(tmp_path: Path, value: str, wait_s: float | None) -> None:
     """A number of seconds; nonsense is nothing."""

@@ -298,6 +298,7 @@ def test_a_status_that_is_none_is_an_error_without_secrets(
     [
         ("cut", "unexpected content"),
         ("cut_chunked", "incomplete"),
+        ("negative", "incomplete"),
         ("endless", "too long"),
         ("garbage", "or not HTTP"),
         ("silent", "or not HTTP"),
