@@ -90,7 +90,13 @@ class ObservationPoints:
         """The clock of the periods. It continues after the last period of an earlier process."""
         if self._only_meter is None or not self.inherits:
             return PeriodClock()
-        return PeriodClock(last=self._only_meter.period[0])
+        last, _ = self._only_meter.period
+        if self._only_meter.period_damaged:
+            _log.warning(
+                "meter %s: the period of its last counts is damaged: it is dated anew",
+                self._only_meter.path,
+            )
+        return PeriodClock(last=last if last.ended_ns else None)
 
     def enable(self, *, enabled: bool) -> None:
         """Start or stop counting at both points, on every queue that shares a meter with them.

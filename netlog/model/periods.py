@@ -8,6 +8,10 @@ from typing import Self
 __all__ = ["Period", "PeriodClock", "PeriodId"]
 
 
+MAX_NS = (1 << 63) - 1
+"""The greatest time of the kernel's clocks, in nanoseconds: the year 2262."""
+
+
 def _boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
@@ -38,6 +42,11 @@ class Period:
     start_ns: int
     end_ns: int
     ended_ns: int
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the numbers can be a period: in order, and of a time that clocks can show."""
+        return 0 <= self.start_ns <= self.end_ns + 1 <= MAX_NS and 0 <= self.ended_ns <= MAX_NS
 
     @classmethod
     def beginning(cls, start_ns: int | None = None) -> Self:
