@@ -171,10 +171,18 @@ class Poller:
                 late = drained.reading.late_lanes
                 self._finish(drained)
             self._failing = False
+        except StateError:
+            raise  # The meter was closed: there is nothing to poll any more.
         except (MeterFileError, MemoryError) as error:
             self._counters.failed_polls += 1
             if not self._failing:
                 _log.warning("cannot read the counts, will try again: %s", error)
+            self._failing = True
+        except Exception:  # noqa: BLE001 - logged with its trace
+            # Nothing may end the metering while the gateway runs on. The counts are still there.
+            self._counters.failed_polls += 1
+            if not self._failing:
+                _log.exception("a poll failed, will try again")
             self._failing = True
         return late
 
@@ -231,7 +239,9 @@ class Poller:
                 raise fault.__cause__ from None
             # A defect in netlog must not end the metering.
             self._counters.failed_periods += 1
-            _log.exception("cannot make the messages of a period")
+            for rows in (drained.reading.tun, drained.reading.sock):
+                self._counters.add_lost(rows)
+            _log.exception("cannot make the messages of a period: its counts are lost")
             return True
         if stored:
             self._counters.messages += made

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from netlog._closing import Closing
 from netlog._native import check, ffi, lib
 from netlog.errors import StateError
+from netlog.messages.default_route import without_default_routes
 from netlog.model.flows import FlowArray
 from netlog.model.routes import NetworkLike, PrefixArray, RouterConfig, prefix_array
 
@@ -239,8 +240,9 @@ def route_map(
     """Make the map for `SEED_RULE`.
 
     Args:
-        configs: all configurations that were in force at any moment of the period. Prefixes of
-            length 0 are ignored: a default route does not say to whom an address belongs.
+        configs: all configurations that were in force at any moment of the period. A default
+            route, also one of several prefixes, is ignored: it does not say to whom an address
+            belongs.
         overlay: the addresses of the overlay.
 
     Returns:
@@ -270,7 +272,7 @@ def _routes(configs: Iterable[RouterConfig]) -> PrefixArray:
     """All prefixes that count as a route, with `IN_ROUTE` as the bit to set."""
     parts = [config.prefixes for config in configs]
     routes = np.concatenate(parts) if parts else prefix_array(())
-    routes = routes[routes["length"] > 0]
+    routes = without_default_routes(routes)
     routes["set"] = IN_ROUTE
     return routes
 

@@ -1,5 +1,6 @@
 """Any word of a meter's file is damaged: a successor refuses the file, or goes on metering."""
 
+import itertools
 import logging
 import struct
 import threading
@@ -67,7 +68,7 @@ def test_a_damaged_period_is_dated_anew(
     messages, failed = succeed(path)
     assert sum(message.packets for message in messages) == 8
     assert failed == 0
-    for message, after in zip(messages, messages[1:], strict=False):
+    for message, after in itertools.pairwise(messages):
         assert message.end_ns < after.start_ns
     assert all(begun < message.start_ns <= message.end_ns <= time.time_ns() for message in messages)
     assert caplog.text.count("dated anew") == 1

@@ -46,7 +46,7 @@ def meter(request: pytest.FixtureRequest, tmp_path: Path) -> Meter:
 
 def refused(meter: Meter) -> None:
     """Every use is refused, and closing it is fine."""
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: meter.update_tx(PACKET),
         lambda: meter.update_batch(PACKET, [0], [len(PACKET)]),
         meter.extract,
