@@ -130,6 +130,8 @@ class Poller:
                     break
         except StateError:
             _log.exception("a meter was closed while its logger ran: its counts are lost")
+        except Exception:  # noqa: BLE001 - logged with its trace
+            _log.exception("the logger has failed: nothing is metered from now on")
         self._delivery.close()
         self._give_up_held()
         self._account_delivery()
@@ -171,15 +173,16 @@ class Poller:
                 late = drained.reading.late_lanes
                 self._finish(drained)
             self._failing = False
-        except StateError:
-            raise  # The meter was closed: there is nothing to poll any more.
         except (MeterFileError, MemoryError) as error:
             self._counters.failed_polls += 1
             if not self._failing:
                 _log.warning("cannot read the counts, will try again: %s", error)
             self._failing = True
         except Exception:  # noqa: BLE001 - logged with its trace
-            # Nothing may end the metering while the gateway runs on. The counts are still there.
+            # Nothing may end the metering while the gateway runs on. The counts are still there,
+            # unless a meter was closed, which raises.
+            if self._held is None:
+                self._points.read_again()
             self._counters.failed_polls += 1
             if not self._failing:
                 _log.exception("a poll failed, will try again")

@@ -102,6 +102,16 @@ class MeterPoll(MeterHandle):
         with self._polling():
             self._clear()
 
+    def read_again(self) -> None:
+        """Let the next `retire` or `snapshot` give the same counts again, if they are not cleared.
+
+        Raises:
+            StateError: the meter is closed.
+        """
+        with self._polling():
+            if self._drained:
+                self._drained, self._undrained = False, 0
+
     @property
     def retired(self) -> bool:
         """Whether counts were retired and not cleared, by a snapshot or by a poller that died."""
