@@ -196,6 +196,11 @@ class Poller:
         if (period := reading.period) is None:
             period = self._clock.end_period()
             reading.date(period)
+            if self._clock.stepped_ns:
+                _log.warning(
+                    "the clock was stepped by %+.3f s: the next period begins at its new time",
+                    self._clock.stepped_ns / 1e9,
+                )
         self._counters.add_reading(reading)
         return _Drained(reading, period, self._in_force.end_period())
 
