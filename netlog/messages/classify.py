@@ -270,9 +270,14 @@ def node_map(
 
 def _routes(configs: Iterable[RouterConfig]) -> PrefixArray:
     """All prefixes that count as a route, with `IN_ROUTE` as the bit to set."""
-    parts = [config.prefixes for config in configs]
-    routes = np.concatenate(parts) if parts else prefix_array(())
-    routes = without_default_routes(routes)
+    own, reached = [prefix_array(())], [prefix_array(())]
+    for config in configs:
+        begin = len(config.local_addrs)
+        end = begin + len(config.routes)
+        own += [config.prefixes[:begin], config.prefixes[end:]]
+        reached.append(config.prefixes[begin:end])
+    routes = np.concatenate([*own, without_default_routes(np.concatenate(reached))])
+    routes = routes[routes["length"] > 0]
     routes["set"] = IN_ROUTE
     return routes
 

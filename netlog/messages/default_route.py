@@ -68,7 +68,8 @@ def without_default_routes(prefixes: PrefixArray) -> PrefixArray:
     """Remove the prefixes that are a default route, or a part of one.
 
     Args:
-        prefixes: PREFIX_DTYPE, shape (n,): all that are routes in one period.
+        prefixes: PREFIX_DTYPE, shape (n,): all that are reached through the overlay in one period.
+            What the node itself offers is not a part of them.
 
     Returns:
         The others, in the same order.
