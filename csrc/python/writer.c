@@ -366,6 +366,17 @@ static PyObject *use_lane(PyObject *self, PyObject *address)
 	return Py_NewRef(Py_None);
 }
 
+static PyObject *forget_lane(PyObject *self, PyObject *none)
+{
+	struct writer *writer = (struct writer *)self;
+
+	(void)none;
+	/* Another thread of the parent may have held it; that thread is not in this process. */
+	pthread_mutex_init(&writer->counting, NULL);
+	writer->lane = NULL;
+	return Py_NewRef(Py_None);
+}
+
 /* -- the type --------------------------------------------------------------------------------- */
 
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *named)
@@ -422,6 +433,9 @@ PyDoc_STRVAR(
 	"_use_lane($self, address, /)\n--\n\n"
 	"Count into the lane at an address; 0: into none any more. Waits for a running batch.");
 
+PyDoc_STRVAR(forget_lane_doc, "_forget_lane($self)\n--\n\n"
+			      "Count into none any more, in a fork: the lane is the parent's.");
+
 static PyMethodDef methods[] = {
 	{"update_tx", FAST(update_tx), METH_FASTCALL | METH_KEYWORDS, update_tx_doc},
 	{"update_rx", FAST(update_rx), METH_FASTCALL | METH_KEYWORDS, update_rx_doc},
@@ -429,6 +443,7 @@ static PyMethodDef methods[] = {
 	{"_count_span", FAST(count_span), METH_FASTCALL, count_span_doc},
 	{"_count_datagrams", count_datagrams, METH_O, count_datagrams_doc},
 	{"_use_lane", use_lane, METH_O, use_lane_doc},
+	{"_forget_lane", forget_lane, METH_NOARGS, forget_lane_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -80,7 +80,10 @@ class Meter(MeterPoll):
             `max_flows`, at least 64.
         max_lanes: threads that may count at once, 1 to 256. The update methods of this class take
             one lane, a device two, and a relay two for each queue.
-        shared: whether a forked child counts into, or polls, the same tables.
+        shared: whether a forked child counts into, or polls, the same tables. Otherwise the meter
+            stays the parent's: in the child every call raises StateError, devices that count into
+            it no longer count, and `close` is allowed. A meter in a file is never shared by a fork:
+            the child attaches to the file.
 
     Raises:
         ValueError: an argument is out of range.

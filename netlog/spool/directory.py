@@ -8,7 +8,7 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["SPARE_BYTES", "SpoolDirectory", "write_at"]
+__all__ = ["COMMITTED_BYTES", "SPARE_BYTES", "SpoolDirectory", "read_at", "write_at"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -18,6 +18,11 @@ SPARE = "spare"
 """The file that becomes the next segment. It takes its disk space before the disk is full. A new
 segment has this name until its head is complete."""
 SPARE_BYTES = 4096
+COMMITTED = "committed"
+"""The file that repeats what the last commit said, so that damage behind it is seen."""
+COMMITTED_BYTES = 2048
+MAX_NUMBER = 1 << 63
+"""A file with a greater number in its name is not a segment of this spool."""
 SEGMENT = re.compile(r"(\d{20})\.segment", re.ASCII)
 
 
@@ -85,7 +90,8 @@ class SpoolDirectory:
         """Return the numbers of the segments, in order."""
         with os.scandir(self._fd) as entries:
             found = [SEGMENT.fullmatch(entry.name) for entry in entries]
-        return sorted(int(match[1]) for match in found if match)
+        numbers = sorted(int(match[1]) for match in found if match)
+        return [number for number in numbers if 0 < number < MAX_NUMBER]
 
     def open_cursor(self) -> int:
         """Open the cursor file for reading and writing; make it if it is missing."""
@@ -127,6 +133,29 @@ class SpoolDirectory:
             finally:
                 os.close(fd)
 
+    def read_committed(self, max_bytes: int) -> bytes:
+        """Return the beginning of the file that repeats the last commit; empty: there is none."""
+        try:
+            fd = self._open(COMMITTED, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        try:
+            return read_at(fd, max_bytes, 0)
+        finally:
+            os.close(fd)
+
+    def write_committed(self, data: bytes) -> None:
+        """Write the file that repeats the last commit. It is not synced.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        fd = self._open(COMMITTED, os.O_WRONLY | os.O_CREAT)
+        try:
+            write_at(fd, data.ljust(COMMITTED_BYTES, b"\0"), 0)
+        finally:
+            os.close(fd)
+
     def remove_segment(self, number: int) -> None:
         """Remove a segment. It is fine if it is gone already."""
         with contextlib.suppress(FileNotFoundError):
@@ -158,6 +187,23 @@ class SpoolDirectory:
 
     def _rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+
+def read_at(fd: int, n_bytes: int, offset: int) -> bytes:
+    """Read from a file.
+
+    Returns:
+        The bytes; fewer at the end of the file; none where the disk has a bad sector.
+
+    Raises:
+        OSError: they cannot be read now.
+    """
+    try:
+        return os.pread(fd, n_bytes, offset)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def write_at(fd: int, data: bytes, offset: int) -> None:

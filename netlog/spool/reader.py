@@ -16,10 +16,6 @@ __all__ = ["Reader"]
 
 _log = logging.getLogger("netlog")
 
-UNREADABLE = (errno.EIO, errno.ENOENT)
-"""A segment with a bad sector, or one that was removed, counts as damaged. Other errors are taken
-for temporary."""
-
 
 class Reader:
     """Reads committed records, and removes segments that were read.
@@ -153,8 +149,8 @@ class Reader:
         try:
             raw = read_raw(self._file(at.segment), at.segment, at.offset, segment.end_offset)
         except OSError as error:
-            if error.errno not in UNREADABLE:
-                raise
+            if error.errno != errno.ENOENT:
+                raise  # Taken for temporary. A segment that was removed counts as damaged.
             raw = None
         if raw is None:
             self._give_up(segment, at)
