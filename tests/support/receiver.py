@@ -7,7 +7,8 @@ request is a line of the journal before it is answered. A connection more is a t
 What can be told: `{"status": 200, "headers": {}, "body": ""}` answers so; `hang` never answers;
 `garbage` is no HTTP; `reset` is a reset in the middle of the request's body, `reset-after` one when
 all of it was read; `half` ends within the answer; `drip` sends a byte now and then, for ever;
-`close` answers 200 and closes the connection without a word of it; `gone` closes the port.
+`close` answers 200 and closes the connection without a word of it; `gone` closes the port;
+`{"raw": ""}` sends just that and closes the connection, with `"reset": true` by a reset.
 Without a script it answers 200.
 """
 
@@ -114,6 +115,10 @@ class Server:
                 lines += [f"{name}: {value}" for name, value in act.get("headers", {}).items()]
                 connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
                 return True
+            case {"raw": text}:
+                connection.sendall(text.encode("latin-1"))
+                if act.get("reset"):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             case "close":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             case "garbage":

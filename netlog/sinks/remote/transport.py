@@ -26,13 +26,16 @@ except ImportError as error:  # pragma: no cover - the tests need urllib3
     raise MissingExtraError("a sink over HTTP", "http") from error
 
 from netlog.sinks.remote.lifeline import Lifeline, connection_class
+from netlog.sinks.remote.whole_response import CutResponse
 from netlog.sinks.shipper import NotTaken
 
 __all__ = ["Answer", "Timeouts", "Transport", "path_of"]
 
 MAX_TEXT_BYTES = 1024
 """How much of the other side's error text is kept. Source: Tailscale's logtail."""
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_CLEANED_BYTES = 64 * MAX_TEXT_BYTES
+"""How much of it is searched for secrets, of which what is kept is the beginning."""
+MAX_ANSWER_BYTES = 1024 * 1024
 """How much of an answer is read. After a longer answer the connection cannot be used again."""
 REFUSALS = (400, 413, 422)
 """Status codes which say that the request's content is at fault."""
@@ -180,7 +183,7 @@ class Transport:
                 response.close()
             response.release_conn()
             if self._lifeline.cut:
-                # http.client takes an answer whose headers were cut off for a complete one.
+                # The body of an answer can be all that comes until the connection ends.
                 raise failures.ProtocolError
         finally:
             timer.cancel()
@@ -190,7 +193,7 @@ class Transport:
 
     def _clean(self, data: bytes) -> str:
         """Return the beginning of a text, safe for a log."""
-        text = data.decode("utf-8", "replace")
+        text = data[:MAX_CLEANED_BYTES].decode("utf-8", "replace")
         for word in self._secrets:
             text = re.sub(re.escape(word), "(secret)", text, flags=re.IGNORECASE)
         escaped = UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text.strip())
@@ -253,11 +256,17 @@ def _describe(error: BaseException) -> str:
         inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
         seen = inner or seen.__cause__ or seen.__context__
     if isinstance(error, failures.ProtocolError):
-        return "the connection ended within the answer, or the answer is not HTTP"
+        return NOT_HTTP
     return type(error).__name__
 
 
+CUT, NOT_HTTP = "the connection ended within the answer", "the answer is not HTTP"
 WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
+    (http.client.RemoteDisconnected, lambda _: "the connection ended without an answer"),
+    (CutResponse, lambda _: CUT),
+    (http.client.IncompleteRead, lambda _: CUT),
+    (ssl.SSLEOFError, lambda _: "TLS: the connection was cut"),
+    (http.client.HTTPException, lambda _: NOT_HTTP),
     (
         ssl.SSLCertVerificationError,
         lambda error: f"TLS: the certificate is not trusted: {error.verify_message}",

@@ -3,7 +3,6 @@
 import base64
 import json
 import logging
-import shutil
 import subprocess
 import sys
 import threading
@@ -424,23 +423,6 @@ def test_a_hec_path_that_is_given_is_kept(tmp_path: Path) -> None:
         targets = [request["target"] for request in there.requests()]
     usual = "/services/collector/event"
     assert targets == ["/other?index=a", f"{usual}?channel=b", usual, usual]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that signed itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate; to install it: apt install openssl")
-    directory = tmp_path_factory.mktemp("tls")
-    files = (directory / "certificate.pem", directory / "key.pem")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    names = ["-subj", "/CN=receiver", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [*command.split(), *names, "-out", files[0], "-keyout", files[1]],
-        check=True,
-        capture_output=True,
-    )
-    return files
 
 
 def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
