@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
 
 from netlog._zstd import load_zstd
 from netlog.config.credentials import Credentials
@@ -173,27 +175,32 @@ def _make_shipper(sink: RemoteSinkConfig, secrets: Credentials, key: str) -> Shi
 
 
 def _made(sink: RemoteSinkConfig, secrets: Credentials) -> Shipper:
+    options: dict[str, Any] = {"ca_file": sink.ca_file, "proxy": _proxy_of(sink, secrets)}
     if isinstance(sink, HttpSinkConfig):
         from netlog.sinks.remote.logtail import LogtailShipper  # noqa: PLC0415 - needs urllib3
 
         copy_id = secrets.copy_id or None
-        return LogtailShipper(
-            sink.url, sink.collection, secrets.private_id, copy_id, ca_file=sink.ca_file
-        )
+        return LogtailShipper(sink.url, sink.collection, secrets.private_id, copy_id, **options)
     if isinstance(sink, HttpJsonSinkConfig):
         from netlog.sinks.remote.http_json import HttpJsonShipper  # noqa: PLC0415 - needs urllib3
 
-        return HttpJsonShipper(
-            sink.url, secrets.headers, sink.body, sink.compression, ca_file=sink.ca_file
-        )
+        return HttpJsonShipper(sink.url, secrets.headers, sink.body, sink.compression, **options)
     if isinstance(sink, HecSinkConfig):
         from netlog.sinks.remote.hec import HecShipper  # noqa: PLC0415 - needs urllib3
 
+        compression = sink.compression
         return HecShipper(
-            sink.url,
-            secrets.token,
-            user=sink.user,
-            compression=sink.compression,
-            ca_file=sink.ca_file,
+            sink.url, secrets.token, user=sink.user, compression=compression, **options
         )
     raise TypeError(f"unknown kind of sink: {type(sink).__name__}")
+
+
+def _proxy_of(sink: RemoteSinkConfig, secrets: Credentials) -> str | Literal[False] | None:
+    """The proxy of a sink as its shipper takes it."""
+    if not sink.proxy:
+        return None if sink.proxy is None else False
+    if not secrets.proxy:
+        return sink.proxy
+    user, _, password = secrets.proxy.partition(":")
+    known = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    return sink.proxy.replace("://", f"://{known}", 1)

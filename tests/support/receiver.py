@@ -30,6 +30,12 @@ from typing import IO, Any
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER so that close() sends a reset."""
 
+RAW = {
+    "close": {"raw": "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+    "garbage": {"raw": "\0\xff what is this\r\n\r\n"},
+    "half": {"raw": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"},
+}
+
 
 class Server:
     """Answers by script."""
@@ -108,7 +114,7 @@ class Server:
 
     def answer(self, connection: socket.socket, act: Any) -> bool:  # noqa: ANN401 - as JSON has it
         """Do what the script says."""
-        match act:
+        match RAW.get(act, act) if isinstance(act, str) else act:
             case {"status": status}:
                 body = act.get("body", "").encode()
                 lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
@@ -119,12 +125,6 @@ class Server:
                 connection.sendall(text.encode("latin-1"))
                 if act.get("reset"):
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            case "close":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            case "garbage":
-                connection.sendall(b"\x00\xff what is this\r\n\r\n")
-            case "half":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
             case "hang":
                 connection.recv(1)
             case "drip":

@@ -89,7 +89,7 @@ def connection_class(scheme: str, lifeline: Lifeline) -> Any:  # noqa: ANN401 - 
             super().connect()
             if isinstance(self.sock, ssl.SSLSocket):
                 # Without this, a connection that is cut looks like the end of a body.
-                self.sock.suppress_ragged_eofs = False
+                self.sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
 
         def _new_conn(self) -> socket.socket:
             connected: socket.socket = super()._new_conn()

@@ -482,17 +482,6 @@ def test_closing_interrupts_a_receiver_that_says_nothing(tmp_path: Path) -> None
         with_rest.close()
 
 
-def test_a_proxy_of_the_environment_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Flow logs go where the configuration says."""
-    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    outcome, request = ship_one(tmp_path, "ndjson")
-    assert outcome == b""
-    assert request["target"].startswith("/in")
-
-
 def test_ids_are_made_and_checked() -> None:
     """64 digits with their fixed bits; the public one is the SHA-256 of the bytes."""
     for _ in range(50):

@@ -79,8 +79,8 @@ def ship(port: int, scheme: str = "http", ca_file: Path | None = None) -> str | 
 def test_a_response_that_is_cut_anywhere_is_none(
     tmp_path: Path,
     text: str,
-    reset: bool,
-    caplog: pytest.LogCaptureFixture,  # noqa: FBT001
+    reset: bool,  # noqa: FBT001 - pytest
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """At every byte: a failure in our own words, and nothing in a log of urllib3."""
     caplog.set_level(logging.INFO)
