@@ -15,6 +15,7 @@ from netlog.cli.waiting import StopRequest
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig
 from netlog.config.file import COMMAND_LINE, load_config
+from netlog.config.lines import errors_of
 from netlog.config.sinks import StdoutSinkConfig
 from netlog.errors import ConfigError
 from netlog.gateways.exec_metering import ExecMetering
@@ -124,7 +125,9 @@ def _metering(config: ExecConfig, options: argparse.Namespace) -> Iterator[ExecM
     origin = options.config or COMMAND_LINE
     group = SinkGroup(open_sinks(config, read_credentials(config, origin), origin))
     try:
-        with ExecMetering(config, group) as metering:
+        with errors_of(origin):
+            made = ExecMetering(config, group)
+        with made as metering:
             metering.start()
             yield metering
             try:

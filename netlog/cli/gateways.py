@@ -13,6 +13,7 @@ from netlog.cli.waiting import StopRequest, ready
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig, WatchConfig
 from netlog.config.file import AnyConfig, PlacedConfig
+from netlog.config.lines import errors_of
 from netlog.config.relay import RelayConfig
 from netlog.gateways.base import AnyGateway
 from netlog.gateways.counters import AnyCounters
@@ -97,7 +98,8 @@ class _Running:
         self._sinks = open_sinks(self.config, credentials, placed.origin, stream)
         self._group = SinkGroup(self._sinks)
         try:
-            self._gateway = _gateway(self.config, self._group)
+            with errors_of(placed.origin):
+                self._gateway = _gateway(self.config, self._group)
         except BaseException:
             self._group.close()
             raise

@@ -16,7 +16,7 @@ from netlog.config.sinks import HecSinkConfig, HttpJsonSinkConfig, HttpSinkConfi
 from netlog.errors import ConfigError
 from netlog.sinks.remote.proxy import is_this_machine
 
-__all__ = ["Credentials", "read_credentials"]
+__all__ = ["Credentials", "every_credential", "read_credentials"]
 
 _log = logging.getLogger("netlog")
 
@@ -52,23 +52,45 @@ def read_credentials(config: GatewayConfig, origin: str) -> tuple[Credentials, .
 
     Thread safety: any thread.
     """
-    found = []
+    found, wrong = every_credential(config, origin)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return found
+
+
+def every_credential(
+    config: GatewayConfig, origin: str
+) -> tuple[tuple[Credentials, ...], tuple[str, ...]]:
+    """As `read_credentials`, but returns the errors instead of raising them.
+
+    Returns:
+        The credentials of each sink, complete if there are no errors, and the errors.
+
+    Thread safety: any thread.
+    """
+    found, wrong = [], []
     for i, sink in enumerate(config.sinks):
-        key = f"{origin}: sinks[{i}]"
-        if not isinstance(sink, RemoteSinkConfig):
-            found.append(Credentials())
-            continue
-        _look_at_transport(sink, key)
-        proxy = _proxy_credentials(sink, key)
-        if isinstance(sink, HttpSinkConfig):
-            ids = dict(_given(sink, key, "private_id", "copy_id"))
-            found.append(Credentials(ids["private_id"], ids.get("copy_id", ""), proxy=proxy))
-        elif isinstance(sink, HecSinkConfig):
-            token = dict(_given(sink, key, "token"))["token"]
-            found.append(Credentials(token=token, proxy=proxy))
-        elif isinstance(sink, HttpJsonSinkConfig):
-            found.append(Credentials(headers=dict(_headers(sink, key)), proxy=proxy))
-    return tuple(found)
+        credentials = Credentials()
+        if isinstance(sink, RemoteSinkConfig):
+            try:
+                credentials = _of_a_sink(sink, f"{origin}: sinks[{i}]")
+            except ConfigError as error:
+                wrong.append(str(error))
+        found.append(credentials)
+    return tuple(found), tuple(wrong)
+
+
+def _of_a_sink(sink: RemoteSinkConfig, key: str) -> Credentials:
+    _look_at_transport(sink, key)
+    proxy = _proxy_credentials(sink, key)
+    if isinstance(sink, HttpSinkConfig):
+        ids = dict(_given(sink, key, "private_id", "copy_id"))
+        return Credentials(ids["private_id"], ids.get("copy_id", ""), proxy=proxy)
+    if isinstance(sink, HecSinkConfig):
+        return Credentials(token=dict(_given(sink, key, "token"))["token"], proxy=proxy)
+    if isinstance(sink, HttpJsonSinkConfig):
+        return Credentials(headers=dict(_headers(sink, key)), proxy=proxy)
+    return Credentials(proxy=proxy)
 
 
 def _proxy_credentials(sink: RemoteSinkConfig, key: str) -> str:

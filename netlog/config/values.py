@@ -194,11 +194,24 @@ def _socket_address(text: str) -> SocketAddress:
         fits = False
     # An IPv4-mapped address must be written as IPv4. A zone has a meaning on one host only.
     if not fits or address.is_multicast or "%" in host or getattr(address, "ipv4_mapped", None):
-        raise ValueError(
-            "expected a unicast address and a port, such as 192.0.2.1:41641 or "
-            f"[2001:db8::1]:41641, got {text!r}"
-        )
+        raise ValueError(f"{_why_not(host, port)}, got {text!r}")
     return SocketAddress(f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}")
+
+
+def _why_not(host: str, port: str) -> str:
+    """What was expected instead of an address and a port that cannot be used."""
+    bare = host.strip("[]")
+    try:
+        address: object = ipaddress.ip_address(bare)
+    except ValueError:
+        address = None
+    if "%" in bare and ":" in bare:
+        return "expected an address without a zone: a zone has a meaning on one host only"
+    if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", bare) and re.search("[A-Za-z]", bare):
+        return "expected an IP address: names are not supported, netlog does not resolve them"
+    if getattr(address, "ipv4_mapped", None):
+        return f"expected an IPv4 address as such, {address.ipv4_mapped}:{port}"  # type: ignore[attr-defined]
+    return "expected a unicast address and a port, such as 192.0.2.1:41641 or [2001:db8::1]:41641"
 
 
 def _interface_name(text: str) -> InterfaceName:

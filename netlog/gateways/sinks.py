@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from netlog.config.sinks import (
     SinkConfig,
     sink_names,
 )
-from netlog.errors import ConfigError
+from netlog.errors import ConfigError, MissingExtraError
 from netlog.sinks.archive import PACKING
 from netlog.sinks.base import Sink
 from netlog.sinks.file import FileSink
@@ -33,7 +33,7 @@ from netlog.sinks.spooled import SpooledSink
 from netlog.sinks.stream import StreamSink
 from netlog.spool import Spool
 
-__all__ = ["check_sinks", "open_sinks"]
+__all__ = ["open_sinks", "wrong_sinks"]
 
 FILE_SPOOL_BYTES = 64 << 20
 """The size of a file's spool, which holds hours of messages while the file cannot be written."""
@@ -80,24 +80,29 @@ def open_sinks(
     return sinks
 
 
-def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origin: str) -> None:
-    """Check that `open_sinks` would have what it needs, without opening anything.
+def wrong_sinks(
+    config: GatewayConfig, credentials: Sequence[Credentials], origin: str
+) -> Iterator[str]:
+    """The errors for which `open_sinks` would fail, without opening anything.
 
     Args:
         config: the gateway.
         credentials: the credentials of each sink, in the order of the sinks.
         origin: the name of the configuration's file in errors.
 
-    Raises:
-        ConfigError, MissingExtraError: as for `open_sinks`.
-
     Thread safety: any thread.
     """
     for i, sink in enumerate(config.sinks):
-        if isinstance(sink, RemoteSinkConfig):
-            _make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]").close()
-        elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
-            load_zstd(PACKING)
+        key = f"{origin}: sinks[{i}]"
+        try:
+            if isinstance(sink, RemoteSinkConfig):
+                _make_shipper(sink, credentials[i], key).close()
+            elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
+                load_zstd(PACKING)
+        except ConfigError as error:
+            yield str(error)
+        except MissingExtraError as error:
+            yield f"{key}: {error}"
 
 
 def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:

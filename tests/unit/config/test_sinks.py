@@ -248,7 +248,8 @@ def changed(text: str, old: str, new: str) -> str:
         pytest.param(
             HEC + 'token = "secret"',
             "sinks[0].token: no such key; expected type, url, spool, spool_bytes, ca_file, proxy, "
-            "proxy_credentials_file, proxy_credentials_env, token_file, token_env, user, compression",
+            "proxy_credentials_file, proxy_credentials_env, token_file, token_env, user, "
+            "compression",
             id="unknown-key",
         ),
         pytest.param(
