@@ -95,6 +95,8 @@ class KeptSource:
         self._clock_s = clock_s
         self._away_since_s: float | None = None
         self._held = 0
+        self._why: Exception | None = None
+        self._answered = False
         self._source = source
         self._name = name
         self._last = Overlay()
@@ -109,15 +111,26 @@ class KeptSource:
                 return self._last
             self.errors += 1 + self._held
             self._held = 0
-            if not self._failing:
-                _log.warning("%s: not available (%s); using its last answer", self._name, error)
-            self._failing = True
+            self._report(error)
         else:
+            self._answered = True
             if self._failing:
                 _log.warning("%s: available again", self._name)
             self._failing = False
             self._away_since_s, self._held = None, 0
         return self._last
+
+    def end(self) -> None:
+        """Report what was held if there was no answer at all: this was no normal end."""
+        if self._why is not None and self._held and not self._answered:
+            self.errors += self._held
+            self._held = 0
+            self._report(self._why)
+
+    def _report(self, error: Exception) -> None:
+        if not self._failing:
+            _log.warning("%s: not available (%s); using its last answer", self._name, error)
+        self._failing = True
 
     def _may_be_starting(self, error: Exception) -> bool:
         """Whether a failure is only held: it may pass, and has not lasted for long yet."""
@@ -129,4 +142,5 @@ class KeptSource:
         if now_s - self._away_since_s >= GRACE_S:
             return False
         self._held += 1
+        self._why = error
         return True

@@ -245,6 +245,19 @@ def test_a_daemon_that_starts_or_ends_is_not_reported(
     assert said.getMessage().startswith("ovpn: not available (")
 
 
+def test_a_source_that_never_answered_is_reported_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once, with all failures: a run can be shorter than the grace."""
+    failing = Failing(FileNotFoundError)
+    kept = KeptSource(failing, "ovpn", clock_s=lambda: 0.0)
+    kept.snapshot()
+    kept.snapshot()
+    kept.end()
+    kept.end()
+    assert (kept.errors, len(caplog.records)) == (2, 1)
+
+
 def test_a_static_source_says_what_it_was_given() -> None:
     """It is a source like the others."""
     overlay = Overlay(routes=(ipaddress.ip_network("10.0.0.0/8"),))
