@@ -10,6 +10,7 @@ import struct
 import threading
 import zlib
 
+from netlog.spool.descriptor import close_descriptor, read_at
 from netlog.spool.directory import SpoolDirectory, write_at
 from netlog.spool.place import Position, TakenIn
 
@@ -47,7 +48,7 @@ class CursorFile:
         self._fd = directory.open_cursor()
         try:
             for slot in (0, 1):
-                self._load(os.pread(self._fd, SLOT.size, slot * SLOT_BYTES))
+                self._load(read_at(self._fd, SLOT.size, slot * SLOT_BYTES))
             self._take_room()
         except BaseException:
             self.close()
@@ -75,7 +76,7 @@ class CursorFile:
     def _save(self, position: Position, note: bytes) -> None:
         if os.fstat(self._fd).st_nlink == 0:
             fd, self._fd = self._fd, self._directory.open_cursor()
-            os.close(fd)
+            close_descriptor(fd)
             self._take_room()
         sequence = self._sequence + 1
         place = (position.segment, position.offset, *position.totals, *position.skipped)
@@ -88,9 +89,9 @@ class CursorFile:
 
     def close(self) -> None:
         """Close the file. Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _take_room(self) -> None:
         """Allocate the disk space that later overwrites use."""

@@ -8,6 +8,8 @@ import re
 import stat
 from pathlib import Path
 
+from netlog.spool.descriptor import close_descriptor
+
 __all__ = ["SPARE_BYTES", "SpoolDirectory", "write_at"]
 
 DIRECTORY_MODE = 0o700
@@ -54,7 +56,7 @@ class SpoolDirectory:
             # In place: the other thread must never see a closed descriptor.
             os.dup2(fd, self._fd, inheritable=False)
         finally:
-            os.close(fd)
+            close_descriptor(fd)
         return True
 
     def _take(self) -> int:
@@ -66,7 +68,7 @@ class SpoolDirectory:
         try:
             self._check(fd)
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             raise
         return fd
 
@@ -112,7 +114,7 @@ class SpoolDirectory:
             self._rename(SPARE, _name(number))
             self.sync()
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             with contextlib.suppress(OSError):
                 self._unlink(_name(number))
             raise
@@ -125,7 +127,7 @@ class SpoolDirectory:
             try:
                 write_at(fd, bytes(SPARE_BYTES), 0)
             finally:
-                os.close(fd)
+                close_descriptor(fd)
 
     def remove_segment(self, number: int) -> None:
         """Remove a segment. It is fine if it is gone already."""
@@ -138,9 +140,9 @@ class SpoolDirectory:
 
     def close(self) -> None:
         """Release the lock. Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _open(self, name: str, flags: int) -> int:
         # O_NONBLOCK: if the name is a pipe, opening it must not wait.
@@ -148,7 +150,7 @@ class SpoolDirectory:
         fd = os.open(name, flags, FILE_MODE, dir_fd=self._fd)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            os.close(fd)
+            close_descriptor(fd)
             path = Path(self.path, name)
             raise OSError(errno.EPERM, "not a regular file of this user", str(path))
         return fd

@@ -1,7 +1,6 @@
 """Records in a segment: a header of fixed size, then the payload."""
 
 import enum
-import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from netlog.model.loss import Loss
 from netlog.model.periods import PeriodId
+from netlog.spool.descriptor import read_at
 from netlog.spool.place import Position, TakenIn
 
 __all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]
@@ -153,7 +153,7 @@ def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
     """
     if end_offset - offset < HEADER_BYTES:
         return None
-    header = os.pread(fd, HEADER_BYTES, offset)
+    header = read_at(fd, HEADER_BYTES, offset)
     if len(header) < HEADER_BYTES:
         return None
     magic, crc, length, kind, *rest = HEADER.unpack(header)
@@ -161,7 +161,7 @@ def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
     at = offset + HEADER_BYTES
     if magic != MAGIC or length > end_offset - at:
         return None
-    payload = os.pread(fd, length, at)
+    payload = read_at(fd, length, at)
     if len(payload) < length or crc != _crc(segment, offset, header, payload):
         return None
     if not _has_shape(kind, length):
@@ -185,7 +185,7 @@ def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Ra
     Raises:
         OSError: the bytes cannot be read.
     """
-    data = os.pread(fd, end_offset - offset, offset)
+    data = read_at(fd, end_offset - offset, offset)
     commits = []
     at = data.find(MAGIC)
     while at >= 0:

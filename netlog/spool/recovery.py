@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 
 from netlog.spool.cursor import CursorFile
+from netlog.spool.descriptor import close_descriptor
 from netlog.spool.directory import SpoolDirectory
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import NOTHING, Position, TakenIn
@@ -75,7 +76,7 @@ def _scan(directory: SpoolDirectory, number: int) -> Scan:
     except ValueError as error:
         raise ValueError(f"{directory.path}: segment {number}: {error}") from None
     finally:
-        os.close(fd)
+        close_descriptor(fd)
 
 
 def _drop_uncommitted(directory: SpoolDirectory, scans: dict[int, Scan]) -> None:
@@ -158,7 +159,7 @@ def _cut(directory: SpoolDirectory, number: int, seen: Scan) -> None:
     try:
         os.ftruncate(fd, seen.commit_offset)
     finally:
-        os.close(fd)
+        close_descriptor(fd)
 
 
 def _remove_done(directory: SpoolDirectory, ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netlog.spool.descriptor import read_at
 from netlog.spool.place import NOTHING, TakenIn
 from netlog.spool.record import Kind, find_commits, read_raw
 
@@ -87,7 +88,7 @@ class Head:
             ValueError: it is of another version.
             OSError: it cannot be read.
         """
-        data = os.pread(fd, FIXED.size + MAX_METERS * METER.size, 0)
+        data = read_at(fd, FIXED.size + MAX_METERS * METER.size, 0)
         if len(data) < FIXED.size:
             return None
         magic, version, crc, named, created_ns, *totals, clean, n = FIXED.unpack_from(data)
