@@ -12,6 +12,7 @@ import ctypes
 import itertools
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from netlog import Meter
+from netlog import DeviceError, Meter, PacketBatch, SockDevice, TunDevice
 from netlog.messages.build import Message
 from netlog.model.flows import flow_array
 from netlog.sinks import (
@@ -32,17 +33,23 @@ from netlog.sinks import (
     SpooledSink,
 )
 from netlog.spool import Spool
+from tests.support.namespace import Namespace
 
 OPEN = Path("/proc/self/fd")
 METER = b"0123456789abcdef"
 MESSAGES = 6
 EPOCHS = 4
 TRIES = 8
+SLOTS, BATCHES = 8, 5
+PLACES = {"sock": b"sockets", "tun": b"/dev/net/tun"}
 WAIT_S = 30.0
 SHIPPED_S = 0.2
 PACKET = bytes.fromhex(
     "4500001c000000004011000064400001644000020400080000080000"
 )  # UDP 100.64.0.1:1024 -> 100.64.0.2:2048
+
+INWARD = bytes.fromhex("4500001d00000000401100006440000264400001000904000009000078")
+"""UDP 100.64.0.2:9 -> 100.64.0.1:1024. The kernel counts a packet whatever its checksum is."""
 
 
 def message(number: int) -> Message:
@@ -182,12 +189,92 @@ def packets(of: Meter) -> int:
     return int(of.extract()["tx_packets"].sum())
 
 
+def sock(_folder: Path, arm: Callable[..., None]) -> dict[str, Any]:
+    """Two sockets: what one says that it sent is what came, and what the other one counted."""
+    sent = came = failures = 0
+    with SockDevice.bind("127.0.0.1", 0) as left, SockDevice.bind("127.0.0.1", 0) as right:
+        out, into = PacketBatch(SLOTS), PacketBatch(SLOTS)
+        for slot in range(SLOTS):
+            out.put(slot, bytes(slot + 1), right.address)
+        arm()
+        for _ in range(BATCHES):
+            try:
+                sent += left.send_batch(out, SLOTS)
+            except DeviceError:
+                failures += 1
+            came += received(right.recv_batch, into)
+        ctypes.CDLL(None).faults_stop()
+        came += received(right.recv_batch, into)
+        tx, rx, refused = left.extract_statistics(), right.extract_statistics(), left.refusals
+        return {
+            "offered": BATCHES * SLOTS,
+            "sent": sent,
+            "came": came,
+            "refused": refused.packets,
+            "tx": int(tx["tx_packets"].sum()),
+            "rx": int(rx["rx_packets"].sum()),
+            "failures": failures,
+        }
+
+
+def received(read: Callable[[PacketBatch], int], into: PacketBatch) -> int:
+    """How many packets are there now; a failing call is repeated."""
+    found = 0
+    for _ in range(TRIES):
+        try:
+            while count := read(into):
+                found += count
+        except DeviceError:
+            continue
+        break
+    return found
+
+
+def tun(_folder: Path, arm: Callable[..., None]) -> dict[str, Any]:
+    """A TUN in a namespace: its counts are those of the kernel."""
+    read = written = failures = 0
+    with Namespace() as namespace:
+        with namespace.entered():
+            device = TunDevice.open("tun0")
+            user = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with device, user:
+            namespace.quiet("tun0")
+            namespace.up("tun0", "100.64.0.1/24")
+            out, into = PacketBatch(SLOTS), PacketBatch(SLOTS)
+            for slot in range(SLOTS):
+                out.put(slot, INWARD)
+            arm()
+            for _ in range(BATCHES):
+                for _ in range(SLOTS):
+                    user.sendto(b"x", ("100.64.0.2", 9))
+                try:
+                    written += device.write_batch(out, SLOTS)
+                except DeviceError:
+                    failures += 1
+                read += received(device.read_batch, into)
+            ctypes.CDLL(None).faults_stop()
+            read += received(device.read_batch, into)
+            counted = device.extract_statistics()
+            kernel = namespace.counters("tun0")
+            return {
+                "read": read,
+                "written": written,
+                "tx": int(counted["tx_packets"].sum()),
+                "rx": int(counted["rx_packets"].sum()),
+                "kernel_tx": kernel.tx_packets,
+                "kernel_rx": kernel.rx_packets,
+                "failures": failures,
+            }
+
+
 SCENARIOS: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[Path], dict[str, Any]] | None]]
 SCENARIOS = {
     "file": (file, file_again),
     "rotated": (rotated, file_again),
     "spooled": (spooled, spooled_again),
     "meter": (meter, meter_again),
+    "sock": (sock, None),
+    "tun": (tun, None),
 }
 
 
@@ -200,7 +287,7 @@ def main() -> None:
     for call in itertools.count(first, step):
         inside = Path(folder) / str(call)
         inside.mkdir()
-        where = os.fsencode(inside)
+        where = PLACES.get(name, os.fsencode(inside))
         before = len(list(OPEN.iterdir()))
         result = run(inside, partial(faults.faults_arm, where, call, times, way))
         calls = faults.faults_calls()

@@ -100,3 +100,24 @@ def test_what_a_meter_file_counted_is_found(
     for run in runs(faults, fast_dir, "meter", WAYS[way], times):
         assert run["open"] == 0, run
         assert run["polled"] + run["left"] == run["counted"], run
+
+
+@short_and_soak("times", 1, 3)
+@pytest.mark.parametrize("way", [errno.EIO, errno.EINTR, errno.ENOBUFS, errno.ECONNREFUSED, SHORT])
+def test_a_socket_counts_what_went(faults: Path, fast_dir: Path, way: int, times: int) -> None:
+    """Whatever of a batch failed, what is counted as sent came, and the rest is refused."""
+    for run in runs(faults, fast_dir, "sock", way, times):
+        assert run["sent"] == run["tx"] == run["came"] == run["rx"], run
+        assert run["sent"] + run["refused"] == run["offered"], run
+
+
+@pytest.mark.root
+@short_and_soak("times", 1, 3)
+@pytest.mark.parametrize("way", [errno.EIO, errno.EINTR])
+def test_a_tun_counts_what_the_kernel_counts(
+    faults: Path, fast_dir: Path, way: int, times: int
+) -> None:
+    """Whatever read or write of a batch failed."""
+    for run in runs(faults, fast_dir, "tun", way, times):
+        assert run["read"] == run["tx"] == run["kernel_tx"], run
+        assert run["written"] == run["rx"] == run["kernel_rx"], run

@@ -47,6 +47,12 @@ PUBLIC void faults_arm(const char *where, long at, long count, long way)
 	atomic_store(&calls, 0);
 }
 
+/* Nothing fails any more; what was counted stays. */
+PUBLIC void faults_stop(void)
+{
+	directory_len = 0;
+}
+
 PUBLIC long faults_calls(void)
 {
 	return atomic_load(&calls);
@@ -88,7 +94,7 @@ static int can_fail(int kind)
 {
 	switch (how) {
 	case SHORT:
-		return kind & (WRITES | READS);
+		return kind & (WRITES | READS | SENDS);
 	case ENOSPC:
 		return kind & (OPENS | WRITES | OTHER);
 	case EMFILE:
@@ -188,6 +194,7 @@ MOVES(pread, READS, (int fd, void *data, size_t count, off_t at), count -= count
 MOVES(pread64, READS, (int fd, void *data, size_t count, off64_t at), count -= count / 2, fd, data,
       count, at)
 MOVES(writev, WRITES, (int fd, const struct iovec *parts, int count), count = 1, fd, parts, count)
+MOVES(readv, READS, (int fd, const struct iovec *parts, int count), count = 1, fd, parts, count)
 MOVES(sendmsg, SENDS, (int fd, const struct msghdr *message, int flags), , fd, message, flags)
 
 /* These two say an error by their value. */
@@ -201,7 +208,7 @@ PUBLIC int posix_fallocate64(int fd, off64_t offset, off64_t length)
 	return BY_FD(OTHER, fd) ? (int)how : MADE(posix_fallocate64)(fd, offset, length);
 }
 
-/* A short one is of half of the messages. */
+/* A short one is of half of the messages. Sending alone can find no buffers. */
 PUBLIC int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {
 	if (BY_FD(SENDS, fd)) {
@@ -215,8 +222,11 @@ PUBLIC int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int fl
 PUBLIC int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
 		    struct timespec *timeout)
 {
-	if (BY_FD(SENDS, fd) && how != ENOBUFS)
-		return -1;
+	if (how != ENOBUFS && BY_FD(SENDS, fd)) {
+		if (how != SHORT)
+			return -1;
+		count -= count / 2;
+	}
 	return MADE(recvmmsg)(fd, messages, count, flags, timeout);
 }
 
