@@ -102,17 +102,20 @@ def test_what_a_meter_file_counted_is_found(
         assert run["polled"] + run["left"] == run["counted"], run
 
 
-@short_and_soak("times", 1, 3)
+@short_and_soak("times", 5, 1)
 @pytest.mark.parametrize("way", [errno.EIO, errno.EINTR, errno.ENOBUFS, errno.ECONNREFUSED, SHORT])
 def test_a_socket_counts_what_went(faults: Path, fast_dir: Path, way: int, times: int) -> None:
     """Whatever of a batch failed, what is counted as sent came, and the rest is refused."""
-    for run in runs(faults, fast_dir, "sock", way, times):
+    found = runs(faults, fast_dir, "sock", way, times)
+    # A first failure can be an error that a remote sent back: netlog repeats the call.
+    assert way != errno.EIO or times == 1 or any(run["refused"] for run in found)
+    for run in found:
         assert run["sent"] == run["tx"] == run["came"] == run["rx"], run
         assert run["sent"] + run["refused"] == run["offered"], run
 
 
 @pytest.mark.root
-@short_and_soak("times", 1, 3)
+@short_and_soak("times", 5, 1)
 @pytest.mark.parametrize("way", [errno.EIO, errno.EINTR])
 def test_a_tun_counts_what_the_kernel_counts(
     faults: Path, fast_dir: Path, way: int, times: int
