@@ -210,7 +210,7 @@ def sock(_folder: Path, arm: Callable[..., None]) -> dict[str, Any]:
             "offered": BATCHES * SLOTS,
             "sent": sent,
             "came": came,
-            "refused": refused.packets,
+            "refused": refused.packets + refused.queue_full_packets,
             "tx": int(tx["tx_packets"].sum()),
             "rx": int(rx["rx_packets"].sum()),
             "failures": failures,
