@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from netlog.display.units import counted
 from netlog.errors import MeterFileError, StateError
 from netlog.logger.counters import LoggerCounters
 from netlog.logger.period_config import PeriodConfig, PeriodConfigs
@@ -149,7 +150,9 @@ class Poller:
         rest.clear()
         for rows in (held.reading.tun, held.reading.sock, rest.tun, rest.sock):
             self._counters.add_lost(rows)
-        _log.error("no sink accepted the last messages: %d packets", self._counters.lost_packets)
+        _log.error(
+            "no sink accepted the last messages: %s", counted(self._counters.lost_packets, "packet")
+        )
 
     def _poll_periods(self) -> None:
         period_s = self._settings.poll_period_s
@@ -224,6 +227,7 @@ class Poller:
         """
         if not drained.counted:
             self._counters.add_rows(drained.reading.tun, drained.reading.sock)
+            self._counters.until_ns = drained.period.end_ns
             drained.counted = True
 
     def _store(self, drained: _Drained) -> bool:

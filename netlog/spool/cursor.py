@@ -14,7 +14,8 @@ import struct
 import threading
 import zlib
 
-from netlog.spool.directory import SpoolDirectory, read_at, write_at
+from netlog.spool.descriptor import close_descriptor, read_at
+from netlog.spool.directory import SpoolDirectory, write_at
 from netlog.spool.place import Position, TakenIn
 
 __all__ = ["CURSOR_BYTES", "MAX_NOTE_BYTES", "CursorFile"]
@@ -81,7 +82,7 @@ class CursorFile:
     def _save(self, position: Position, note: bytes) -> None:
         if os.fstat(self._fd).st_nlink == 0:
             fd, self._fd = self._fd, self._directory.open_cursor()
-            os.close(fd)
+            close_descriptor(fd)
             self._take_room()
         sequence = self._sequence + 1
         place = (position.segment, position.offset, *position.totals, *position.skipped)
@@ -97,9 +98,9 @@ class CursorFile:
 
     def close(self) -> None:
         """Close the file. Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _take_room(self) -> None:
         """Allocate the disk space that later overwrites use."""

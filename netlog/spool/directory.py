@@ -8,7 +8,9 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["COMMITTED_BYTES", "SPARE_BYTES", "SpoolDirectory", "read_at", "write_at"]
+from netlog.spool.descriptor import close_descriptor, read_at
+
+__all__ = ["COMMITTED_BYTES", "SPARE_BYTES", "SpoolDirectory", "write_at"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -59,7 +61,7 @@ class SpoolDirectory:
             # In place: the other thread must never see a closed descriptor.
             os.dup2(fd, self._fd, inheritable=False)
         finally:
-            os.close(fd)
+            close_descriptor(fd)
         return True
 
     def _take(self) -> int:
@@ -71,7 +73,7 @@ class SpoolDirectory:
         try:
             self._check(fd)
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             raise
         return fd
 
@@ -118,7 +120,7 @@ class SpoolDirectory:
             self._rename(SPARE, _name(number))
             self.sync()
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             with contextlib.suppress(OSError):
                 self._unlink(_name(number))
             raise
@@ -131,7 +133,7 @@ class SpoolDirectory:
             try:
                 write_at(fd, bytes(SPARE_BYTES), 0)
             finally:
-                os.close(fd)
+                close_descriptor(fd)
 
     def read_committed(self, max_bytes: int) -> bytes:
         """Return the beginning of the file that repeats the last commit; empty: there is none."""
@@ -142,7 +144,7 @@ class SpoolDirectory:
         try:
             return read_at(fd, max_bytes, 0)
         finally:
-            os.close(fd)
+            close_descriptor(fd)
 
     def write_committed(self, data: bytes) -> None:
         """Write the file that repeats the last commit. It is not synced.
@@ -154,7 +156,7 @@ class SpoolDirectory:
         try:
             write_at(fd, data.ljust(COMMITTED_BYTES, b"\0"), 0)
         finally:
-            os.close(fd)
+            close_descriptor(fd)
 
     def remove_segment(self, number: int) -> None:
         """Remove a segment. It is fine if it is gone already."""
@@ -167,9 +169,9 @@ class SpoolDirectory:
 
     def close(self) -> None:
         """Release the lock. Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _open(self, name: str, flags: int) -> int:
         # O_NONBLOCK: if the name is a pipe, opening it must not wait.
@@ -177,7 +179,7 @@ class SpoolDirectory:
         fd = os.open(name, flags, FILE_MODE, dir_fd=self._fd)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            os.close(fd)
+            close_descriptor(fd)
             path = Path(self.path, name)
             raise OSError(errno.EPERM, "not a regular file of this user", str(path))
         return fd
@@ -187,23 +189,6 @@ class SpoolDirectory:
 
     def _rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-
-
-def read_at(fd: int, n_bytes: int, offset: int) -> bytes:
-    """Read from a file.
-
-    Returns:
-        The bytes; fewer at the end of the file; none where the disk has a bad sector.
-
-    Raises:
-        OSError: they cannot be read now.
-    """
-    try:
-        return os.pread(fd, n_bytes, offset)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        return b""
 
 
 def write_at(fd: int, data: bytes, offset: int) -> None:

@@ -3,9 +3,9 @@
 import contextlib
 import errno
 import logging
-import os
 
 from netlog.spool.cursor import MAX_NOTE_BYTES, CursorFile
+from netlog.spool.descriptor import close_descriptor
 from netlog.spool.directory import SpoolDirectory
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import Position
@@ -122,9 +122,9 @@ class Reader:
 
     def close(self) -> None:
         """Close the file that is being read."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._opened = -1, 0
+        fd, self._fd, self._opened = self._fd, -1, 0
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _enter(self, at: Position) -> Position | None:
         """Return where the next record lies, at or after `at`; None: there is none yet."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from netlog.model.loss import Loss
 from netlog.model.periods import PeriodId
-from netlog.spool.directory import read_at
+from netlog.spool.descriptor import read_at
 from netlog.spool.place import Position, TakenIn
 
 __all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]

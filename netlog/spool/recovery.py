@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 
 from netlog.spool.cursor import CursorFile
+from netlog.spool.descriptor import close_descriptor
 from netlog.spool.directory import SpoolDirectory
 from netlog.spool.head import MAX_HEAD_BYTES, Head, remember
 from netlog.spool.ledger import Ledger
@@ -87,7 +88,7 @@ def _scan(directory: SpoolDirectory, number: int) -> Scan:
     except ValueError as error:
         raise ValueError(f"{directory.path}: segment {number}: {error}") from None
     finally:
-        os.close(fd)
+        close_descriptor(fd)
 
 
 def _committed(directory: SpoolDirectory) -> Head:
@@ -205,7 +206,7 @@ def _cut(directory: SpoolDirectory, number: int, seen: Scan) -> None:
     try:
         os.ftruncate(fd, seen.commit_offset)
     finally:
-        os.close(fd)
+        close_descriptor(fd)
 
 
 def _remove_done(directory: SpoolDirectory, ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-from netlog.spool.directory import read_at
+from netlog.spool.descriptor import read_at
 from netlog.spool.head import MAX_HEAD_BYTES, Head, remember
 from netlog.spool.place import NOTHING, TakenIn
 from netlog.spool.record import Kind, find_commits, read_raw

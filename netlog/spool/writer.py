@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from netlog.errors import StateError
 from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
+from netlog.spool.descriptor import close_descriptor
 from netlog.spool.directory import COMMITTED_BYTES, SPARE_BYTES, SpoolDirectory, write_at
 from netlog.spool.head import Head, remember
 from netlog.spool.ledger import Ledger
@@ -358,6 +359,6 @@ class Writer:
 
     def _close_active(self) -> None:
         self._active = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)

@@ -17,6 +17,7 @@ import pytest
 from netlog.fmt.source import unpack
 from tests.support.gateways import joined
 from tests.support.namespace import Namespace, wait_for
+from tests.support.proxy import proxy
 from tests.support.receiver import Receiver, receiver
 from tests.support.runs import CONFIG, Running, crossed, relays, started, summed, without_offload
 from tests.support.wire import see_every_segment
@@ -184,6 +185,40 @@ def test_what_a_receiver_missed_comes_with_the_next_run(
     for request in server.requests():
         assert (request["target"], dict(request["headers"]).get("authorization")) == SHOWN[kind]
     assert not any(secret in said for secret in (PRIVATE_ID, COPY_ID, TOKEN))
+
+
+def test_a_receiver_behind_a_proxy_gets_all(tmp_path: Path) -> None:
+    """It is known to the proxy alone, which asks for a password; nobody else sees that."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "proxy").write_text(f"me:{TOKEN}\n")
+    (folder / "proxy").chmod(0o600)
+    with underlay() as left, contextlib.ExitStack() as stack:
+        with left.entered():
+            server = stack.enter_context(receiver(tmp_path))
+            hosts = {"logs.example": server.port}
+            between = stack.enter_context(
+                proxy(tmp_path, hosts, f"me:{TOKEN}", script=["die", "die"])
+            )
+        config = (
+            config_of(offload=False)
+            + f"""
+            [[sinks]]
+            type = "http-json"
+            url = "http://logs.example/in"
+            spool = "spool"
+            proxy = "{between.url}"
+            proxy_credentials_file = "proxy"
+        """
+        )
+        with running(left, folder, config) as a:
+            send(a, 20)
+            counted = crossed(a)
+            wait_for(lambda: summed(received(server), *CLASSES) == counted, "all has come")
+            command = Path(f"/proc/{a.process.pid}/cmdline").read_text()
+            assert a.stop() == 0
+        assert between.url in a.said
+        assert TOKEN not in a.said + command
 
 
 @both_ways

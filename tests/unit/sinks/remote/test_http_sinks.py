@@ -3,7 +3,6 @@
 import base64
 import json
 import logging
-import shutil
 import subprocess
 import sys
 import threading
@@ -435,23 +434,6 @@ def test_a_hec_path_that_is_given_is_kept(tmp_path: Path) -> None:
     assert targets == ["/other?index=a", f"{usual}?channel=b", usual, usual]
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that signed itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate; to install it: apt install openssl")
-    directory = tmp_path_factory.mktemp("tls")
-    files = (directory / "certificate.pem", directory / "key.pem")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    names = ["-subj", "/CN=receiver", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [*command.split(), *names, "-out", files[0], "-keyout", files[1]],
-        check=True,
-        capture_output=True,
-    )
-    return files
-
-
 def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     """A certificate is trusted if it is told to be; else nothing is sent, nor to another name."""
     with receiver(tmp_path, tls=certificate) as there:
@@ -507,17 +489,6 @@ def test_closing_interrupts_a_receiver_that_says_nothing(tmp_path: Path) -> None
         with_rest = Spool(tmp_path / "spool", max_bytes=1 << 20)
         assert with_rest.counters().pending == 1
         with_rest.close()
-
-
-def test_a_proxy_of_the_environment_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Flow logs go where the configuration says."""
-    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    outcome, request = ship_one(tmp_path, "ndjson")
-    assert outcome == b""
-    assert request["target"].startswith("/in")
 
 
 def test_ids_are_made_and_checked() -> None:
