@@ -6,10 +6,10 @@ request is a line of the journal before it is answered. A connection more is a t
 
 What can be told: `{"status": 200, "headers": {}, "body": ""}` answers so; `hang` never answers;
 `garbage` is no HTTP; `reset` is a reset in the middle of the request's body, `reset-after` one when
-all of it was read; `half` ends within the answer; `negative` has a chunk of -2 bytes; `drip` sends a byte now and
-then, for ever;
-`close` answers 200 and closes the connection without a word of it; `gone` closes the port;
-`{"raw": ""}` sends just that and closes the connection, with `"reset": true` by a reset.
+all of it was read; `half` ends within the answer; `negative` has a chunk of -2 bytes; `drip` sends
+a byte now and then, for ever; `close` answers 200 and closes the connection without a word of it;
+`gone` closes the port; `{"raw": ""}` sends just that and closes the connection, with
+`"reset": true` by a reset.
 Without a script it answers 200.
 """
 
