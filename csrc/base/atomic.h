@@ -9,6 +9,10 @@
  * seq_cst: both, and all threads agree on one order of all seq_cst operations. Needed where two
  *          threads each store one word and then load the other's (Dekker).
  * relaxed: the access is whole, nothing more.
+ *
+ * A processor of 32 bits may have no instruction that accesses 64 bits as a whole. Then the
+ * compiler's library does it with locks, which are private to the process: see
+ * ATOMIC_ACROSS_PROCESSES.
  */
 #ifndef NETLOG_ATOMIC_H
 #define NETLOG_ATOMIC_H
@@ -16,34 +20,42 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whether processes that share memory may use words of 64 bits in it. */
+#define ATOMIC_ACROSS_PROCESSES __atomic_always_lock_free(sizeof(uint64_t), 0)
+
+/* For a word in a struct that these functions access. In 32-bit x86 a uint64_t is aligned to 4
+ * bytes otherwise, so that it could lie in two cache lines, where an access is not whole. */
+#define ATOMIC_WORD _Alignas(8)
+typedef uint64_t atomic_word __attribute__((aligned(8)));
+
 static inline uint64_t load_relaxed(const uint64_t *word)
 {
-	return __atomic_load_n(word, __ATOMIC_RELAXED);
+	return __atomic_load_n((const atomic_word *)word, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t load_acquire(const uint64_t *word)
 {
-	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const atomic_word *)word, __ATOMIC_ACQUIRE);
 }
 
 static inline uint64_t load_seq_cst(const uint64_t *word)
 {
-	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+	return __atomic_load_n((const atomic_word *)word, __ATOMIC_SEQ_CST);
 }
 
 static inline void store_relaxed(uint64_t *word, uint64_t value)
 {
-	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+	__atomic_store_n((atomic_word *)word, value, __ATOMIC_RELAXED);
 }
 
 static inline void store_release(uint64_t *word, uint64_t value)
 {
-	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+	__atomic_store_n((atomic_word *)word, value, __ATOMIC_RELEASE);
 }
 
 static inline void store_seq_cst(uint64_t *word, uint64_t value)
 {
-	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+	__atomic_store_n((atomic_word *)word, value, __ATOMIC_SEQ_CST);
 }
 
 /* Orders accesses for the compiler, not for other processors: for a signal handler on this thread,
@@ -56,8 +68,8 @@ static inline void atomic_compiler_barrier(void)
 /* Stores desired if *word is expected, and returns whether it did. acq_rel. */
 static inline bool compare_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {
-	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	return __atomic_compare_exchange_n((atomic_word *)word, &expected, desired, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 static inline uint32_t load_acquire_32(const uint32_t *word)
@@ -86,7 +98,7 @@ static inline bool compare_exchange_32(uint32_t *word, uint32_t expected, uint32
 /* Subtracts 1 and returns the new value. acq_rel. */
 static inline uint64_t decrement(uint64_t *word)
 {
-	return __atomic_sub_fetch(word, 1, __ATOMIC_ACQ_REL);
+	return __atomic_sub_fetch((atomic_word *)word, 1, __ATOMIC_ACQ_REL);
 }
 
 static inline void add_relaxed_32(uint32_t *word, uint32_t value)
@@ -96,7 +108,7 @@ static inline void add_relaxed_32(uint32_t *word, uint32_t value)
 
 static inline void add_relaxed(uint64_t *word, uint64_t value)
 {
-	__atomic_fetch_add(word, value, __ATOMIC_RELAXED);
+	__atomic_fetch_add((atomic_word *)word, value, __ATOMIC_RELAXED);
 }
 
 static inline void store_release_32(uint32_t *word, uint32_t value)

@@ -120,7 +120,8 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 
 	if (!offset)
 		return 0;
-	while (packet < batch->packets + BATCH_PACKETS && end - at >= offset + PLAIN_LEAST) {
+	while (packet < batch->packets + BATCH_PACKETS &&
+	       (size_t)(end - at) >= offset + PLAIN_LEAST) {
 		uint32_t captured = load_32(at + 8), length = load_32(at + 12);
 		uint64_t time_ns =
 			load_32(at) * (uint64_t)RECORDS_NS_PER_S + load_32(at + 4) * scale;
@@ -129,7 +130,7 @@ static uint32_t take_plain(const struct netlog_capture *capture, struct batch *b
 		captured += RECORDS_PCAP_HEADER;
 		length += RECORDS_PCAP_HEADER;
 		if (unlikely(captured - offset - PLAIN_LEAST >= PLAIN_MOST || captured > length ||
-			     captured > end - at || time_ns - start_ns >= period_ns) ||
+			     captured > (size_t)(end - at) || time_ns - start_ns >= period_ns) ||
 		    unlikely(!is_plain(data, captured - offset, length - offset)) ||
 		    unlikely(!is_plain_type(data, offset)))
 			break;

@@ -117,24 +117,52 @@ static int64_t add_interface(struct netlog_records *records, struct body body)
 	return 1;
 }
 
+/* Returns 10^n, or 0 if that is beyond 64 bits. */
+static uint64_t power_of_10(uint32_t n)
+{
+	uint64_t power = 1;
+
+	for (; n && power; n--)
+		power = power <= UINT64_MAX / 10 ? power * 10 : 0;
+	return power;
+}
+
+/* Splits ticks of a clock into seconds, which it returns, and nanoseconds. What is finer than a
+ * nanosecond is cut off. */
+static uint64_t split_ticks(uint32_t resolution, uint64_t ticks, uint64_t *ns)
+{
+	uint32_t digits = resolution & ~(uint32_t)RESOLUTION_BINARY; /* below 128 */
+
+	if (resolution & RESOLUTION_BINARY) {
+		uint64_t seconds = digits < 64 ? ticks >> digits : 0;
+		uint64_t rest = digits < 64 ? ticks - (seconds << digits) : ticks;
+
+		*ns = wide_shifted(wide_multiply(rest, RECORDS_NS_PER_S), digits);
+		return seconds;
+	}
+	uint64_t second = power_of_10(digits); /* 0: longer than all ticks */
+	uint64_t seconds = second ? ticks / second : 0;
+	uint64_t rest = ticks - seconds * second;
+	uint64_t scale = power_of_10(digits > 9 ? digits - 9 : 9 - digits);
+
+	if (digits > 9)
+		*ns = scale ? rest / scale : 0;
+	else
+		*ns = rest * scale;
+	return seconds;
+}
+
 /* Converts ticks of the interface's clock. Returns false if a message cannot have such a time. */
 static bool to_ns(const struct netlog_interface *interface, uint64_t ticks, uint64_t *time_ns)
 {
-	uint32_t digits = interface->resolution & ~(uint32_t)RESOLUTION_BINARY;
-	unsigned __int128 ns = ticks;
+	uint64_t ns, seconds = split_ticks(interface->resolution, ticks, &ns);
+	int64_t moment_s;
 
-	if (interface->resolution & RESOLUTION_BINARY) {
-		ns = ns * RECORDS_NS_PER_S >> digits; /* below 2^94, and digits below 128 */
-	} else {
-		for (; digits < 9; digits++)
-			ns *= 10;
-		for (; digits > 9 && ns; digits--)
-			ns /= 10;
-	}
-	__int128 moment = (__int128)ns + (__int128)interface->offset_s * RECORDS_NS_PER_S;
-
-	*time_ns = (uint64_t)moment;
-	return moment >= 0 && moment <= INT64_MAX;
+	if (__builtin_add_overflow(seconds, interface->offset_s, &moment_s) || moment_s < 0 ||
+	    moment_s > INT64_MAX / RECORDS_NS_PER_S)
+		return false;
+	*time_ns = (uint64_t)moment_s * RECORDS_NS_PER_S + ns;
+	return *time_ns <= INT64_MAX;
 }
 
 static int64_t read_packet(const struct netlog_records *records, struct body body, uint32_t number,

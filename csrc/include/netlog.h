@@ -138,8 +138,9 @@ struct netlog_aside {
  * options: read during the call. *meter: the new meter, which the caller closes; unchanged after an
  * error.
  *
- * Returns 0; -EINVAL: an option is out of range; -ENOMEM; or the errno of mmap(2) or getrandom(2).
- */
+ * Returns 0; -EINVAL: an option is out of range; -EOVERFLOW: a 32-bit process cannot map a meter
+ * this large; -ENOTSUP: `shared`, on a machine whose processes cannot share 64-bit words, see
+ * below; -ENOMEM; or the errno of mmap(2) or getrandom(2). */
 NETLOG_API int netlog_meter_open(const struct netlog_meter_options *options,
 				 struct netlog_meter **meter);
 
@@ -160,6 +161,10 @@ NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
  * meter writes comes without addresses (NETLOG_NO_SRC | NETLOG_NO_DST), with its counts. No process
  * may shorten the file while it is in use.
  *
+ * Some 32-bit processors (MIPS, PowerPC) have no instruction that loads or stores 64 bits as a
+ * whole, so processes cannot share counters there. A meter in a file is refused on them, and so is
+ * `shared`: -ENOTSUP. A meter in memory works.
+ *
  * After fork(2) the child may not use the meter of its parent: it attaches, or it adopts. Until
  * then acquire_lane, take_poll and swap return -EPERM. It may close the meter, which takes nothing
  * from the parent; and it must not count on a lane that the parent acquired. */
@@ -169,8 +174,9 @@ NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
  * fd: an empty regular file, open for reading and writing. options: `shared` is ignored, the meter
  * is always shared. *meter: the new meter, which the caller closes; unchanged after an error.
  *
- * Returns 0; -EINVAL: an option is out of range; -ENOMEM; -ENOSPC: the file system is full;
- * -EBUSY: another process polls this file; or the errno of another system call. */
+ * Returns 0; -EINVAL: an option is out of range; -EOVERFLOW and -ENOTSUP, as netlog_meter_open();
+ * -ENOMEM; -ENOSPC: the file system is full; -EBUSY: another process polls this file; or the errno
+ * of another system call. */
 NETLOG_API int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 				   struct netlog_meter **meter);
 
@@ -179,8 +185,8 @@ NETLOG_API int netlog_meter_create(int fd, const struct netlog_meter_options *op
  *
  * fd: open for reading and writing. *meter: the caller closes it; unchanged after an error.
  *
- * Returns 0; -EBADMSG: the file is not a meter of this version; -ENOMEM; or the errno of a system
- * call. */
+ * Returns 0; -EBADMSG: the file is not a meter of this version; -EOVERFLOW and -ENOTSUP, as
+ * netlog_meter_open(); -ENOMEM; or the errno of a system call. */
 NETLOG_API int netlog_meter_attach(int fd, struct netlog_meter **meter);
 
 /* Makes the caller the poller of a meter that it attached to. One process at a time polls a meter.

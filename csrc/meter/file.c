@@ -5,6 +5,8 @@
  * the poller, and keeps owners apart.
  */
 #define _GNU_SOURCE
+/* For files beyond 2 GiB on 32-bit machines, and for the locks of a file. */
+#define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -70,11 +72,13 @@ int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 	struct netlog_meter_options shared = *options;
 
 	shared.shared = 1;
-	if (!netlog_meter_valid_options(&shared))
-		return -EINVAL;
-	struct netlog_meter *meter = netlog_meter_allocate(&shared);
-	int rc = meter ? size_file(meter, fd) : -ENOMEM;
+	int rc = netlog_meter_check_options(&shared);
 
+	if (rc)
+		return rc;
+	struct netlog_meter *meter = netlog_meter_allocate(&shared);
+
+	rc = meter ? size_file(meter, fd) : -ENOMEM;
 	if (!rc)
 		rc = map_file(meter, fd);
 	if (!rc)
@@ -93,14 +97,19 @@ int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 	return 0;
 }
 
-/* Whether a file of this size that begins with these bytes is a meter. */
-static bool valid_header(const struct netlog_region *region, uint64_t file_bytes)
+/* Checks that a file of this size that begins with these bytes is a meter, and that this process
+ * can use it. Returns 0; -EBADMSG; -EOVERFLOW; or -ENOTSUP. */
+static int check_header(const struct netlog_region *region, uint64_t file_bytes)
 {
-	return region->magic == NETLOG_REGION_MAGIC && region->version == NETLOG_REGION_VERSION &&
-	       region->header_bytes == sizeof(*region) && region->options.shared == 1 &&
-	       netlog_meter_valid_options(&region->options) && region->region_bytes == file_bytes &&
-	       region_bytes(&region->options) == file_bytes && region->asks_barriers <= 1 &&
-	       region->constants_check == region_check_constants(region);
+	int rc = netlog_meter_check_options(&region->options);
+
+	if (region->magic != NETLOG_REGION_MAGIC || region->version != NETLOG_REGION_VERSION ||
+	    region->header_bytes != sizeof(*region) || region->options.shared != 1 ||
+	    rc == -EINVAL || region->region_bytes != file_bytes ||
+	    region_bytes(&region->options) != file_bytes || region->asks_barriers > 1 ||
+	    region->constants_check != region_check_constants(region))
+		return -EBADMSG;
+	return rc;
 }
 
 int netlog_meter_attach(int fd, struct netlog_meter **attached)
@@ -114,12 +123,15 @@ int netlog_meter_attach(int fd, struct netlog_meter **attached)
 	got = pread(fd, &header, sizeof(header), 0);
 	if (got < 0)
 		return -errno;
-	if (!S_ISREG(file.st_mode) || got < (ssize_t)sizeof(header) ||
-	    !valid_header(&header, (uint64_t)file.st_size))
+	if (!S_ISREG(file.st_mode) || got < (ssize_t)sizeof(header))
 		return -EBADMSG;
-	struct netlog_meter *meter = netlog_meter_allocate(&header.options);
-	int rc = meter ? map_file(meter, fd) : -ENOMEM;
+	int rc = check_header(&header, (uint64_t)file.st_size);
 
+	if (rc)
+		return rc;
+	struct netlog_meter *meter = netlog_meter_allocate(&header.options);
+
+	rc = meter ? map_file(meter, fd) : -ENOMEM;
 	if (rc) {
 		netlog_meter_close(meter);
 		return rc;

@@ -7,6 +7,7 @@
  * apart. `claimed` of the lane does that.
  */
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64 /* as in file.c */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -22,6 +22,7 @@
  * retired bank: the poller leaves that bank alone, and drains it when it retires again, two epochs
  * later. Until then the writer finds its counts where it left them. Nothing is lost, only late.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,12 +39,15 @@
  * for a table this large has it. */
 #define HUGE_TABLE_BYTES (16u << 20)
 
-bool netlog_meter_valid_options(const struct netlog_meter_options *options)
+int netlog_meter_check_options(const struct netlog_meter_options *options)
 {
-	return options->max_flows >= 1 && options->max_flows <= NETLOG_MAX_FLOWS &&
-	       options->max_endpoints >= 1 && options->max_endpoints <= NETLOG_MAX_FLOWS &&
-	       options->max_lanes >= 1 && options->max_lanes <= NETLOG_MAX_LANES &&
-	       options->shared <= 1;
+	if (options->max_flows < 1 || options->max_flows > NETLOG_MAX_FLOWS ||
+	    options->max_endpoints < 1 || options->max_endpoints > NETLOG_MAX_FLOWS ||
+	    options->max_lanes < 1 || options->max_lanes > NETLOG_MAX_LANES || options->shared > 1)
+		return -EINVAL;
+	if (options->shared && !ATOMIC_ACROSS_PROCESSES)
+		return -ENOTSUP;
+	return region_fits(options, PTRDIFF_MAX) ? 0 : -EOVERFLOW;
 }
 
 /* Points one table at its part of the region and returns where the next part begins. */
@@ -57,7 +61,7 @@ static uint8_t *place_table(struct netlog_table *table, struct netlog_table_head
 	table->index.position_mask = index_position_mask(capacity);
 	base += region_round(netlog_table_index_bytes(capacity));
 	table->records = (struct netlog_record *)base;
-	return base + region_round((size_t)capacity * sizeof(struct netlog_record));
+	return base + region_records_bytes(capacity);
 }
 
 static void place_lane(struct netlog_meter *meter, uint32_t number)
@@ -108,7 +112,7 @@ static int map_region(struct netlog_meter *meter)
 
 	if (region == MAP_FAILED)
 		return -errno;
-	if ((size_t)options->max_flows * sizeof(struct netlog_record) >= HUGE_TABLE_BYTES)
+	if ((uint64_t)options->max_flows * sizeof(struct netlog_record) >= HUGE_TABLE_BYTES)
 		(void)madvise(region, meter->region_bytes, MADV_HUGEPAGE);
 	meter->region = region;
 	return 0;
@@ -137,7 +141,7 @@ struct netlog_meter *netlog_meter_allocate(const struct netlog_meter_options *op
 	if (!meter)
 		return NULL;
 	meter->options = *options;
-	meter->region_bytes = region_bytes(options);
+	meter->region_bytes = (size_t)region_bytes(options);
 	meter->lane_count = options->max_lanes;
 	meter->fd = -1;
 	meter->count_packets = netlog_count_packets_choose();
@@ -152,11 +156,13 @@ struct netlog_meter *netlog_meter_allocate(const struct netlog_meter_options *op
 
 int netlog_meter_open(const struct netlog_meter_options *options, struct netlog_meter **opened)
 {
-	if (!netlog_meter_valid_options(options))
-		return -EINVAL;
-	struct netlog_meter *meter = netlog_meter_allocate(options);
-	int rc = meter ? map_region(meter) : -ENOMEM;
+	int rc = netlog_meter_check_options(options);
 
+	if (rc)
+		return rc;
+	struct netlog_meter *meter = netlog_meter_allocate(options);
+
+	rc = meter ? map_region(meter) : -ENOMEM;
 	if (!rc)
 		rc = netlog_meter_init_region(meter);
 	if (rc) {

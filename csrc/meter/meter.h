@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include "base/atomic.h"
 #include "count/count.h"
 #include "table/drain.h"
 #include "meter/region.h"
@@ -28,7 +29,7 @@ struct netlog_lane {
 	bool woken;                /* the poller was woken in this epoch */
 	/* 1 while a thread of this process has the lane, or tries to get it. acq_rel: pairs with
 	 * the release of the last claim, so the next owner sees the view as that one left it. */
-	uint64_t claimed;
+	ATOMIC_WORD uint64_t claimed;
 	struct netlog_table tables[NETLOG_BANKS][NETLOG_POINTS];
 } __attribute__((aligned(NETLOG_LINE)));
 
@@ -65,7 +66,10 @@ struct netlog_table *netlog_meter_retired_table(const struct netlog_meter *meter
  * that opened it, and shares it. */
 bool netlog_meter_is_ours(const struct netlog_meter *meter);
 
-bool netlog_meter_valid_options(const struct netlog_meter_options *options);
+/* Returns 0; -EINVAL: an option is out of range; -EOVERFLOW: the meter is larger than what this
+ * process can map; -ENOTSUP: it would be shared, and processes cannot share words of 64 bits here.
+ */
+int netlog_meter_check_options(const struct netlog_meter_options *options);
 
 /* Allocates a meter with options but without a region. NULL: out of memory. */
 struct netlog_meter *netlog_meter_allocate(const struct netlog_meter_options *options);

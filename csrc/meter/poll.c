@@ -6,6 +6,7 @@
  * in the region (struct netlog_progress), so that the next poller can continue from there. meter.c
  * explains the handshake with the writers.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <time.h>

@@ -110,9 +110,10 @@ static inline uint64_t region_check_constants(const struct netlog_region *region
 static_assert(sizeof(struct netlog_region) <= NETLOG_PAGE, "the header is the first page");
 static_assert(sizeof(struct netlog_lane_header) <= NETLOG_PAGE, "one page a lane header");
 
-static inline size_t region_round(size_t bytes)
+/* All sizes are in 64 bits: the largest meter has some 2^42 bytes. */
+static inline uint64_t region_round(uint64_t bytes)
 {
-	return (bytes + NETLOG_PAGE - 1) & ~(size_t)(NETLOG_PAGE - 1);
+	return (bytes + NETLOG_PAGE - 1) & ~(uint64_t)(NETLOG_PAGE - 1);
 }
 
 static inline uint32_t region_capacity(const struct netlog_meter_options *options, int point)
@@ -120,30 +121,42 @@ static inline uint32_t region_capacity(const struct netlog_meter_options *option
 	return point == NETLOG_TUN ? options->max_flows : options->max_endpoints;
 }
 
-static inline size_t region_table_bytes(uint32_t capacity)
+static inline uint64_t region_records_bytes(uint32_t capacity)
 {
-	return region_round(netlog_table_index_bytes(capacity)) +
-	       region_round((size_t)capacity * sizeof(struct netlog_record));
+	return region_round((uint64_t)capacity * sizeof(struct netlog_record));
 }
 
-static inline size_t region_bank_bytes(const struct netlog_meter_options *options)
+static inline uint64_t region_table_bytes(uint32_t capacity)
+{
+	return region_round(netlog_table_index_bytes(capacity)) + region_records_bytes(capacity);
+}
+
+static inline uint64_t region_bank_bytes(const struct netlog_meter_options *options)
 {
 	return region_table_bytes(options->max_flows) + region_table_bytes(options->max_endpoints);
 }
 
-static inline size_t region_lane_bytes(const struct netlog_meter_options *options)
+static inline uint64_t region_lane_bytes(const struct netlog_meter_options *options)
 {
 	return NETLOG_PAGE + NETLOG_BANKS * region_bank_bytes(options);
 }
 
-static inline size_t region_lane_offset(const struct netlog_meter_options *options, uint32_t number)
+static inline uint64_t region_lane_offset(const struct netlog_meter_options *options,
+					  uint32_t number)
 {
 	return NETLOG_PAGE + number * region_lane_bytes(options);
 }
 
-static inline size_t region_bytes(const struct netlog_meter_options *options)
+static inline uint64_t region_bytes(const struct netlog_meter_options *options)
 {
 	return region_lane_offset(options, options->max_lanes);
+}
+
+/* Whether a process can map the region as one object. most: the size of its largest object, which
+ * is PTRDIFF_MAX outside of tests. Where it can, each size and offset above fits into a size_t. */
+static inline bool region_fits(const struct netlog_meter_options *options, uint64_t most)
+{
+	return region_bytes(options) <= most;
 }
 
 #endif

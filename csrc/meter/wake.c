@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wake: the poller sleeps on a futex in the region until a writer wakes it. */
+#define _GNU_SOURCE
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
 #include "meter/clock.h"
 #include "meter/meter.h"
+
+/* What SYS_futex takes. On a 32-bit machine the C library's timespec may be longer. */
+struct kernel_time {
+	long s;
+	long ns;
+};
 
 int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns)
 {
@@ -28,8 +34,8 @@ int netlog_meter_wait(struct netlog_meter *meter, uint64_t timeout_ns)
 
 		if (now >= deadline_ns)
 			return 0;
-		struct timespec left = {.tv_sec = (time_t)((deadline_ns - now) / NS_PER_S),
-					.tv_nsec = (long)((deadline_ns - now) % NS_PER_S)};
+		struct kernel_time left = {.s = (long)((deadline_ns - now) / NS_PER_S),
+					   .ns = (long)((deadline_ns - now) % NS_PER_S)};
 
 		/* For whatever reason it returns, the loop looks again. */
 		(void)syscall(SYS_futex, wakes, FUTEX_WAIT, seen, &left, NULL, 0);

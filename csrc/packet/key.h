@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/wide.h"
 #include "netlog_flow.h"
 
 struct netlog_key {
@@ -142,9 +143,9 @@ NETLOG_INLINE bool last_equals(const struct netlog_key *key, int version,
 /* Another keyed mix of two words: their product, folded to 64 bits. */
 NETLOG_INLINE uint64_t hash_fold(uint64_t a, uint64_t b)
 {
-	unsigned __int128 product = (unsigned __int128)a * b;
+	struct wide product = wide_multiply(a, b);
 
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
+	return product.low ^ product.high;
 }
 
 NETLOG_INLINE uint64_t hash_word(uint64_t word, uint64_t secret)

@@ -13,16 +13,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/wide.h"
 #include "netlog_flow.h"
 
 /* In the order in which entries are sorted. */
 enum netlog_family { NETLOG_ABSENT = 0, NETLOG_IPV4 = 1, NETLOG_IPV6 = 2 };
-
-/* An address as a number: its first and its last 8 bytes. IPv4 is below 2^32, in `low`. */
-struct netlog_value {
-	uint64_t high;
-	uint64_t low;
-};
 
 static inline uint64_t family_load_be64(const uint8_t *bytes)
 {
@@ -32,10 +27,11 @@ static inline uint64_t family_load_be64(const uint8_t *bytes)
 	return be64toh(word);
 }
 
-/* Returns the family of an address, and its value. other: flags has NETLOG_SRC_OTHER or
- * NETLOG_DST_OTHER for this address. absent: flags has NETLOG_NO_SRC or NETLOG_NO_DST for it. */
+/* Returns the family of an address, and its value as a number. IPv4 is below 2^32. other: flags has
+ * NETLOG_SRC_OTHER or NETLOG_DST_OTHER for this address. absent: flags has NETLOG_NO_SRC or
+ * NETLOG_NO_DST for it. */
 static inline enum netlog_family family_read(uint8_t version, unsigned other, unsigned absent,
-					     const uint8_t address[16], struct netlog_value *value)
+					     const uint8_t address[16], struct wide *value)
 {
 	uint64_t low = family_load_be64(address + 8);
 	enum netlog_family family = version == 4 ? NETLOG_IPV4 : NETLOG_IPV6;
@@ -55,14 +51,14 @@ static inline enum netlog_family family_read(uint8_t version, unsigned other, un
 }
 
 static inline enum netlog_family family_src(const struct netlog_connection *connection,
-					    struct netlog_value *value)
+					    struct wide *value)
 {
 	return family_read(connection->version, connection->flags & NETLOG_SRC_OTHER,
 			   connection->flags & NETLOG_NO_SRC, connection->src, value);
 }
 
 static inline enum netlog_family family_dst(const struct netlog_connection *connection,
-					    struct netlog_value *value)
+					    struct wide *value)
 {
 	return family_read(connection->version, connection->flags & NETLOG_DST_OTHER,
 			   connection->flags & NETLOG_NO_DST, connection->dst, value);

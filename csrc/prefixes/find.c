@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* find: searches the intervals of a map for many addresses at once. */
+#define _GNU_SOURCE
 #include "prefixes/intervals.h"
 
 /* Searches that run side by side, so that they wait for memory together. */
@@ -9,11 +10,6 @@
 #define BLOCK_FLOWS 64
 
 #define FLAGS_OF_ADDRESSES (NETLOG_NO_SRC | NETLOG_NO_DST | NETLOG_SRC_OTHER | NETLOG_DST_OTHER)
-
-static u128 make_u128(struct netlog_value value)
-{
-	return (u128)value.high << 64 | value.low;
-}
 
 /* Sets values[k] to the value of keys[k], for LANES keys. The number of steps does not depend on
  * the keys, so the searches run side by side, and the compiler turns each comparison into a
@@ -33,16 +29,16 @@ static void find_v4(const struct intervals_v4 *map, const uint32_t *keys, uint32
 		values[k] = map->values[at[k] - map->starts];
 }
 
-static void find_v6(const struct intervals_v6 *map, const u128 *keys, uint32_t *values)
+static void find_v6(const struct intervals_v6 *map, const struct wide *keys, uint32_t *values)
 {
-	const u128 *at[LANES];
+	const struct wide *at[LANES];
 
 	for (int k = 0; k < LANES; k++)
 		at[k] = map->starts;
 	for (size_t length = map->n, half; length > 1; length -= half) {
 		half = length / 2;
 		for (int k = 0; k < LANES; k++)
-			at[k] = at[k][half] <= keys[k] ? at[k] + half : at[k];
+			at[k] = wide_at_most(at[k][half], keys[k]) ? at[k] + half : at[k];
 	}
 	for (int k = 0; k < LANES; k++)
 		values[k] = map->values[at[k] - map->starts];
@@ -51,9 +47,9 @@ static void find_v6(const struct intervals_v6 *map, const u128 *keys, uint32_t *
 uint32_t netlog_prefixes_find(const struct netlog_prefixes *map, const uint8_t address[16],
 			      int version)
 {
-	u128 number = load_u128(address);
-	uint32_t keys_v4[LANES] = {(uint32_t)number};
-	u128 keys_v6[LANES] = {number};
+	struct wide number = load_wide(address);
+	uint32_t keys_v4[LANES] = {(uint32_t)number.low};
+	struct wide keys_v6[LANES] = {number};
 	uint32_t values[LANES];
 
 	if (version == 4)
@@ -66,7 +62,7 @@ uint32_t netlog_prefixes_find(const struct netlog_prefixes *map, const uint8_t a
 /* The addresses of some flows, by family. The arrays have LANES elements more than needed: the last
  * search of a list runs over its end, and nobody uses those results. */
 struct block {
-	u128 keys_v6[2 * BLOCK_FLOWS + LANES];
+	struct wide keys_v6[2 * BLOCK_FLOWS + LANES];
 	uint32_t keys_v4[2 * BLOCK_FLOWS + LANES];
 	/* The slot of each address: 2 * flow, + 1 for the destination. */
 	uint8_t slots_v4[2 * BLOCK_FLOWS];
@@ -119,8 +115,8 @@ static void find_plain_v6(const struct intervals_v6 *map, const struct netlog_fl
 			  struct block *block)
 {
 	for (size_t i = 0; i < n; i++) {
-		block->keys_v6[2 * i] = load_u128(flows[i].connection.src);
-		block->keys_v6[2 * i + 1] = load_u128(flows[i].connection.dst);
+		block->keys_v6[2 * i] = load_wide(flows[i].connection.src);
+		block->keys_v6[2 * i + 1] = load_wide(flows[i].connection.dst);
 	}
 	for (size_t i = 0; i < 2 * n; i += LANES)
 		find_v6(map, block->keys_v6 + i, block->found + i);
@@ -136,14 +132,14 @@ static void find_any(const struct netlog_prefixes *map, const struct netlog_flow
 
 	for (size_t slot = 0; slot < 2 * n; slot++) {
 		const struct netlog_connection *connection = &flows[slot / 2].connection;
-		struct netlog_value value;
+		struct wide value;
 		enum netlog_family family =
 			slot & 1 ? family_dst(connection, &value) : family_src(connection, &value);
 
 		block->keys_v4[n_v4] = (uint32_t)value.low;
 		block->slots_v4[n_v4] = (uint8_t)slot;
 		n_v4 += family == NETLOG_IPV4;
-		block->keys_v6[n_v6] = make_u128(value);
+		block->keys_v6[n_v6] = value;
 		block->slots_v6[n_v6] = (uint8_t)slot;
 		n_v6 += family == NETLOG_IPV6;
 		block->found[slot] = 0;

@@ -6,8 +6,6 @@
 #include "prefixes/family.h"
 #include "prefixes/prefixes.h"
 
-typedef unsigned __int128 u128; /* an address as a number; IPv4 in its low 32 bits */
-
 /* Interval i is starts[i] .. starts[i + 1] - 1, and its value is values[i]. starts[0] is 0, so n
  * >= 1.
  */
@@ -18,7 +16,7 @@ struct intervals_v4 {
 };
 
 struct intervals_v6 {
-	u128 *starts;
+	struct wide *starts;
 	uint32_t *values;
 	size_t n;
 };
@@ -28,9 +26,11 @@ struct netlog_prefixes {
 	struct intervals_v6 v6;
 };
 
-static inline u128 load_u128(const uint8_t address[16])
+/* Returns an address as a number, with IPv4 in its low 32 bits. */
+static inline struct wide load_wide(const uint8_t address[16])
 {
-	return (u128)family_load_be64(address) << 64 | family_load_be64(address + 8);
+	return (struct wide){.high = family_load_be64(address),
+			     .low = family_load_be64(address + 8)};
 }
 
 #endif

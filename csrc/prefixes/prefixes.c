@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* prefixes: turns prefixes into intervals, once, when a map is opened. find.c searches them. */
+#define _GNU_SOURCE
 #include "prefixes/prefixes.h"
 
 #include <errno.h>
@@ -9,8 +10,8 @@
 
 /* A prefix as a range of numbers. */
 struct range {
-	u128 first;
-	u128 last;
+	struct wide first;
+	struct wide last;
 	uint32_t clear;
 	uint32_t set;
 	size_t position; /* in the caller's list */
@@ -18,22 +19,20 @@ struct range {
 
 /* A range that the sweep is in, and its value. */
 struct level {
-	u128 last;
+	struct wide last;
 	uint32_t value;
 };
 
 static struct range make_range(const struct netlog_prefix *prefix, size_t position)
 {
 	unsigned bits = prefix->version == 4 ? 32 : 128;
-	unsigned host_bits = bits - prefix->length;
-	/* A shift by 128 is undefined, so ::/0 is shifted in two steps. */
-	u128 host = host_bits ? (((u128)1 << (host_bits - 1)) << 1) - 1 : 0;
-	u128 address = load_u128(prefix->address);
+	struct wide host = wide_ones(bits - prefix->length);
+	struct wide address = load_wide(prefix->address);
 
 	if (prefix->version == 4)
-		address &= UINT32_MAX;
-	return (struct range){.first = address & ~host,
-			      .last = address | host,
+		address = (struct wide){.low = address.low & UINT32_MAX};
+	return (struct range){.first = {address.high & ~host.high, address.low & ~host.low},
+			      .last = {address.high | host.high, address.low | host.low},
 			      .clear = prefix->clear,
 			      .set = prefix->set,
 			      .position = position};
@@ -44,18 +43,18 @@ static int compare_ranges(const void *a, const void *b)
 {
 	const struct range *x = a, *y = b;
 
-	if (x->first != y->first)
-		return x->first < y->first ? -1 : 1;
-	if (x->last != y->last)
-		return x->last > y->last ? -1 : 1;
+	if (!wide_equal(x->first, y->first))
+		return wide_at_most(x->first, y->first) ? -1 : 1;
+	if (!wide_equal(x->last, y->last))
+		return wide_at_most(y->last, x->last) ? -1 : 1;
 	return x->position < y->position ? -1 : x->position > y->position;
 }
 
 /* Appends an interval: from `start` on, the value is `value`. Starts come in order. A second call
  * with the same start replaces the first. Neighbours of equal value become one interval. */
-static void append(struct intervals_v6 *out, u128 start, uint32_t value)
+static void append(struct intervals_v6 *out, struct wide start, uint32_t value)
 {
-	if (out->n && out->starts[out->n - 1] == start)
+	if (out->n && wide_equal(out->starts[out->n - 1], start))
 		out->n--;
 	if (out->n && out->values[out->n - 1] == value)
 		return;
@@ -66,15 +65,17 @@ static void append(struct intervals_v6 *out, u128 start, uint32_t value)
 
 /* Leaves all levels that end before `until`; or, if until is 0, all levels except the lowest.
  * Returns the remaining height. */
-static size_t leave(struct intervals_v6 *out, const struct level *stack, size_t height, u128 until)
+static size_t leave(struct intervals_v6 *out, const struct level *stack, size_t height,
+		    struct wide until)
 {
-	while (height > 1 && (until == 0 || stack[height - 1].last < until)) {
-		u128 next = stack[height - 1].last + 1;
+	while (height > 1 &&
+	       (wide_is_zero(until) || !wide_at_most(until, stack[height - 1].last))) {
+		struct wide next = wide_next(stack[height - 1].last);
 
 		height--;
 		/* 0: the level ended with the very last address. If several levels end together,
 		 * the outermost comes last and replaces the others. */
-		if (next != 0)
+		if (!wide_is_zero(next))
 			append(out, next, stack[height - 1].value);
 	}
 	return height;
@@ -87,19 +88,19 @@ static void sweep(const struct range *ranges, size_t n, struct level *stack,
 {
 	size_t height = 1;
 
-	stack[0] = (struct level){.last = ~(u128)0, .value = 0};
-	append(out, 0, 0);
+	stack[0] = (struct level){.last = wide_ones(128), .value = 0};
+	append(out, (struct wide){0}, 0);
 	for (size_t i = 0; i < n; i++) {
 		const struct range *range = &ranges[i];
 
-		if (range->first)
+		if (!wide_is_zero(range->first))
 			height = leave(out, stack, height, range->first);
 		uint32_t value = (stack[height - 1].value & ~range->clear) | range->set;
 
 		append(out, range->first, value);
 		stack[height++] = (struct level){.last = range->last, .value = value};
 	}
-	leave(out, stack, height, 0);
+	leave(out, stack, height, (struct wide){0});
 }
 
 /* Makes the intervals of one family's prefixes, with 128-bit starts. The caller frees out's arrays.
@@ -138,8 +139,8 @@ static int narrow(struct intervals_v6 *wide, struct intervals_v4 *v4)
 	if (!v4->starts)
 		return -ENOMEM;
 	/* After 255.255.255.255 the sweep may have returned to the lowest level. */
-	while (n < wide->n && wide->starts[n] <= UINT32_MAX) {
-		v4->starts[n] = (uint32_t)wide->starts[n];
+	while (n < wide->n && !wide->starts[n].high && wide->starts[n].low <= UINT32_MAX) {
+		v4->starts[n] = (uint32_t)wide->starts[n].low;
 		n++;
 	}
 	v4->n = n;

@@ -24,7 +24,7 @@
 
 /* The kernel zeroes this in every fork, even in one that runs no atfork handlers. */
 struct alive {
-	uint64_t pid;
+	ATOMIC_WORD uint64_t pid;
 };
 
 int process_hidden_fd = -1;

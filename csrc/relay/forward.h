@@ -11,6 +11,7 @@
 #ifndef NETLOG_FORWARD_H
 #define NETLOG_FORWARD_H
 
+#include "base/atomic.h"
 #include "relay/peers.h"
 #include "io/sock.h"
 
@@ -32,8 +33,8 @@ enum netlog_fate {
 /* The packets of one direction, by fate. writer: the pump of this direction / reader: any thread /
  * relaxed: each counter is a statistic of its own, and a value may be a moment old */
 struct netlog_fates {
-	uint64_t packets[NETLOG_FATES];
-	uint64_t bytes[NETLOG_FATES];
+	ATOMIC_WORD uint64_t packets[NETLOG_FATES];
+	ATOMIC_WORD uint64_t bytes[NETLOG_FATES];
 };
 
 /* Counts packets with one fate. Only the writer of fates calls it. */

@@ -22,11 +22,12 @@ struct worker {
 };
 
 struct netlog_relay {
-	int stop_fd;      /* the workers end when it is readable */
-	int done_fd;      /* readable: all workers have ended */
-	bool stopping;    /* writer: any / reader: pumps / relaxed: see struct netlog_pump */
-	uint64_t running; /* workers that have not ended / acq_rel in end() */
-	uint64_t failure; /* writer: the first worker that fails / errno << 32 | its index */
+	int stop_fd;   /* the workers end when it is readable */
+	int done_fd;   /* readable: all workers have ended */
+	bool stopping; /* writer: any / reader: pumps / relaxed: see struct netlog_pump */
+	ATOMIC_WORD uint64_t running; /* workers that have not ended / acq_rel in end() */
+	ATOMIC_WORD uint64_t
+		failure; /* writer: the first worker that fails / errno << 32 | its index */
 	uint32_t n_workers;
 	struct worker workers[]; /* by queue, then by direction */
 };

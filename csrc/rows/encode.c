@@ -5,6 +5,7 @@
  * those that count. A branch on their number would be mispredicted at almost every counter, which
  * costs more than the digits. So every function here may store up to SLACK_BYTES beyond its text.
  */
+#define _GNU_SOURCE
 #include "rows/encode.h"
 
 #include <endian.h>
@@ -152,7 +153,7 @@ struct hex {
 	uint32_t nonzero; /* bit i: digit i is not 0 */
 };
 
-static inline void read_hex(struct netlog_value value, struct hex *hex)
+static inline void read_hex(struct wide value, struct hex *hex)
 {
 #ifdef __SSE2__
 	__m128i bytes =
@@ -224,7 +225,7 @@ static char *append_shortened(char *at, const struct hex *hex, uint32_t zeros)
 	return at - 1;
 }
 
-static inline char *append_ipv6(char *at, struct netlog_value value)
+static inline char *append_ipv6(char *at, struct wide value)
 {
 	struct hex hex;
 	uint32_t zeros;
@@ -242,7 +243,7 @@ static inline char *append_ipv6(char *at, struct netlog_value value)
 	return at - 1;
 }
 
-static inline char *append_address(char *at, enum netlog_family family, struct netlog_value value,
+static inline char *append_address(char *at, enum netlog_family family, struct wide value,
 				   uint16_t port)
 {
 	if (family == NETLOG_IPV4) {
@@ -264,7 +265,7 @@ static inline char *append_address(char *at, enum netlog_family family, struct n
 static inline char *append_entry(char *start, const struct netlog_flow *flow)
 {
 	const struct netlog_connection *connection = &flow->connection;
-	struct netlog_value value;
+	struct wide value;
 	enum netlog_family family;
 	char *at = start;
 

@@ -10,6 +10,7 @@
  * the bits that vary within the run. Every round settles at least 32 bits, so there are at most 10
  * rounds, each linear.
  */
+#define _GNU_SOURCE
 #include "rows/sort.h"
 
 #include <errno.h>
@@ -179,8 +180,8 @@ static void sort_runs(struct sorter *sorter, const uint64_t *from, size_t low, s
 		size_t next = i + PREFETCH_ROWS;
 
 		if (next + 1 < n && (from[next] | rows) == (from[next + 1] | rows)) {
-			prefetch_row(sorter, from[next] & rows);
-			prefetch_row(sorter, from[next + 1] & rows);
+			prefetch_row(sorter, (size_t)(from[next] & rows));
+			prefetch_row(sorter, (size_t)(from[next + 1] & rows));
 		}
 		if (i + 1 < n && (from[i] | rows) == (from[i + 1] | rows))
 			continue;

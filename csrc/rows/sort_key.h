@@ -52,7 +52,7 @@ struct packing {
 static inline enum netlog_family read_key(const struct netlog_connection *connection,
 					  struct key *key)
 {
-	struct netlog_value src, dst;
+	struct wide src, dst;
 	enum netlog_family src_family = family_src(connection, &src);
 	enum netlog_family dst_family = family_dst(connection, &dst);
 	uint64_t src_port = src_family ? connection->src_port : 0;

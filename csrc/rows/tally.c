@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
 #include "rows/tally.h"
 
 #include "prefixes/family.h"
@@ -12,7 +13,7 @@ static void add(uint64_t *sum, uint64_t value)
 
 static bool says_nothing(const struct netlog_flow *flow)
 {
-	struct netlog_value value;
+	struct wide value;
 
 	return !(flow->tx_packets | flow->tx_bytes | flow->rx_packets | flow->rx_bytes |
 		 flow->connection.proto) &&

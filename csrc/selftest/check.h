@@ -26,6 +26,12 @@
 
 #define CHECK(condition) CHECK_ROW(0, condition)
 
+/* Says that a test, or a part of it, cannot run on this machine. Where netlog is developed, all
+ * run: tests/stress/test_stress_selftest.py fails if one prints this. */
+#define LEFT_OUT(test, why) printf("%s: left out: %s\n", test, why)
+
+#define NO_SHARED_METER "processes cannot share 64-bit words on this machine"
+
 /* Sanitizers make everything 5 to 15 times slower: the Makefile asks for fewer rounds then. */
 #ifndef SLOWER
 #define SLOWER 1

@@ -267,21 +267,21 @@ static void check_file(struct netlog_lane *lane, uint64_t seed)
 	for (uint64_t n = next_random(&random) % 4; n; n--) {
 		static const uint8_t values[] = {0, 1, 4, 0x7f, 0x80, 0xff};
 		uint64_t choice = next_random(&random);
-		size_t at = choice % file.n;
+		size_t at = (size_t)(choice % file.n);
 
 		/* The last record is often damaged, because it lies at the end of the memory. */
 		if (choice & 1ull << 41 && file.n > LAST_BYTES)
-			at = file.n - 1 - choice % LAST_BYTES;
+			at = file.n - 1 - (size_t)(choice % LAST_BYTES);
 		file.bytes[at] = choice & 1ull << 40 ? values[(choice >> 48) % sizeof(values)]
 						     : (uint8_t)(choice >> 48);
 	}
 	if (next_random(&random) % 2)
-		file.n = next_random(&random) % file.n;
+		file.n = (size_t)(next_random(&random) % file.n);
 	uint64_t frames = read_all(&file, lane, MOST_BYTES, seed, &whole);
 
 	/* The size of the pieces makes no difference. */
-	CHECK_ROW(seed,
-		  read_all(&file, lane, 1 + next_random(&random) % 200, seed, &pieces) == frames);
+	CHECK_ROW(seed, read_all(&file, lane, 1 + (size_t)(next_random(&random) % 200), seed,
+				 &pieces) == frames);
 	CHECK_ROW(seed, pieces == whole);
 }
 

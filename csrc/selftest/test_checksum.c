@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of checksum: published sums; and every length and alignment, compared with a sum of two
  * bytes at a time. */
+#define _GNU_SOURCE
 #include <sys/mman.h>
 
 #include "gso/checksum.h"

@@ -123,7 +123,7 @@ static int order(const void *a, const void *b)
 
 static size_t drain(const struct counted *counted, struct netlog_flow *flows)
 {
-	struct netlog_merge_source source = {counted->table.records, counted->header.count,
+	struct netlog_merge_source source = {counted->table.records, (size_t)counted->header.count,
 					     counted->header.split != 0, NULL};
 	ssize_t rows = netlog_merge(&source, 1, &secret, flows);
 
@@ -169,7 +169,7 @@ static void check(netlog_count_packets_fn *count_packets, const struct mix *mix,
 	open_table(&by_level);
 	open_table(&one_by_one);
 	for (uint32_t round = 0; round < rounds; round++) {
-		size_t n = 1 + next_random(&state) % MOST_PACKETS;
+		size_t n = 1 + (size_t)(next_random(&state) % MOST_PACKETS);
 
 		for (size_t i = 0; i < n; i++) {
 			packets[i] = make_packet(mix, &state);

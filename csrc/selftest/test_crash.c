@@ -263,10 +263,31 @@ static void kill_writers(uint64_t rounds)
 	       (unsigned long long)killed, (unsigned long long)most, (unsigned long long)ended);
 }
 
+/* Whether a process can be executed in single steps. */
+static bool can_step(void)
+{
+	pid_t child = fork();
+	int status;
+
+	CHECK(child >= 0);
+	if (!child)
+		_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) ? 1 : 0);
+	CHECK(waitpid(child, &status, 0) == child);
+	return status == 0;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : ROUNDS;
 
+	if (!ATOMIC_ACROSS_PROCESSES) {
+		LEFT_OUT("crash", NO_SHARED_METER);
+		return 0;
+	}
+	if (!can_step()) {
+		LEFT_OUT("crash", "no single steps (an emulator)");
+		return 0;
+	}
 	store = mmap(NULL, sizeof(*store), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
 	CHECK(store != MAP_FAILED);

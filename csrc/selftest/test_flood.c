@@ -59,9 +59,9 @@ static void *write_flood(void *argument)
 		netlog_lane_count_packets(flood->lane, packets, BATCH);
 		netlog_lane_leave(flood->lane);
 	}
-	/* release: pairs with the load in run(). Without it run() could end before the last counts
+	/* acq_rel: pairs with the load in run(). Without it run() could end before the last counts
 	 * are visible. */
-	__atomic_fetch_sub(flood->running, 1, __ATOMIC_RELEASE);
+	(void)decrement(flood->running);
 	return NULL;
 }
 
@@ -158,9 +158,13 @@ int main(void)
 	/* Of each 64 packets 48 are IPv4 and 16 IPv6. */
 	CHECK(sums.bytes == sums.packets / 4 * (3ull * UDP4_BYTES + UDP6_BYTES));
 	CHECK(sums.rows > 0 && sums.epochs > 2);
-	/* The memory of a sanitizer itself may grow. */
+	/* The memory of a sanitizer, or of an emulator, may grow itself. */
+#ifdef EMULATED
+	LEFT_OUT("flood", "the growth of its memory: an emulator's own is in it");
+#else
 	if (SLOWER == 1)
 		CHECK_ROW(growth, growth <= SLACK_KIB);
+#endif
 	printf("flood: %llu packets = %llu rows and %llu unattributed, %llu epochs, %ld KiB "
 	       "grown\n",
 	       (unsigned long long)sums.packets, (unsigned long long)sums.rows,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of forward: which packets are forwarded, and where to. Packets are cut at every length,
  * and end where the readable memory ends. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <sys/mman.h>
 

@@ -199,7 +199,7 @@ static void run(struct tables *tables, size_t which, enum lending lending, uint6
 			spoil(&tables->tables[i].index, random);
 		sources[i] = (struct netlog_merge_source){
 			.records = tables->tables[i].records,
-			.count = tables->headers[i].count,
+			.count = (size_t)tables->headers[i].count,
 			.index = lending == KEPT ? NULL : &tables->tables[i].index,
 		};
 		records += sources[i].count;

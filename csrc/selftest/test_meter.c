@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Selftest of meter: every call, in every order that matters, in one thread. test_stress.c has
  * threads. */
+#define _GNU_SOURCE
 #include <sys/prctl.h>
 
 #include "meter/meter.c"
@@ -94,6 +95,23 @@ static void check_options(void)
 	netlog_lane_release(NULL);
 }
 
+/* A meter that processes share is refused where they cannot share its words. */
+static void check_sharing(void)
+{
+	struct netlog_meter_options options = {1, 1, 1, .shared = 1};
+	int file = memfd_create("meter", MFD_CLOEXEC), expected = 0;
+	struct netlog_meter *meter = NULL;
+
+	if (!ATOMIC_ACROSS_PROCESSES)
+		expected = -ENOTSUP;
+	CHECK(netlog_meter_open(&options, &meter) == expected);
+	netlog_meter_close(meter);
+	meter = NULL;
+	CHECK(netlog_meter_create(file, &options, &meter) == expected);
+	netlog_meter_close(meter);
+	close(file);
+}
+
 /* The memory budget: 96 bytes for each connection and bank, so one lane of 4 096 connections fits
  * into 1 MiB. */
 static void check_memory(void)
@@ -109,6 +127,44 @@ static void check_memory(void)
 	meter = open_meter((1 << 20) + 1, 1, 1);
 	CHECK(netlog_meter_region_bytes(meter) <= 2ull * 96 << 20);
 	netlog_meter_close(meter);
+}
+
+/* A process of 32 bits maps at most 2 GiB. A sum that wrapped there would lay lanes beyond the
+ * region. */
+static void check_address_space(void)
+{
+	static const struct {
+		struct netlog_meter_options options;
+		bool fits;
+	} rows[] = {
+		{{.max_flows = 1u << 23, .max_endpoints = 1, .max_lanes = 1}, true},
+		{{.max_flows = 1u << 24, .max_endpoints = 1, .max_lanes = 1}, false},
+		{{.max_flows = 1u << 25, .max_endpoints = 1, .max_lanes = 1}, false},
+		{{.max_flows = 1, .max_endpoints = 1u << 25, .max_lanes = 1}, false},
+		{{.max_flows = 1u << 25, .max_endpoints = 1u << 25, .max_lanes = 1}, false},
+		{{.max_flows = NETLOG_MAX_FLOWS, .max_endpoints = 1, .max_lanes = 1}, false},
+		{{.max_flows = 1u << 20, .max_endpoints = 1, .max_lanes = 11}, true},
+		{{.max_flows = 1u << 20, .max_endpoints = 1, .max_lanes = 16}, false},
+		{{.max_flows = 1u << 20, .max_endpoints = 1, .max_lanes = 32}, false},
+		{{NETLOG_MAX_FLOWS, NETLOG_MAX_FLOWS, NETLOG_MAX_LANES, 0}, false},
+	};
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(*rows); row++) {
+		const struct netlog_meter_options *options = &rows[row].options;
+		struct netlog_meter *meter;
+
+		CHECK_ROW(row, region_fits(options, INT32_MAX) == rows[row].fits);
+		if (PTRDIFF_MAX > INT32_MAX)
+			CHECK_ROW(row, netlog_meter_check_options(options) == 0);
+		else if (!rows[row].fits)
+			CHECK_ROW(row, netlog_meter_open(options, &meter) == -EOVERFLOW);
+	}
+	/* The sum of all parts, in numbers that do not wrap. */
+	const struct netlog_meter_options *largest = &rows[9].options;
+	uint64_t table = 64ull * NETLOG_MAX_FLOWS + 64ull * NETLOG_MAX_FLOWS / 8;
+
+	CHECK(region_bytes(largest) ==
+	      NETLOG_PAGE + NETLOG_MAX_LANES * (NETLOG_PAGE + NETLOG_BANKS * 2 * table));
 }
 
 static size_t resident_pages(const struct netlog_meter *meter)
@@ -332,7 +388,9 @@ int main(void)
 	/* This test counts pages, so they must not be huge. */
 	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	check_options();
+	check_sharing();
 	check_memory();
+	check_address_space();
 	check_touched();
 	check_lanes();
 	check_merge();

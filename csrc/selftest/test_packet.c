@@ -6,6 +6,7 @@
  * every length. This program checks what Python cannot see: reads beyond the buffer, and the unused
  * bytes of a connection.
  */
+#define _GNU_SOURCE
 #include <sys/mman.h>
 
 #include "packet/packet.c"
@@ -217,7 +218,7 @@ static void check_mutations(uint8_t *page, uint64_t rounds)
 			bytes[random % length] = (uint8_t)(random >> 32);
 		}
 		if (length && next_random(&state) % 4 == 0)
-			length = next_random(&state) % length;
+			length = (size_t)(next_random(&state) % length);
 		check_any(page, bytes, length, next_random(&state));
 	}
 }

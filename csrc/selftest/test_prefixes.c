@@ -197,7 +197,7 @@ static void check_classify(long long number, const struct netlog_prefixes *map, 
 	struct netlog_flow flows[MOST];
 	uint8_t rule[256], classes[MOST + 1];
 	uint32_t values[2 * MOST + 1];
-	size_t n = next_random(seed) % (MOST + 1);
+	size_t n = (size_t)(next_random(seed) % (MOST + 1));
 	int kind = (int)(next_random(seed) % 3) + 1;
 
 	for (size_t i = 0; i < 256; i++)
@@ -226,7 +226,7 @@ static void check_random(void)
 
 	for (long long round = 0; round < 3000 / SLOWER; round++) {
 		struct netlog_prefix prefixes[MOST];
-		size_t n = next_random(&seed) % (MOST + 1);
+		size_t n = (size_t)(next_random(&seed) % (MOST + 1));
 		uint8_t address[16];
 
 		for (size_t i = 0; i < n; i++) {

@@ -152,7 +152,7 @@ static void *use(void *argument)
 	struct queue *queue = argument;
 	uint8_t packet[VNET_BYTES + UDP4_BYTES] = {0}, answer[2 * sizeof(packet)];
 	ssize_t header = queue->tun.vnet ? VNET_BYTES : 0;
-	ssize_t length = header + UDP4_BYTES;
+	ssize_t length = header + (ssize_t)UDP4_BYTES;
 
 	for (uint32_t number = 0; number < PACKETS; number++) {
 		make_udp4(packet + header, 1, OVERLAY, 1, (uint16_t)number);

@@ -5,6 +5,7 @@
  * tests/oracle compares each byte of a segment with scapy, and tests/system with the kernel. This
  * program checks what Python cannot see.
  */
+#define _GNU_SOURCE
 #include <sys/mman.h>
 
 #include "gso/segment.h"

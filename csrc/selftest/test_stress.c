@@ -6,6 +6,7 @@
  * writers are late: that is the meaning of "one store swaps everything". At the end every
  * connection must have exactly what the writers counted.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -88,7 +89,7 @@ static void count_batch(struct writer *writer, struct netlog_lane *lane)
 	uint8_t bytes[BATCH][MOST_BYTES];
 	struct netlog_packet packets[BATCH];
 	struct netlog_datagram datagrams[BATCH];
-	size_t n = 1 + next_random(&writer->seed) % BATCH;
+	size_t n = 1 + (size_t)(next_random(&writer->seed) % BATCH);
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t random = next_random(&writer->seed);

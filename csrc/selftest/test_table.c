@@ -107,9 +107,9 @@ static bool add(struct bench *bench, uint64_t number, uint64_t hash, uint32_t pa
 /* Checks that merge turns the table into the list, row by row. Then both begin anew. */
 static void compare(struct bench *bench, uint64_t row)
 {
-	struct netlog_merge_source source = {bench->table.records, bench->header.count,
+	struct netlog_merge_source source = {bench->table.records, (size_t)bench->header.count,
 					     bench->header.split != 0, NULL};
-	struct netlog_flow *flows = calloc(bench->header.count + 1, sizeof(*flows));
+	struct netlog_flow *flows = calloc((size_t)bench->header.count + 1, sizeof(*flows));
 	ssize_t rows = netlog_merge(&source, 1, &secret, flows);
 
 	CHECK_ROW(row, rows == (ssize_t)bench->count);
@@ -254,7 +254,8 @@ static void check_split_by_datagrams(struct bench *bench)
 	for (int round = 0; round < 5; round++)
 		netlog_count_datagrams(&bench->table, &datagram, 1, &last);
 	struct netlog_flow flow;
-	struct netlog_merge_source source = {bench->table.records, bench->header.count, true, NULL};
+	struct netlog_merge_source source = {bench->table.records, (size_t)bench->header.count,
+					     true, NULL};
 
 	CHECK(netlog_merge(&source, 1, &secret, &flow) == 1);
 	CHECK(flow.tx_packets == 5ull << 31 && flow.tx_bytes == 5ull * UINT32_MAX);

@@ -362,12 +362,12 @@ static void test_damage(void)
 		memcpy(exact, block.bytes, bytes);
 		for (uint64_t damage = next_random(&seed) % 4; damage; damage--) {
 			uint64_t random = next_random(&seed);
-			size_t at = random % bytes;
+			size_t at = (size_t)(random % bytes);
 
 			/* Mostly damages the headers of the block and its frames. */
 			if (random >> 60 < 8)
 				at = sizeof(struct tpacket_block_desc) +
-				     (random >> 32) % sizeof(struct tpacket3_hdr);
+				     (uint32_t)(random >> 32) % sizeof(struct tpacket3_hdr);
 			exact[at] = (uint8_t)(random >> 24);
 		}
 		uint32_t announced = ((struct tpacket_block_desc *)(void *)exact)->hdr.bh1.num_pkts;

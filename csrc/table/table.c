@@ -106,7 +106,7 @@ struct netlog_record *netlog_table_add(struct netlog_table *table, const struct 
 void netlog_table_clear(struct netlog_table *table)
 {
 	struct netlog_table_header *header = table->header;
-	uint64_t buckets = (uint64_t)table->index.bucket_mask + 1;
+	size_t buckets = (size_t)table->index.bucket_mask + 1;
 	/* relaxed: the bank is quiesced. In a file the count may be anything, so it is checked. */
 	uint64_t count = load_relaxed(&header->count);
 

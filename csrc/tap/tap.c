@@ -19,11 +19,12 @@
 struct netlog_tap {
 	struct netlog_tap_ring ring;
 	struct netlog_tap_options options;
-	struct netlog_tap_reader reader;       /* the thread's own */
-	uint64_t published[NETLOG_TAP_COUNTS]; /* writer: publish() / reader: netlog_tap_counts(),
-						* by any thread / relaxed: each is a sum, and may
-						* be a moment old */
-	uint64_t passed;                       /* frames that passed the filter; the thread's own */
+	struct netlog_tap_reader reader; /* the thread's own */
+	ATOMIC_WORD uint64_t
+		published[NETLOG_TAP_COUNTS]; /* writer: publish() / reader: netlog_tap_counts(),
+					       * by any thread / relaxed: each is a sum, and may
+					       * be a moment old */
+	uint64_t passed;                      /* frames that passed the filter; the thread's own */
 	uint32_t next; /* the block that the kernel passes next; the thread's own */
 	int stop_fd;   /* the thread ends when it is readable */
 	bool started;

@@ -21,6 +21,9 @@ _REASONS = {
     errno.EIO: "this meter's file was truncated",
     errno.EPERM: "only its poller may do that, in the process that opened the file",
     errno.EEXIST: "it exists already",
+    errno.EOVERFLOW: "too large for a 32-bit process; lower max_flows, max_endpoints or max_lanes",
+    errno.ENOTSUP: "processes on this machine cannot share a meter: it has no 64-bit atomics,"
+    " or no memory barriers that the poller can ask for",
 }
 
 
