@@ -292,7 +292,7 @@ def test_a_kept_connection_that_ends_is_no_failure(tmp_path: Path) -> None:
         ("drip", "no complete answer in time"),
         ("garbage", "the answer is not HTTP"),
         ("half", "the connection ended within the answer"),
-        ("negative", "the connection ended within the answer"),
+        ("negative", "the answer is not HTTP"),
         ("reset", "Connection reset by peer"),
         ("reset-after", "Connection reset by peer"),
     ],
