@@ -138,6 +138,12 @@ int netlog_meter_attach(int fd, struct netlog_meter **attached)
 	}
 	meter->asks_barriers = header.asks_barriers;
 	netlog_meter_place(meter);
+
+	/* The next wake counts even if the word is damaged, and would become 0. A wake before this
+	 * one counts, too: a table may be nearly full. relaxed: nothing is read because of it. */
+	uint32_t wakes = load_relaxed_32(&meter->region->wakes);
+
+	meter->wakes_seen = wakes ? wakes - 1 : 0;
 	*attached = meter;
 	return 0;
 }

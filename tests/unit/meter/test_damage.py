@@ -117,6 +117,27 @@ def test_any_damaged_word(tmp_path: Path, value: int, retired: bool) -> None:  #
     assert threading.active_count() == threads
 
 
+def test_a_wake_arrives_whatever_is_damaged(tmp_path: Path) -> None:
+    """Also where the word that counts the wakes would wrap to what the poller has seen."""
+    good = tmp_path / "run" / "good"
+    make(good, retired=False)
+    data = good.read_bytes()
+    path = tmp_path / "run" / "meter"
+    path.touch(0o600)
+    woken = 0
+    for at in range(0, HEADER_BYTES, 8):
+        path.write_bytes(data)
+        damage(path, at, (1 << 64) - 1)
+        try:
+            with Meter.attach(path, poll=True) as meter:
+                meter.wake()
+                assert meter.wait(10), at
+                woken += 1
+        except MeterFileError:
+            continue
+    assert woken > 100
+
+
 def test_a_damaged_record_holds_up_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
