@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from netlog.display.units import counted
 from netlog.fmt.source import unpack
 from tests.support.gateways import joined
 from tests.support.namespace import Namespace, wait_for
@@ -256,7 +255,7 @@ def test_a_spool_on_a_full_disk_costs_its_own_sink_only(tmp_path: Path, offload:
             assert a.stop() == 0
     (loss,) = [each["dropped"] for each in received(server, "/a") if "dropped" in each]
     written = len(received(server, "/a"))
-    assert f"/a: {counted(written, "message")} written, {loss['messages']} dropped" in a.said
+    assert f"/a: {number_of(written, 'message')} written, {loss['messages']} dropped" in a.said
 
 
 @both_ways
