@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from netlog.display.units import counted as number_of
 from netlog.fmt.source import unpack
 from tests.support.gateways import joined
 from tests.support.namespace import Namespace, wait_for
