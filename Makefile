@@ -9,12 +9,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SECONDS ?= 5
 
 SOURCES := setup.py pyproject.toml netlog/_build.py csrc/python/netlog.cdef $(wildcard csrc/*/*.[ch])
 
 .NOTPARALLEL:
-.PHONY: help analyze build cross demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels bench bench-curve bench-report instructions warnings lint clean needs needs-go
+.PHONY: help analyze build cross demo docs generate test test-soak test-all interop selftest sanitize test-sanitized wheels test-wheels fuzz fuzz-corpus compare bench bench-curve bench-report instructions warnings lint clean needs needs-go
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -22,6 +21,7 @@ help: ## this list
 build: needs $(VENV)/.built ## the package, in .venv
 
 demo: NEEDED := tun
+demo: SECONDS ?= 5
 demo: needs $(VENV)/.built ## two gateways in namespaces; SECONDS=5
 	$(BIN)/netlog demo --seconds $(SECONDS)
 
@@ -83,13 +83,28 @@ SANITIZED := build/sanitized
 
 test-sanitized: needs $(VENV)/.built ## the tests without root, on a core with AddressSanitizer and UBSan
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
-	cp -r setup.py pyproject.toml README.md LICENSE csrc docs netlog tests $(SANITIZED)
+	cp -r setup.py pyproject.toml README.md LICENSE csrc docs fuzz netlog tests $(SANITIZED)
 	rm -f $(SANITIZED)/netlog/_core*
 	cd $(SANITIZED) && NETLOG_SANITIZE=address $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=`cc -print-file-name=libasan.so` \
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider --numprocesses=$(WORKERS) \
 		--dist=worksteal tests/unit tests/oracle tests/stress \
-		--ignore=tests/unit/test_readme.py -k "not selftest and not leaks and not killed and not test_exec and not test_stress_poll and not c_library"
+		--ignore=tests/unit/test_readme.py --ignore=tests/oracle/test_oracle_tshark.py -k "not selftest and not leaks and not killed and not test_exec and not test_stress_poll and not c_library"
+
+# Each harness has a share of SECONDS. What makes one fail stays in build/fuzz/faults. FUZZ="count tap"
+# runs some of them, and FUZZ="--each" gives each one all of SECONDS.
+fuzz fuzz-corpus: NEEDED := clang
+fuzz fuzz-corpus: SECONDS ?= 60
+fuzz: needs $(VENV)/.built $(VENV)/.fuzz ## all fuzzers, for SECONDS=60 together; FUZZ="count tap"
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(FUZZ)
+
+fuzz-corpus: needs $(VENV)/.built $(VENV)/.fuzz ## the same; keeps the inputs that reach most, in fuzz/corpus
+	$(BIN)/python -m fuzz --seconds $(SECONDS) --keep $(FUZZ)
+
+compare: NEEDED := tshark
+compare: needs $(VENV)/.built ## netlog read against tshark, per connection; CAPTURES=folder
+	@test -n "$(CAPTURES)" || { echo "netlog: compare: give a folder with captures: CAPTURES=folder" >&2; exit 1; }
+	$(BIN)/python -m fuzz.compare $(CAPTURES)
 
 wheels: needs $(VENV)/.wheels ## an sdist and a wheel for each platform, checked, in dist
 	$(BIN)/python packaging/wheels.py
@@ -126,9 +141,9 @@ lint: needs $(VENV)/.built $(VENV)/.lint $(VENV)/.docs ## format, style, types, 
 	$(BIN)/mypy
 	$(BIN)/mypy packaging
 	$(BIN)/lint-imports --no-logo
-	find csrc bench -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc bench fuzz -path bench/results -prune -o -name '*.[ch]' -print -o -name '*.cc' -print | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/codespell
-	! git grep -nEf .ci/words -- netlog csrc bench packaging docs '*.md' ':!bench/results'
+	! git grep -nEf .ci/words -- netlog csrc bench fuzz packaging docs '*.md' ':!bench/results'
 	@$(MAKE) -s warnings analyze
 	$(BIN)/shellcheck .ci/run .ci/debian
 
@@ -186,6 +201,15 @@ elif ! echo '#include <linux/if_tun.h>' | $(CC) -E -include stdio.h - >/dev/null
 fi
 for each in $(NEEDED); do
 	case $$each in
+	clang)
+		command -v clang >/dev/null || need clang clang
+		echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+			clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null || \
+			need "clang's libFuzzer and sanitizers" libclang-rt-dev
+		;;
+	tshark)
+		command -v tshark >/dev/null || need tshark tshark
+		;;
 	ip)
 		command -v ip >/dev/null || test -x /sbin/ip || need ip iproute2
 		command -v ping >/dev/null || need ping iputils-ping
@@ -227,7 +251,7 @@ $(VENV)/.test: pyproject.toml
 	@$(REQUIREMENTS) test | $(PIP) install -r /dev/stdin
 	@touch $@
 
-$(VENV)/.bench $(VENV)/.docs $(VENV)/.lint $(VENV)/.wheels: $(VENV)/.%: $(VENV)/.test pyproject.toml
+$(VENV)/.bench $(VENV)/.docs $(VENV)/.fuzz $(VENV)/.lint $(VENV)/.wheels: $(VENV)/.%: $(VENV)/.test pyproject.toml
 	@echo "netlog: installing what make $* needs in $(VENV)"
 	@$(REQUIREMENTS) $* | $(PIP) install -r /dev/stdin
 	@touch $@

@@ -73,8 +73,8 @@ def count_on(lanes: list[Any], connections: int) -> None:
             offsets = np.arange(len(data), dtype=np.uint64) * PACKET_BYTES
             lengths = np.full(len(data), PACKET_BYTES, np.uint64)
             span.data = ffi.from_buffer("uint8_t[]", data)
-            span.offsets = ffi.from_buffer("uint64_t[]", offsets)
-            span.lengths = ffi.from_buffer("uint64_t[]", lengths)
+            span.offsets.data = ffi.from_buffer("uint64_t[]", offsets)
+            span.lengths.data = ffi.from_buffer("uint64_t[]", lengths)
             span.direction = lib.NETLOG_RX if rx else lib.NETLOG_TX
             lane = lanes[half * rx + number % max(half, 1)]
             assert lib.netlog_lane_count_span(lane, span) == 0

@@ -1,6 +1,8 @@
 """The only module that imports the compiled core."""
 
 import errno
+import importlib.machinery
+import importlib.util
 import os
 import sys
 
@@ -9,9 +11,29 @@ from netlog.errors import DeviceError
 if not sys.platform.startswith("linux"):
     raise ImportError(f"netlog meters Linux TUN devices and cannot run on {sys.platform}")
 
+from netlog import _core
 from netlog._core import ffi, lib
 
-__all__ = ["check", "ffi", "lib"]
+
+def _load_writer() -> None:
+    """Make `netlog._writer` importable: it is a second module in the shared object of the first.
+
+    Both must share one core, because the core has state of its own: which processor it runs on, and
+    what this process told the kernel.
+    """
+    name = "netlog._writer"
+    loader = importlib.machinery.ExtensionFileLoader(name, _core.__file__)
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None  # noqa: S101 - for the type checker; a loader was given
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    sys.modules[name] = module
+
+
+_load_writer()
+from netlog._writer import LaneWriter  # noqa: E402 - was loaded just now
+
+__all__ = ["LaneWriter", "check", "ffi", "lib"]
 
 
 def check(result: int, what: str) -> int:

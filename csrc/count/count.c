@@ -49,6 +49,11 @@ void netlog_count_datagrams(struct netlog_table *table, const struct netlog_data
 		if (record && last_equals(&key, 0, &record->connection) &&
 		    netlog_record_add(record, &increment))
 			continue;
+		/* No record has such a version, so the quick path above never meets one. */
+		if (unlikely(datagram->version != 4 && datagram->version != 6)) {
+			netlog_table_add_unattributed(table, NETLOG_NOT_IP, &increment);
+			continue;
+		}
 		record = netlog_table_add(table, &key, key_hash(&key, table->secret), &increment);
 	}
 	*last = record;

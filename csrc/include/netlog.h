@@ -76,7 +76,8 @@ struct netlog_meter_options {
 	uint32_t max_flows;     /* TUN connections per lane and bank, 1..NETLOG_MAX_FLOWS */
 	uint32_t max_endpoints; /* socket connections per lane and bank, 1..NETLOG_MAX_FLOWS */
 	uint32_t max_lanes;     /* threads that count at once, 1..NETLOG_MAX_LANES */
-	uint32_t shared;        /* 1: a forked child may count into, or poll, the same tables */
+	uint32_t shared;        /* 1: a forked child may count into, or poll, the same tables; 0: it
+				 * has a copy, of which acquire_lane and swap return -EPERM */
 };
 
 /* The start and the end of a period, by the poller's clocks. */
@@ -156,14 +157,17 @@ NETLOG_API void netlog_meter_close(struct netlog_meter *meter);
  * they duplicate `fd`, and then nobody else who counts or polls may share that opening.
  *
  * Trust: a writer trusts the file. A poller does not: its calls return -EIO if the file no longer
- * has the size of the meter, and -EBADMSG if it contains anything that no meter writes. No process
+ * has the size of the meter, and -EBADMSG if it contains counts that no meter writes. A row that no
+ * meter writes comes without addresses (NETLOG_NO_SRC | NETLOG_NO_DST), with its counts. No process
  * may shorten the file while it is in use.
  *
  * Some 32-bit processors (MIPS, PowerPC) have no instruction that loads or stores 64 bits as a
  * whole, so processes cannot share counters there. A meter in a file is refused on them, and so is
  * `shared`: -ENOTSUP. A meter in memory works.
  *
- * After fork(2) the child may not use the meter of its parent: it attaches, or it adopts. */
+ * After fork(2) the child may not use the meter of its parent: it attaches, or it adopts. Until
+ * then acquire_lane, take_poll and swap return -EPERM. It may close the meter, which takes nothing
+ * from the parent; and it must not count on a lane that the parent acquired. */
 
 /* Turns an empty file into a new meter and makes the caller its poller.
  *
@@ -192,9 +196,10 @@ NETLOG_API int netlog_meter_attach(int fd, struct netlog_meter **meter);
  * If netlog_meter_retired() is true afterwards, a bank is left to drain. Call netlog_meter_swap()
  * first, which finishes an interrupted swap or returns -EBUSY; then drain and clear.
  *
- * Returns 0; -EBUSY: there is a poller already; -ENOTSUP: writers rely on memory barriers that this
- * process cannot ask the kernel for (membarrier(2)); -EIO or -EBADMSG, as above; or the errno of a
- * system call. */
+ * Returns 0; -EBUSY: there is a poller already; -EPERM: the meter is not in a file, or this process
+ * is a fork that has not adopted it; -ENOTSUP: writers rely on memory barriers that this process
+ * cannot ask the kernel for (membarrier(2)); -EIO or -EBADMSG, as above; or the errno of a system
+ * call. */
 NETLOG_API int netlog_meter_take_poll(struct netlog_meter *meter);
 
 /* The options of a meter, as they were checked when it opened. Valid until close. */
@@ -225,9 +230,9 @@ NETLOG_API size_t netlog_meter_region_bytes(const struct netlog_meter *meter);
 
 /* Takes a free lane. The caller owns it until it releases it; one thread at a time may use it.
  *
- * Returns 0; -EAGAIN: all lanes are taken. Of a meter in a file also -ENOSPC: the file system has
- * no room for the lane's pages; -EPERM: this process is a fork that has not adopted the meter; or
- * another error of posix_fallocate(3). */
+ * Returns 0; -EAGAIN: all lanes are taken; -EPERM: this process is a fork, and the meter is not
+ * shared or was not adopted. Of a meter in a file also -ENOSPC: the file system has no room for the
+ * lane's pages; or another error of posix_fallocate(3). */
 NETLOG_API int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **lane);
 
 /* Gives a lane back, outside enter and leave. The poller still gets what the lane has counted. NULL
@@ -247,7 +252,8 @@ NETLOG_API void netlog_lane_count_packets(struct netlog_lane *lane,
 					  const struct netlog_packet *packets, size_t n);
 
 /* Counts n datagrams that crossed the UDP socket; 0 is allowed. Only the lane's owner calls it,
- * between enter and leave. A datagram that finds no room counts as unattributed. */
+ * between enter and leave. A datagram with another version than 4 or 6, or that finds no room,
+ * counts as unattributed. */
 NETLOG_API void netlog_lane_count_datagrams(struct netlog_lane *lane,
 					    const struct netlog_datagram *datagrams, size_t n);
 
@@ -262,7 +268,8 @@ NETLOG_API void netlog_lane_count_datagrams(struct netlog_lane *lane,
  * If a poller died during a swap, the next call of its successor finishes that swap.
  *
  * Returns the number of late lanes; -EBUSY: a retired bank has not been cleared; -EPERM: the caller
- * is not the poller. Of a meter in a file also -EIO, -EBADMSG, or the errno of fstat(2). */
+ * is not the poller, or a fork of it. Of a meter in a file also -EIO, -EBADMSG, or the errno of
+ * fstat(2). */
 NETLOG_API int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns);
 
 /* Whether a bank is retired and has not been cleared. */
@@ -322,9 +329,10 @@ NETLOG_API int netlog_meter_clear(struct netlog_meter *meter);
  * poller dies. Call it after swap. */
 NETLOG_API void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *period);
 
-/* Reads what netlog_meter_date() noted last; all zero before the first time. Returns whether it is
- * the period of a bank that is retired now. */
-NETLOG_API bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period);
+/* Reads what netlog_meter_date() noted last; all zero before the first time. Returns 1: it is the
+ * period of a bank that is retired now; 0: of an earlier one; -EBADMSG: the last one is damaged,
+ * and *period is the one before it, or all zero. */
+NETLOG_API int netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period);
 
 /* Sleeps until a table is three quarters full, until netlog_meter_wake() is called, or for
  * timeout_ns. If the meter was woken since the last call, returns at once. One thread at a time.

@@ -90,6 +90,7 @@ int netlog_meter_create(int fd, const struct netlog_meter_options *options,
 		return rc;
 	}
 	meter->region->asks_barriers = meter->asks_barriers = barrier_can_ask();
+	meter->region->constants_check = region_check_constants(meter->region);
 	netlog_meter_place(meter);
 	meter->polls = true;
 	*created = meter;
@@ -105,7 +106,8 @@ static int check_header(const struct netlog_region *region, uint64_t file_bytes)
 	if (region->magic != NETLOG_REGION_MAGIC || region->version != NETLOG_REGION_VERSION ||
 	    region->header_bytes != sizeof(*region) || region->options.shared != 1 ||
 	    rc == -EINVAL || region->region_bytes != file_bytes ||
-	    region_bytes(&region->options) != file_bytes || region->asks_barriers > 1)
+	    region_bytes(&region->options) != file_bytes || region->asks_barriers > 1 ||
+	    region->constants_check != region_check_constants(region))
 		return -EBADMSG;
 	return rc;
 }
@@ -136,6 +138,12 @@ int netlog_meter_attach(int fd, struct netlog_meter **attached)
 	}
 	meter->asks_barriers = header.asks_barriers;
 	netlog_meter_place(meter);
+
+	/* The next wake counts even if the word is damaged, and would become 0. A wake before this
+	 * one counts, too: a table may be nearly full. relaxed: nothing is read because of it. */
+	uint32_t wakes = load_relaxed_32(&meter->region->wakes);
+
+	meter->wakes_seen = wakes ? wakes - 1 : 0;
 	*attached = meter;
 	return 0;
 }
@@ -172,23 +180,38 @@ static bool valid_progress(const struct netlog_meter *meter)
 	       epoch - progress->cleared <= 1;
 }
 
-int netlog_meter_take_poll(struct netlog_meter *meter)
+/* Continues where the last poller stopped. The caller has the poller's lock. */
+static int take_over(struct netlog_meter *meter)
 {
-	int rc = meter->polls ? -EBUSY : netlog_file_lock_poller(meter);
+	int rc = netlog_file_check(meter);
 
 	/* Writers rely on barriers because the meter's maker could ask for them. */
 	if (!rc && meter->asks_barriers && !barrier_can_ask())
 		rc = -ENOTSUP;
-	if (!rc)
-		rc = netlog_file_check(meter);
 	if (!rc && !valid_progress(meter))
 		rc = -EBADMSG;
 	if (rc)
 		return rc;
-	meter->polls = true;
 	netlog_file_reclaim(meter);
 	/* The last poller has stored the bank's messages, and may have cleared a part of it. */
 	if (meter->region->progress.stored == meter->region->epoch)
 		return netlog_meter_clear(meter);
 	return 0;
+}
+
+int netlog_meter_take_poll(struct netlog_meter *meter)
+{
+	if (meter->fd < 0)
+		return meter->polls ? -EBUSY : -EPERM;
+	if (getpid() != meter->attached)
+		return -EPERM;
+	int rc = meter->polls ? -EBUSY : netlog_file_lock_poller(meter);
+
+	if (rc)
+		return rc;
+	rc = take_over(meter);
+	if (rc)
+		netlog_file_unlock_poller(meter);
+	meter->polls = !rc;
+	return rc;
 }

@@ -100,10 +100,16 @@ NETLOG_INLINE bool lane_count_last(struct netlog_lane *lane, int point,
 		lane->bracket = bracket;
 		return false;
 	}
-	/* relaxed, where lane_enter() has seq_cst: the barrier that the poller has executed in this
+	/* release, where lane_enter() has seq_cst. The barrier that the poller has executed in this
 	 * thread, between its store to the epoch and its load in wait_quiesced(), orders this store
-	 * and the load after it; see meter.c. */
-	store_relaxed(&lane->header->bracket, bracket + 1);
+	 * and the load after it; see meter.c.
+	 *
+	 * release also pairs with load_acquire() in is_quiesced(): a poller that waits for the end
+	 * of the last bracket may see this value as the first that differs. Then it must see the
+	 * counts of that bracket. Until C17 the release store that ended the bracket was enough, as
+	 * later stores of the same thread continued its release sequence; since C20 they do not. On
+	 * x86 a release store is a plain one. */
+	store_release(&lane->header->bracket, bracket + 1);
 	atomic_compiler_barrier();
 	/* In another epoch `last` lies in the wrong bank. A counter that would overflow needs a new
 	 * record. Either way the caller takes the long path. */

@@ -60,6 +60,12 @@ static void repair_lane(struct netlog_lane *lane)
 	store_release(&lane->header->owned, 0);
 }
 
+static bool bracket_is_open(const struct netlog_lane *lane)
+{
+	/* relaxed: a hint. What it leads to is decided with the lane's lock. */
+	return load_relaxed(&lane->header->bracket) % 2;
+}
+
 bool netlog_file_lock_lane(struct netlog_meter *meter, struct netlog_lane *lane)
 {
 	struct flock lock = byte_lock(F_WRLCK, lane_byte(meter, lane));
@@ -69,7 +75,7 @@ bool netlog_file_lock_lane(struct netlog_meter *meter, struct netlog_lane *lane)
 	/* acquire: pairs with compare_exchange() in own(), by the owner whose lane this repairs.
 	 * The lane is owned, but no thread of this process has claimed it, and no other process
 	 * holds its lock. So its owner is dead. */
-	if (load_acquire(&lane->header->owned))
+	if (load_acquire(&lane->header->owned) || bracket_is_open(lane))
 		repair_lane(lane);
 	return true;
 }
@@ -86,11 +92,11 @@ void netlog_file_reclaim(struct netlog_meter *meter)
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		struct netlog_lane *lane = &meter->lanes[number];
 
-		/* acquire: pairs with compare_exchange() in own(). A lane that is not owned, or
-		 * that a thread of this process has claimed, needs no repair, even if that changes
-		 * now.
-		 */
-		if (!load_acquire(&lane->header->owned) || !compare_exchange(&lane->claimed, 0, 1))
+		/* acquire: pairs with compare_exchange() in own(). A lane that a thread of this
+		 * process has claimed needs no repair, even if that changes now. Nor does one that
+		 * is not owned, unless damage left its bracket open. */
+		if ((!load_acquire(&lane->header->owned) && !bracket_is_open(lane)) ||
+		    !compare_exchange(&lane->claimed, 0, 1))
 			continue;
 		if (netlog_file_lock_lane(meter, lane))
 			netlog_file_unlock_lane(meter, lane);
@@ -140,6 +146,13 @@ int netlog_file_check(const struct netlog_meter *meter)
 	if (records * sizeof(struct netlog_record) > (uint64_t)file.st_blocks * BYTES_A_BLOCK)
 		return -EBADMSG;
 	return 0;
+}
+
+void netlog_file_unlock_poller(const struct netlog_meter *meter)
+{
+	struct flock lock = byte_lock(F_UNLCK, POLLER_BYTE);
+
+	(void)fcntl(meter->fd, F_OFD_SETLK, &lock);
 }
 
 int netlog_file_lock_poller(const struct netlog_meter *meter)

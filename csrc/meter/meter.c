@@ -130,6 +130,7 @@ int netlog_meter_init_region(struct netlog_meter *meter)
 	region->region_bytes = meter->region_bytes;
 	region->options = meter->options;
 	region->magic = NETLOG_REGION_MAGIC;
+	netlog_meter_date(meter, &(struct netlog_period){0});
 	return rc;
 }
 
@@ -169,6 +170,7 @@ int netlog_meter_open(const struct netlog_meter_options *options, struct netlog_
 		return rc;
 	}
 	netlog_meter_place(meter);
+	meter->attached = getpid();
 	meter->polls = true;
 	*opened = meter;
 	return 0;
@@ -239,9 +241,14 @@ static bool own(struct netlog_meter *meter, struct netlog_lane *lane)
 	return false;
 }
 
+bool netlog_meter_is_ours(const struct netlog_meter *meter)
+{
+	return (meter->fd < 0 && meter->options.shared) || getpid() == meter->attached;
+}
+
 int netlog_meter_acquire_lane(struct netlog_meter *meter, struct netlog_lane **acquired)
 {
-	if (meter->fd >= 0 && getpid() != meter->attached)
+	if (!netlog_meter_is_ours(meter))
 		return -EPERM;
 	for (uint32_t number = 0; number < meter->lane_count; number++) {
 		struct netlog_lane *lane = &meter->lanes[number];

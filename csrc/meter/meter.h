@@ -40,7 +40,7 @@ struct netlog_meter {
 	struct netlog_secret secret;         /* also checked */
 	uint32_t lane_count;
 	int fd;             /* of the region's file, with this process's locks; -1: not in a file */
-	pid_t attached;     /* the process that owns the locks; a fork has fd, but not the locks */
+	pid_t attached;     /* the process that opened it and owns the locks; a fork does not */
 	bool polls;         /* may swap, drain and clear */
 	bool asks_barriers; /* a checked copy, too */
 	bool relies;        /* lanes that are acquired from now on rely on barriers */
@@ -62,6 +62,10 @@ bool netlog_meter_settled(const struct netlog_meter *meter);
 struct netlog_table *netlog_meter_retired_table(const struct netlog_meter *meter, uint32_t number,
 						int point);
 
+/* Whether this process may use the meter: it opened or adopted it, or it is a fork of the process
+ * that opened it, and shares it. */
+bool netlog_meter_is_ours(const struct netlog_meter *meter);
+
 /* Returns 0; -EINVAL: an option is out of range; -EOVERFLOW: the meter is larger than what this
  * process can map; -ENOTSUP: it would be shared, and processes cannot share words of 64 bits here.
  */
@@ -76,6 +80,7 @@ void netlog_meter_place(struct netlog_meter *meter);
 
 /* Takes the poller's lock. Returns 0; -EBUSY: another process polls; or -errno. */
 int netlog_file_lock_poller(const struct netlog_meter *meter);
+void netlog_file_unlock_poller(const struct netlog_meter *meter);
 /* Releases the locks and closes the descriptor. */
 void netlog_file_close(struct netlog_meter *meter);
 /* Takes the lock of a lane that the caller has claimed, and repairs what a dead owner left. Returns

@@ -14,6 +14,7 @@
 #include "base/atomic.h"
 #include "base/barrier.h"
 #include "meter/clock.h"
+#include "meter/damage.h"
 #include "meter/meter.h"
 
 /* The poller's sleep between two looks at a writer that is inside a batch. */
@@ -121,7 +122,7 @@ int netlog_meter_swap(struct netlog_meter *meter, uint64_t timeout_ns)
 	uint64_t deadline_ns = monotonic_ns() + timeout_ns;
 	int rc = netlog_file_check(meter);
 
-	if (!meter->polls)
+	if (!meter->polls || !netlog_meter_is_ours(meter))
 		return -EPERM;
 	if (rc)
 		return rc;
@@ -139,15 +140,37 @@ uint64_t netlog_meter_epoch(const struct netlog_meter *meter)
 	return load_relaxed(&meter->region->epoch);
 }
 
-bool netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period)
+static uint64_t check_period(const struct netlog_period *period, uint64_t number)
+{
+	uint64_t words[] = {period->start_ns, period->end_ns, period->ended_ns};
+
+	return damage_check(words, sizeof(words) / sizeof(words[0]), number);
+}
+
+/* Reads the period of a number. Returns whether it is there and whole; else it is all zero. */
+static bool read_period(const struct netlog_progress *progress, uint64_t number,
+			struct netlog_period *period)
+{
+	uint64_t slot = (number + NETLOG_BANKS - 1) % NETLOG_BANKS;
+
+	*period = progress->periods[slot];
+	if (progress->period_checks[slot] == check_period(period, number))
+		return true;
+	*period = (struct netlog_period){0};
+	return false;
+}
+
+int netlog_meter_period(const struct netlog_meter *meter, struct netlog_period *period)
 {
 	const struct netlog_progress *progress = progress_of(meter);
 	/* acquire: pairs with store_release() in netlog_meter_date(). Without it the period could
 	 * be half written. */
 	uint64_t dated = load_acquire(&progress->dated);
 
-	*period = progress->periods[(dated + NETLOG_BANKS - 1) % NETLOG_BANKS];
-	return netlog_meter_retired(meter) && dated == load_relaxed(&meter->region->epoch);
+	if (read_period(progress, dated, period))
+		return netlog_meter_retired(meter) && dated == load_relaxed(&meter->region->epoch);
+	(void)read_period(progress, dated - 1, period);
+	return -EBADMSG;
 }
 
 void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *period)
@@ -156,6 +179,8 @@ void netlog_meter_date(struct netlog_meter *meter, const struct netlog_period *p
 	uint64_t epoch = load_relaxed(&meter->region->epoch);
 
 	progress->periods[(epoch + NETLOG_BANKS - 1) % NETLOG_BANKS] = *period;
+	progress->period_checks[(epoch + NETLOG_BANKS - 1) % NETLOG_BANKS] =
+		check_period(period, epoch);
 	/* release: pairs with load_acquire() in netlog_meter_period(). A successor that sees this
 	 * word sees the whole period; one that does not still has the other period. */
 	store_release(&progress->dated, epoch);

@@ -10,6 +10,7 @@
 #ifndef NETLOG_REGION_H
 #define NETLOG_REGION_H
 
+#include "meter/damage.h"
 #include "table/table.h"
 
 #define NETLOG_LINE 64
@@ -18,7 +19,7 @@
 #define NETLOG_BANKS 2
 
 #define NETLOG_REGION_MAGIC   0x3130676f6c74656eu /* "netlog01" on a little-endian machine */
-#define NETLOG_REGION_VERSION 4u
+#define NETLOG_REGION_VERSION 5u
 
 /* What threads without a lane have moved since the meter was made, by point and direction. */
 struct netlog_laneless {
@@ -46,6 +47,8 @@ struct netlog_progress {
 	/* `laneless` of the region when each of the last two epochs was settled. So the laneless
 	 * packets of a retired bank are the difference of the two, however often it is drained. */
 	struct netlog_laneless laneless_until[NETLOG_BANKS];
+	/* The check word of each period; its number is part of it. writer, reader: as `periods`. */
+	uint64_t period_checks[NETLOG_BANKS];
 };
 
 struct netlog_region {
@@ -78,6 +81,10 @@ struct netlog_region {
 	/* writers: any thread of any process; reader: the poller. relaxed: a packet belongs to the
 	 * period in which the poller sees it first, so a late one is only counted later. */
 	_Alignas(NETLOG_LINE) struct netlog_laneless laneless;
+
+	/* The check word of everything before `epoch`, which never changes. Written once, as that.
+	 */
+	uint64_t constants_check;
 };
 
 struct netlog_lane_header {
@@ -92,6 +99,13 @@ struct netlog_lane_header {
 	/* writer: the owner, inside a bracket; reader: the poller, once the bank is quiesced. */
 	_Alignas(NETLOG_LINE) struct netlog_table_header tables[NETLOG_BANKS][NETLOG_POINTS];
 };
+
+static inline uint64_t region_check_constants(const struct netlog_region *region)
+{
+	static_assert(offsetof(struct netlog_region, epoch) % sizeof(uint64_t) == 0, "words");
+	return damage_check((const uint64_t *)region,
+			    offsetof(struct netlog_region, epoch) / sizeof(uint64_t), 0);
+}
 
 static_assert(sizeof(struct netlog_region) <= NETLOG_PAGE, "the header is the first page");
 static_assert(sizeof(struct netlog_lane_header) <= NETLOG_PAGE, "one page a lane header");

@@ -34,13 +34,26 @@ size_t netlog_meter_retired_rows(const struct netlog_meter *meter, int point)
 	return rows;
 }
 
+/* A sum that does not fit stays at the greatest number: damage must not make it a small one. */
+static void add(uint64_t *sum, uint64_t count)
+{
+	if (__builtin_add_overflow(*sum, count, sum))
+		*sum = UINT64_MAX;
+}
+
+/* What a counter gained; 0 if damage has made it smaller. */
+static uint64_t gained(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
 static void add_unattributed(struct netlog_unattributed *sum,
 			     const struct netlog_unattributed *counts)
 {
 	for (int reason = 0; reason < NETLOG_REASONS; reason++) {
 		for (int direction = 0; direction < 2; direction++) {
-			sum->packets[reason][direction] += counts->packets[reason][direction];
-			sum->bytes[reason][direction] += counts->bytes[reason][direction];
+			add(&sum->packets[reason][direction], counts->packets[reason][direction]);
+			add(&sum->bytes[reason][direction], counts->bytes[reason][direction]);
 		}
 	}
 }
@@ -56,27 +69,27 @@ static void add_laneless(const struct netlog_meter *meter, int point,
 	if (!netlog_meter_retired(meter) || !netlog_meter_settled(meter))
 		return;
 	for (int direction = 0; direction < 2; direction++) {
-		sum->packets[NETLOG_TABLE_FULL][direction] +=
-			now->packets[point][direction] - before->packets[point][direction];
-		sum->bytes[NETLOG_TABLE_FULL][direction] +=
-			now->bytes[point][direction] - before->bytes[point][direction];
+		add(&sum->packets[NETLOG_TABLE_FULL][direction],
+		    gained(now->packets[point][direction], before->packets[point][direction]));
+		add(&sum->bytes[NETLOG_TABLE_FULL][direction],
+		    gained(now->bytes[point][direction], before->bytes[point][direction]));
 	}
 }
 
-/* Whether all rows are such as a meter writes. Any process that maps the file could have written
- * anything else. */
-static bool well_formed(const struct netlog_flow *flows, size_t n, int point)
+/* Takes the connection from each row that no meter writes, and keeps its counts. Any process that
+ * maps the file could have written anything. One bad row must not hold up all the others. */
+static void take_bad_connections(struct netlog_flow *flows, size_t n, int point)
 {
 	uint8_t flags = point == NETLOG_TUN ? 0 : NETLOG_NO_SRC;
-	bool good = true;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct netlog_connection *connection = &flows[i].connection;
+		struct netlog_connection *connection = &flows[i].connection;
 
-		good &= (connection->version == 4 || connection->version == 6) &&
-			connection->flags == flags && connection->reserved == 0;
+		if (likely((connection->version == 4 || connection->version == 6) &&
+			   connection->flags == flags && connection->reserved == 0))
+			continue;
+		*connection = (struct netlog_connection){.flags = NETLOG_NO_SRC | NETLOG_NO_DST};
 	}
-	return good;
 }
 
 /* Lists the retired tables of a point, and sums up what was counted there without a connection.
@@ -122,8 +135,8 @@ ssize_t netlog_meter_drain(struct netlog_meter *meter, int point, struct netlog_
 		return -ENOSPC;
 	ssize_t written = netlog_merge(sources, n, &meter->secret, flows);
 
-	if (written > 0 && meter->fd >= 0 && !well_formed(flows, (size_t)written, point))
-		return -EBADMSG;
+	if (written > 0 && meter->fd >= 0)
+		take_bad_connections(flows, (size_t)written, point);
 	return written;
 }
 
@@ -156,5 +169,7 @@ ssize_t netlog_meter_drain_next(struct netlog_meter *meter, int point, struct ne
 		return -EINVAL;
 	size_t written = netlog_drain_next(&meter->drains[point], flows, capacity);
 
-	return meter->fd >= 0 && !well_formed(flows, written, point) ? -EBADMSG : (ssize_t)written;
+	if (meter->fd >= 0)
+		take_bad_connections(flows, written, point);
+	return (ssize_t)written;
 }

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from netlog.cli.counters import aside_lines, words
+from netlog.cli.counters import aside_lines, until_text, words
 from netlog.display.console import open_console
-from netlog.display.units import binary_size
+from netlog.display.units import binary_size, plural
 from netlog.gateways.counters import AnyCounters, ExecCounters, GatewayCounters, WatchCounters
 from netlog.sinks.base import SinkCounters
 
@@ -23,6 +23,16 @@ __all__ = ["counter_tables", "print_tables"]
 
 TROUBLE = "yellow"
 NONE = "-"
+SINGULAR = {
+    "attempts": "attempt",
+    "frames": "frame",
+    "interfaces": "interface",
+    "messages": "message",
+    "packets": "packet",
+    "periods": "period",
+    "processes": "process",
+    "times": "time",
+}
 ALWAYS = ("written", "waiting", "dropped")
 """Columns of the sinks that are there even if all of them are 0."""
 
@@ -64,9 +74,12 @@ def counter_tables(
     table.add_column("size", no_wrap=True)
     for row in _rows(counters):
         style = TROUBLE if row.trouble else None
-        table.add_row(row.name, f"{row.number:,}", row.unit, _size(row.n_bytes), style=style)
+        unit = SINGULAR.get(row.unit, row.unit) if row.number == 1 else row.unit
+        table.add_row(row.name, f"{row.number:,}", unit, _size(row.n_bytes), style=style)
     aside = aside_lines(counters.aside) if isinstance(counters, ExecCounters) else ()
-    remarks = (Text(line, TROUBLE) for line in aside)
+    remarks = [Text(line, TROUBLE) for line in aside]
+    if counters.logger.until_ns:
+        remarks.append(Text(f"seen: until {until_text(counters.logger)}", "dim"))
     return Group(Text(f"\n{node_id}", "bold"), table, *remarks, "", *_sinks(sinks))
 
 
@@ -129,8 +142,8 @@ def _of_logger(logger: "LoggerCounters") -> Iterator[_Row]:
     ):
         if packets:
             yield _Row(f"left out of messages, {what}", packets, "packets", n_bytes)
-    yield _Row("connections", logger.connections, "")
-    yield _Row("endpoints", logger.endpoints, "")
+    yield _Row("connections, by period", logger.connections, "")
+    yield _Row("endpoints, by period", logger.endpoints, "")
     yield _Row("messages", logger.messages, "")
     if logger.split:
         yield _Row("  split off", logger.split, "messages")
@@ -179,7 +192,8 @@ def _sinks(sinks: Mapping[str, SinkCounters]) -> Iterator[RenderableType]:
     yield table
     for name, sent in sinks.items():
         if sent.dropped:
-            lost = f"{sent.dropped_packets:,} packets, {binary_size(sent.dropped_bytes)}"
+            packets = plural(sent.dropped_packets, "packet")
+            lost = f"{sent.dropped_packets:,} {packets}, {binary_size(sent.dropped_bytes)}"
             yield Text(f"{name}: dropped: {lost}", TROUBLE)
         if sent.last_error:
             yield Text(f"{name}: last error: {sent.last_error}", TROUBLE)

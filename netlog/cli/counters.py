@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from netlog.cli.diagnostics import say
-from netlog.display.units import binary_size
+from netlog.display.units import binary_size, counted
 from netlog.gateways.counters import AnyCounters, ExecCounters, GatewayCounters, WatchCounters
+from netlog.model.times import format_rfc3339
 from netlog.sinks.base import SinkCounters
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from netlog.preload.meter import Aside
     from netlog.relay.relay import RelayCounters
 
-__all__ = ["aside_lines", "counter_lines", "print_counters", "sink_line", "words"]
+__all__ = ["aside_lines", "counter_lines", "print_counters", "sink_line", "until_text", "words"]
+
+NS_PER_MS = 1_000_000
 
 
 def counter_lines(counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> Iterator[str]:
@@ -38,11 +41,13 @@ def counter_lines(counters: AnyCounters, sinks: Mapping[str, SinkCounters]) -> I
         case WatchCounters():
             yield from _tap_lines(counters.taps)
         case ExecCounters():
-            yield f"metered: {counters.aside.processes} processes, {counters.aside.tuns} TUNs"
-            yield from aside_lines(counters.aside)
+            aside = counters.aside
+            processes = counted(aside.processes, "process", "processes")
+            yield f"metered: {processes}, {counted(aside.tuns, 'TUN')}"
+            yield from aside_lines(aside)
     yield from _logger_lines(counters.logger)
     if not isinstance(counters, GatewayCounters) and counters.source_errors:
-        yield f"source: {counters.source_errors} times without an answer"
+        yield f"source: {counted(counters.source_errors, 'time')} without an answer"
     for name, sent in sinks.items():
         yield f"{name}: {sink_line(sent)}"
 
@@ -85,11 +90,11 @@ def aside_lines(aside: "Aside") -> Iterator[str]:
     if aside.laneless_packets:
         size = binary_size(aside.laneless_bytes)
         yield (
-            f"{aside.laneless_packets} packets, {size}, are in the messages without addresses: "
-            "their thread or fork had no part of the meter"
+            f"{counted(aside.laneless_packets, 'packet')}, {size}, in the messages without "
+            "addresses: their thread or fork had no part of the meter"
         )
     if aside.far_descriptors:
-        yield f"{aside.far_descriptors} descriptors had too high a number to be watched"
+        yield f"{counted(aside.far_descriptors, 'descriptor')} with too high a number to be watched"
 
 
 def _relay_lines(relay: "RelayCounters") -> Iterator[str]:
@@ -102,7 +107,8 @@ def _relay_lines(relay: "RelayCounters") -> Iterator[str]:
             for reason, drop in drops.items()
             if drop.packets
         )
-        yield f"{way}: {count.packets} packets, {binary_size(count.bytes)}; dropped: {dropped}"
+        packets, size = counted(count.packets, "packet"), binary_size(count.bytes)
+        yield f"{way}: {packets}, {size}; dropped: {dropped}"
 
 
 def _tap_lines(taps: "Mapping[str, TapCounters]") -> Iterator[str]:
@@ -114,33 +120,38 @@ def _tap_lines(taps: "Mapping[str, TapCounters]") -> Iterator[str]:
             "unreadable": tap.unreadable,
         }
         snapped = f", {tap.snapped} counted without a connection" if tap.snapped else ""
+        frames, full = counted(tap.counted, "frame"), counted(tap.kernel_freezes, "time")
         yield (
-            f"{name}: {tap.counted} frames counted, {tap.kernel_drops} dropped by the kernel "
-            f"(the ring ran full {tap.kernel_freezes} times); left out: {_by_reason(left_out)}; "
+            f"{name}: {frames} counted, {tap.kernel_drops} dropped by the kernel "
+            f"(the ring ran full {full}); left out: {_by_reason(left_out)}; "
             f"frames in all: {tap.frames}{snapped}"
         )
 
 
 def _logger_lines(logger: "LoggerCounters") -> Iterator[str]:
+    until = f" until {until_text(logger)}" if logger.until_ns else ""
     for point, seen in (("tun", logger.tun), ("sock", logger.sock)):
         ways = (
-            f"{way} {seen[f'{way}_packets']} packets, {binary_size(seen[f'{way}_bytes'])}"
-            for way in ("tx", "rx")
+            f"{way} {counted(packets, 'packet')}, {binary_size(n_bytes)}"
+            for way, packets, n_bytes in (
+                ("tx", seen["tx_packets"], seen["tx_bytes"]),
+                ("rx", seen["rx_packets"], seen["rx_bytes"]),
+            )
         )
-        yield f"seen at the {point}: {'; '.join(ways)}"
+        yield f"seen at the {point}{until}: {'; '.join(ways)}"
     at_sock = _by_reason(logger.sock_unattributed)
     also = f"; at the sock: {at_sock}" if any(logger.sock_unattributed.values()) else ""
     yield f"unattributed: {_by_reason(logger.unattributed)}{also}"
     yield f"left out of messages: {_left_out(logger.left_out)}"
-    yield f"connections: {logger.connections}, endpoints: {logger.endpoints}"
+    yield f"connections, by period: {logger.connections}, endpoints: {logger.endpoints}"
     split = f", {logger.split} of them split off" if logger.split else ""
-    yield f"messages: {logger.messages} of {logger.polls} periods{split}"
+    yield f"messages: {logger.messages} of {counted(logger.polls, 'period')}{split}"
     yield f"polls: {_listed(_troubles(logger), none='all in time')}"
     if logger.node_errors:
-        yield f"nodes: {logger.node_errors} times without an answer"
+        yield f"nodes: {counted(logger.node_errors, 'time')} without an answer"
     if logger.lost_packets:
-        size = binary_size(logger.lost_bytes)
-        yield f"lost: {logger.lost_packets} packets, {size}: no sink had stored them at the end"
+        packets, size = counted(logger.lost_packets, "packet"), binary_size(logger.lost_bytes)
+        yield f"lost: {packets}, {size}: no sink had stored them at the end"
     own = SinkCounters(
         logger.written, logger.pending, errors=logger.sink_errors, dropped=logger.dropped
     )
@@ -164,7 +175,7 @@ def _troubles(logger: "LoggerCounters") -> Iterator[str]:
 def _left_out(left_out: "LeftOut") -> str:
     """The traffic that no message shows because the configuration says so."""
     return _listed(
-        f"{packets} packets, {binary_size(n_bytes)}, {what}"
+        f"{counted(packets, 'packet')}, {binary_size(n_bytes)}, {what}"
         for packets, n_bytes, what in (
             (left_out.service_packets, left_out.service_bytes, "to the overlay's own services"),
             (left_out.dropped_packets, left_out.dropped_bytes, "of exit traffic"),
@@ -176,17 +187,17 @@ def _left_out(left_out: "LeftOut") -> str:
 def sink_line(counters: SinkCounters) -> str:
     """What became of the messages at one sink."""
     lost = (
-        f" ({counters.dropped_packets} packets, {binary_size(counters.dropped_bytes)})"
+        f" ({counted(counters.dropped_packets, 'packet')}, {binary_size(counters.dropped_bytes)})"
         if counters.dropped
         else ""
     )
-    parts = [f"{counters.written} messages written", f"{counters.dropped} dropped{lost}"]
+    parts = [f"{counted(counters.written, 'message')} written", f"{counters.dropped} dropped{lost}"]
     if counters.pending:
         parts.append(f"{counters.pending} waiting")
     if counters.errors:
-        parts.append(f"{counters.errors} failures")
+        parts.append(counted(counters.errors, "failure"))
     if counters.retried:
-        parts.append(f"{counters.retried} retries")
+        parts.append(counted(counters.retried, "retry", "retries"))
     line = ", ".join(parts)
     if counters.spool_bytes:
         line += f"; spool: {binary_size(counters.spool_bytes)}"
@@ -195,6 +206,11 @@ def sink_line(counters: SinkCounters) -> str:
     if counters.last_error:
         line += f"; last error: {counters.last_error}"
     return line
+
+
+def until_text(logger: "LoggerCounters") -> str:
+    """The end of the last period that the logger has counted, to the millisecond."""
+    return format_rfc3339(logger.until_ns - logger.until_ns % NS_PER_MS)
 
 
 def words(name: str) -> str:

@@ -3,24 +3,26 @@
 import argparse
 import contextlib
 import os
-import sys
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from netlog.cli.commands import add_command
-from netlog.cli.counters import aside_lines, print_counters
+from netlog.cli.counters import print_counters
 from netlog.cli.diagnostics import say
 from netlog.cli.external_options import add_external_options, external_changes
 from netlog.cli.waiting import StopRequest
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig
 from netlog.config.file import COMMAND_LINE, load_config
+from netlog.config.lines import errors_of
 from netlog.config.sinks import StdoutSinkConfig
 from netlog.errors import ConfigError
 from netlog.gateways.exec_metering import ExecMetering
 from netlog.gateways.settings import with_node
 from netlog.gateways.sinks import open_sinks
-from netlog.preload.children import Command
+from netlog.preload.children import ASKS, Command
 from netlog.preload.meter import has_writers
 from netlog.preload.programs import find_program
 from netlog.sinks import SinkGroup
@@ -35,8 +37,9 @@ SINK_LIMIT_S = 10.0
 DESCRIPTION = """\
 Run a VPN daemon unmodified, and log its traffic. netlog starts the command with a
 library that counts what crosses its TUN interface and its UDP and TCP sockets.
-Signals and the exit status pass through. Standard input, output and error belong to
-the command.
+Signals and the exit status pass through. Standard input and output belong to the
+command; netlog writes to standard error too. At the end it prints its counters. Of
+all signals, only SIGCONT is for netlog itself: it prints the counters so far.
 
 Go programs and statically linked programs cannot be metered this way; use
 `netlog watch` for them.
@@ -103,30 +106,40 @@ def _run(config: ExecConfig, options: argparse.Namespace, arguments: list[str]) 
     path = find_program(arguments[0])
     # Created before any thread, so that the sinks' threads do not receive the command's signals.
     command = Command()
-    with _metering(config, options) as metering:
+    with _metering(config, options) as (metering, report):
         command.start(path, arguments, metering.environment(os.environ))
-        return command.wait()
+        return command.wait(report)
 
 
 def _attach(config: ExecConfig, options: argparse.Namespace) -> int:
     """Poll until no process counts any more, or until a signal asks to stop."""
     # Raises if there is no such meter: a mistyped name must not create a new one.
     has_writers(str(config.meter))
-    with StopRequest() as stop, _metering(config, options) as metering:
+    asks = (ASKS, signal.SIGUSR1)
+    with StopRequest(others=asks) as stop, _metering(config, options) as (metering, report):
         while metering.counted_into and not stop.wait(LOOK_S):
-            pass
+            if stop.taken():
+                report()
     return 0
 
 
 @contextlib.contextmanager
-def _metering(config: ExecConfig, options: argparse.Namespace) -> Iterator[ExecMetering]:
-    """Send what a command counts to the configured sinks; report what the messages lack."""
+def _metering(
+    config: ExecConfig, options: argparse.Namespace
+) -> Iterator[tuple[ExecMetering, Callable[[], None]]]:
+    """Send what a command counts to the configured sinks, and print the counters at the end.
+
+    Yields:
+        The metering, and a function that prints the counters so far.
+    """
     origin = options.config or COMMAND_LINE
     group = SinkGroup(open_sinks(config, read_credentials(config, origin), origin))
     try:
-        with ExecMetering(config, group) as metering:
+        with errors_of(origin):
+            made = ExecMetering(config, group)
+        with made as metering:
             metering.start()
-            yield metering
+            yield metering, partial(_report, config, metering, group)
             try:
                 metering.stop(SINK_LIMIT_S)
             except TimeoutError as error:
@@ -137,12 +150,11 @@ def _metering(config: ExecConfig, options: argparse.Namespace) -> Iterator[ExecM
             group.close(SINK_LIMIT_S)
         except TimeoutError as error:
             say(f"the sinks did not accept the last messages: {error}")
-    # Elsewhere, standard error belongs to the command: only what the messages lack is reported.
-    if sys.stderr.isatty():
-        print_counters(config.node_id, counters, group.counters())
-    else:
-        for line in aside_lines(counters.aside):
-            say(line)
+    print_counters(config.node_id, counters, group.counters())
+
+
+def _report(config: ExecConfig, metering: ExecMetering, group: SinkGroup) -> None:
+    print_counters(config.node_id, metering.counters(), group.counters())
 
 
 def _config(options: argparse.Namespace) -> ExecConfig:

@@ -13,7 +13,9 @@ from netlog.cli.waiting import StopRequest, ready
 from netlog.config.credentials import read_credentials
 from netlog.config.external import ExecConfig, WatchConfig
 from netlog.config.file import AnyConfig, PlacedConfig
+from netlog.config.lines import errors_of
 from netlog.config.relay import RelayConfig
+from netlog.display.units import counted
 from netlog.gateways.base import AnyGateway
 from netlog.gateways.counters import AnyCounters
 from netlog.gateways.settings import with_node
@@ -97,7 +99,8 @@ class _Running:
         self._sinks = open_sinks(self.config, credentials, placed.origin, stream)
         self._group = SinkGroup(self._sinks)
         try:
-            self._gateway = _gateway(self.config, self._group)
+            with errors_of(placed.origin):
+                self._gateway = _gateway(self.config, self._group)
         except BaseException:
             self._group.close()
             raise
@@ -169,9 +172,7 @@ class _Running:
             self._report(counters, sent)
             for name, left in sent.items():
                 if left.pending:
-                    self._say(
-                        [f"{name}: {left.pending} messages stay in the spool until the next run"]
-                    )
+                    self._say([f"{name}: {_stay(left.pending)} in the spool until the next run"])
         if trouble:
             self._complain(trouble)
 
@@ -195,6 +196,10 @@ class _Running:
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
             say(f"{self._prefix}{line}")
+
+
+def _stay(messages: int) -> str:
+    return f"{counted(messages, 'message')} {'stays' if messages == 1 else 'stay'}"
 
 
 def _complete(config: AnyConfig) -> AnyConfig:
@@ -225,7 +230,7 @@ def _greeting(config: AnyConfig) -> str:
         case RelayConfig():
             what = (
                 f"{config.tun.name} {' '.join(config.tun.addresses)}, "
-                f"udp {config.sock.listen}, {len(config.peers)} peers; "
+                f"udp {config.sock.listen}, {counted(len(config.peers), 'peer')}; "
             )
         case ExecConfig():
             what = f"{' '.join(config.command)}; "

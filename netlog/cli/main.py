@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.execute(options))
     except ConfigError as error:
-        say(str(error))
+        for line in str(error).split("\n"):
+            say(line)
         return EXIT_USAGE
     except BrokenPipeError:
         _abandon_stdout()

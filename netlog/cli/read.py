@@ -233,5 +233,13 @@ def _report(counters: CaptureCounters) -> Iterator[str]:
         (counters.late, "packets older than the current period: counted in the current period"),
         (counters.untimed, "packets with an impossible time: counted with the packet before"),
     ):
-        if count:
+        if count == 1:
+            yield f"1 {_of_one(what)}"
+        elif count:
             yield f"{count} {what}"
+
+
+def _of_one(what: str) -> str:
+    for many, one in (("packets", "packet"), ("frames", "frame"), (" that are ", " that is ")):
+        what = what.replace(many, one, 1)
+    return what

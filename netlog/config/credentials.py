@@ -3,7 +3,6 @@
 A secret never appears in an error, a log line or a `repr`.
 """
 
-import ipaddress
 import logging
 import os
 import stat
@@ -15,8 +14,9 @@ from urllib.parse import urlsplit
 from netlog.config.gateway import GatewayConfig
 from netlog.config.sinks import HecSinkConfig, HttpJsonSinkConfig, HttpSinkConfig, RemoteSinkConfig
 from netlog.errors import ConfigError
+from netlog.sinks.remote.proxy import is_this_machine
 
-__all__ = ["Credentials", "read_credentials"]
+__all__ = ["Credentials", "every_credential", "read_credentials"]
 
 _log = logging.getLogger("netlog")
 
@@ -32,6 +32,7 @@ class Credentials:
     copy_id: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str = field(default="", repr=False)
 
 
 def read_credentials(config: GatewayConfig, origin: str) -> tuple[Credentials, ...]:
@@ -51,42 +52,67 @@ def read_credentials(config: GatewayConfig, origin: str) -> tuple[Credentials, .
 
     Thread safety: any thread.
     """
-    found = []
+    found, wrong = every_credential(config, origin)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return found
+
+
+def every_credential(
+    config: GatewayConfig, origin: str
+) -> tuple[tuple[Credentials, ...], tuple[str, ...]]:
+    """As `read_credentials`, but returns the errors instead of raising them.
+
+    Returns:
+        The credentials of each sink, complete if there are no errors, and the errors.
+
+    Thread safety: any thread.
+    """
+    found, wrong = [], []
     for i, sink in enumerate(config.sinks):
-        key = f"{origin}: sinks[{i}]"
+        credentials = Credentials()
         if isinstance(sink, RemoteSinkConfig):
-            _look_at_transport(sink, key)
-        if isinstance(sink, HttpSinkConfig):
-            ids = dict(_given(sink, key, "private_id", "copy_id"))
-            found.append(Credentials(ids["private_id"], ids.get("copy_id", "")))
-        elif isinstance(sink, HecSinkConfig):
-            found.append(Credentials(token=dict(_given(sink, key, "token"))["token"]))
-        elif isinstance(sink, HttpJsonSinkConfig):
-            found.append(Credentials(headers=dict(_headers(sink, key))))
-        else:
-            found.append(Credentials())
-    return tuple(found)
+            try:
+                credentials = _of_a_sink(sink, f"{origin}: sinks[{i}]")
+            except ConfigError as error:
+                wrong.append(str(error))
+        found.append(credentials)
+    return tuple(found), tuple(wrong)
+
+
+def _of_a_sink(sink: RemoteSinkConfig, key: str) -> Credentials:
+    _look_at_transport(sink, key)
+    proxy = _proxy_credentials(sink, key)
+    if isinstance(sink, HttpSinkConfig):
+        ids = dict(_given(sink, key, "private_id", "copy_id"))
+        return Credentials(ids["private_id"], ids.get("copy_id", ""), proxy=proxy)
+    if isinstance(sink, HecSinkConfig):
+        return Credentials(token=dict(_given(sink, key, "token"))["token"], proxy=proxy)
+    if isinstance(sink, HttpJsonSinkConfig):
+        return Credentials(headers=dict(_headers(sink, key)), proxy=proxy)
+    return Credentials(proxy=proxy)
+
+
+def _proxy_credentials(sink: RemoteSinkConfig, key: str) -> str:
+    """The user and the password for the proxy; "": none."""
+    found = dict(_given(sink, key, "proxy_credentials")).get("proxy_credentials", "")
+    if found and ":" not in found:
+        raise ConfigError(f"{key}.proxy_credentials: expected user:password")
+    return found
 
 
 def _look_at_transport(sink: RemoteSinkConfig, key: str) -> None:
     """Warn about an http URL, and check that the file of certificates can be read."""
     url = urlsplit(sink.url)
-    if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
+    if url.scheme == "http" and not is_this_machine(url.hostname or ""):
         _log.warning("%s.url: http encrypts neither messages nor secrets: use https", key)
+        if sink.proxy is None and "HTTP_PROXY" in os.environ and "http_proxy" not in os.environ:
+            _log.warning("%s.proxy: HTTP_PROXY is not used: set http_proxy, in lower case", key)
     if sink.ca_file is not None:
         _read(f"{key}.ca_file", sink.ca_file)
 
 
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _given(
-    sink: HttpSinkConfig | HecSinkConfig, key: str, *names: str
-) -> Iterator[tuple[str, str]]:
+def _given(sink: RemoteSinkConfig, key: str, *names: str) -> Iterator[tuple[str, str]]:
     for name in names:
         if (path := getattr(sink, f"{name}_file")) is not None:
             yield name, _from_file(f"{key}.{name}_file", path)

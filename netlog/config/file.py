@@ -1,9 +1,11 @@
 """The configuration of one or more gateways: a TOML file, read strictly.
 
-Reading touches nothing but the file. An error names the file and the key, and says what was
-expected. An unknown key is an error too: otherwise a misspelt key would silently leave its default.
+Reading touches nothing but the file. An error names the file, the line and the key, and says what
+was expected; every error is told at once. An unknown key is an error too: otherwise a misspelt key
+would silently leave its default.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from netlog.config.external import ExecConfig, WatchConfig
-from netlog.config.reading import convert, parse_toml, read_text
+from netlog.config.lines import located
+from netlog.config.reading import MAX_ERRORS, all_errors, convert, parse_toml, read_text
 from netlog.config.relay import RelayConfig
 from netlog.config.sinks import doubles
 from netlog.errors import ConfigError
@@ -58,7 +61,11 @@ def load_gateways(path: str | Path) -> tuple[PlacedConfig, ...]:
 
     Thread safety: any thread.
     """
-    return parse_gateways(read_text(path), str(path))
+    text = read_text(path)
+    try:
+        return parse_gateways(text, str(path))
+    except ConfigError as error:
+        raise located(error, path) from error
 
 
 def parse_gateways(text: str, origin: str) -> tuple[PlacedConfig, ...]:
@@ -84,14 +91,21 @@ def parse_gateways(text: str, origin: str) -> tuple[PlacedConfig, ...]:
         raise ConfigError(f"{origin}: {next(iter(tree))}: expected inside a [[{SEVERAL}]] table")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{origin}: {SEVERAL}: expected a list with at least one entry")
-    placed = []
+    placed: list[PlacedConfig] = []
+    errors: list[str] = []
     for i, entry in enumerate(entries):
         where = f"{origin}: {SEVERAL}[{i}]"
         if not isinstance(entry, dict):
-            raise ConfigError(f"{where}: expected a table")
-        placed.append(PlacedConfig(_checked(entry, _kind(entry, where), where), where))
-    for wrong in _clashes([each.config for each in placed]):
-        raise ConfigError(f"{origin}: {wrong}")
+            errors.append(f"{where}: expected a table")
+            continue
+        try:
+            placed.append(PlacedConfig(_checked(entry, _kind(entry, where), where), where))
+        except ConfigError as error:
+            errors.append(str(error))
+    if errors:
+        raise ConfigError("\n".join(errors))
+    if wrong := list(itertools.islice(_clashes([each.config for each in placed]), MAX_ERRORS + 1)):
+        raise all_errors(origin, wrong)
     return tuple(placed)
 
 
@@ -113,7 +127,11 @@ def load_config(
     """
     if path is None:
         return _checked(_merged({}, changes or {}), kind, COMMAND_LINE)
-    return parse_config(read_text(path), str(path), kind, changes)
+    text = read_text(path)
+    try:
+        return parse_config(text, str(path), kind, changes)
+    except ConfigError as error:
+        raise located(error, path) from error
 
 
 def parse_config(
@@ -153,8 +171,8 @@ def _checked(tree: Mapping[str, Any], kind: type[Kind], origin: str) -> Kind:
     if name not in (None, wanted):
         raise ConfigError(f"{origin}: type: expected {wanted!r}, got {name!r}")
     config = convert({**tree, "type": wanted}, kind, origin)
-    for wrong in config.contradictions():
-        raise ConfigError(f"{origin}: {wrong}")
+    if wrong := list(itertools.islice(config.contradictions(), MAX_ERRORS + 1)):
+        raise all_errors(origin, wrong)
     return config
 
 

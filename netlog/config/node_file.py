@@ -7,12 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from netlog.config.reading import convert, parse_toml, read_text
+from netlog.config.gateway import NodesConfig
+from netlog.config.reading import all_errors, convert, parse_toml, read_text
 from netlog.config.values import Address, Text
 from netlog.errors import ConfigError
 from netlog.model.nodes import Node, NodeMap, StaticNodes
 
-__all__ = ["NodeFile"]
+__all__ = ["NodeFile", "open_node_file"]
 
 _log = logging.getLogger("netlog")
 
@@ -90,6 +91,23 @@ class NodeFile:
             return self._map
 
 
+def open_node_file(config: NodesConfig | None) -> NodeFile | None:
+    """Read the nodes that a configuration names, if it names any.
+
+    Raises:
+        ConfigError: the file is wrong or missing. The text begins with the key.
+
+    Thread safety: any thread.
+    """
+    if config is None:
+        return None
+    try:
+        return NodeFile(config.file)
+    except ConfigError as error:
+        lines = (f"nodes.file: {line}" for line in str(error).split("\n"))
+        raise ConfigError("\n".join(lines)) from error
+
+
 def _signature(path: Path) -> tuple[int, ...]:
     """A value that changes when the file does; its errno if the file cannot be examined."""
     try:
@@ -114,8 +132,8 @@ def _read(path: Path) -> NodeMap:
     else:
         tree = parse_toml(text, str(path))
     file = convert(tree, _File, str(path))
-    for wrong in _contradictions(file):
-        raise ConfigError(f"{path}: {wrong}")
+    if wrong := list(_contradictions(file)):
+        raise all_errors(str(path), wrong)
     nodes = []
     key = "file"
     try:

@@ -1,22 +1,26 @@
 """Reads files strictly: an error names the file and the key, and says what was expected."""
 
+import itertools
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect
 
+from netlog.config.every_error import every_error
 from netlog.config.values import decode
 from netlog.errors import ConfigError
 
-__all__ = ["convert", "parse_toml", "read_text"]
+__all__ = ["all_errors", "convert", "parse_toml", "read_text"]
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
+MAX_ERRORS = 100
+"""More than anybody corrects at once."""
 INTEGER_BITS = 63
 """Of a number in TOML, less its sign."""
 
@@ -121,11 +125,28 @@ def convert(
 
     Raises:
         ConfigError: a key is unknown or missing, or a value has another type than it must have.
+            Each such error is a line of the text.
     """
     try:
         return msgspec.convert(tree, kind, dec_hook=decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error), tree, kind)}") from error
+        found = (_explain(each, tree, kind) for each in every_error(tree, kind, decode))
+        raise all_errors(origin, found) from error
+
+
+def all_errors(origin: str, found: Iterable[str]) -> ConfigError:
+    """One error of many: each is a line of its text, up to MAX_ERRORS of them.
+
+    Args:
+        origin: the name of the file in errors.
+        found: the errors, at least one; each begins with its key.
+
+    Thread safety: any thread.
+    """
+    lines = [f"{origin}: {each}" for each in itertools.islice(found, MAX_ERRORS + 1)]
+    if len(lines) > MAX_ERRORS:
+        lines[-1] = f"{origin}: and further errors"
+    return ConfigError("\n".join(lines))
 
 
 def _explain(error: str, raw: object, table: type[msgspec.Struct]) -> str:

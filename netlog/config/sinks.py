@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from netlog.config.values import EnvironmentName, Size, Text, Url
+from netlog.config.values import EnvironmentName, ProxyUrl, Size, Text, Url
 from netlog.sinks.remote.headers import is_header_name, is_header_value
 
 __all__ = [
@@ -62,6 +62,9 @@ class RemoteSinkConfig(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_
     spool: Text
     spool_bytes: Size = Size(SPOOL_BYTES)
     ca_file: Text | None = None
+    proxy: ProxyUrl | None = None
+    proxy_credentials_file: Text | None = None
+    proxy_credentials_env: EnvironmentName | None = None
 
 
 class HttpSinkConfig(
@@ -161,11 +164,20 @@ def _wrong(sink: SinkConfig) -> Iterator[str]:
         yield from _one_secret(sink, "token")
     elif isinstance(sink, HttpJsonSinkConfig):
         yield from _wrong_headers(sink)
-    if isinstance(sink, RemoteSinkConfig) and sink.spool_bytes < MIN_SPOOL_BYTES:
-        yield f"spool_bytes: expected at least {MIN_SPOOL_BYTES} (1MiB), got {sink.spool_bytes}"
+    if isinstance(sink, RemoteSinkConfig):
+        if sink.spool_bytes < MIN_SPOOL_BYTES:
+            yield f"spool_bytes: expected at least {MIN_SPOOL_BYTES} (1MiB), got {sink.spool_bytes}"
+        yield from _wrong_proxy(sink)
 
 
-def _one_secret(sink: HttpSinkConfig | HecSinkConfig, name: str) -> Iterator[str]:
+def _wrong_proxy(sink: RemoteSinkConfig) -> Iterator[str]:
+    if sink.proxy_credentials_file or sink.proxy_credentials_env:
+        yield from _one_secret(sink, "proxy_credentials")
+        if not sink.proxy:
+            yield "proxy_credentials: expected only with the URL of a proxy in proxy"
+
+
+def _one_secret(sink: RemoteSinkConfig, name: str) -> Iterator[str]:
     given = [getattr(sink, f"{name}_{source}") is not None for source in ("file", "env")]
     if sum(given) != 1:
         which = "both" if all(given) else "neither"

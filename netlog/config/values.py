@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from netlog.sinks.remote.proxy import EXAMPLE, parse_proxy
+
 __all__ = [
     "AbsolutePath",
     "Address",
@@ -15,6 +17,7 @@ __all__ = [
     "InterfaceAddress",
     "InterfaceName",
     "Prefix",
+    "ProxyUrl",
     "Size",
     "SocketAddress",
     "Text",
@@ -110,6 +113,12 @@ class Url(str):
     __slots__ = ()
 
 
+class ProxyUrl(str):
+    """The URL of an HTTP proxy without credentials; "", from `false`: no proxy."""
+
+    __slots__ = ()
+
+
 class Size(int):
     """A number of bytes, at least 1."""
 
@@ -121,7 +130,8 @@ def decode(kind: type, value: object) -> object:
 
     Args:
         kind: one of the types above.
-        value: the value in the file. It must be a string; for `Size`, also a whole number.
+        value: the value in the file. It must be a string; for `Size`, also a whole number; for
+            `ProxyUrl`, also false.
 
     Returns:
         The value, an instance of `kind`.
@@ -133,6 +143,10 @@ def decode(kind: type, value: object) -> object:
     """
     if kind is Size:
         return _size(value)
+    if kind is ProxyUrl and not isinstance(value, str):
+        if value is not False:
+            raise ValueError(f"expected false, or a URL such as {EXAMPLE}")
+        return ProxyUrl()
     if not isinstance(value, str):
         raise ValueError(f"expected a string, got {value!r}")  # noqa: TRY004 - the hook's contract
     return _PARSERS[kind](value)
@@ -180,11 +194,24 @@ def _socket_address(text: str) -> SocketAddress:
         fits = False
     # An IPv4-mapped address must be written as IPv4. A zone has a meaning on one host only.
     if not fits or address.is_multicast or "%" in host or getattr(address, "ipv4_mapped", None):
-        raise ValueError(
-            "expected a unicast address and a port, such as 192.0.2.1:41641 or "
-            f"[2001:db8::1]:41641, got {text!r}"
-        )
+        raise ValueError(f"{_why_not(host, port)}, got {text!r}")
     return SocketAddress(f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}")
+
+
+def _why_not(host: str, port: str) -> str:
+    """What was expected instead of an address and a port that cannot be used."""
+    bare = host.strip("[]")
+    try:
+        address: object = ipaddress.ip_address(bare)
+    except ValueError:
+        address = None
+    if "%" in bare and ":" in bare:
+        return "expected an address without a zone: a zone has a meaning on one host only"
+    if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", bare) and re.search("[A-Za-z]", bare):
+        return "expected an IP address: names are not supported, netlog does not resolve them"
+    if getattr(address, "ipv4_mapped", None):
+        return f"expected an IPv4 address as such, {address.ipv4_mapped}:{port}"  # type: ignore[attr-defined]
+    return "expected a unicast address and a port, such as 192.0.2.1:41641 or [2001:db8::1]:41641"
 
 
 def _interface_name(text: str) -> InterfaceName:
@@ -231,6 +258,14 @@ def _url(text: str) -> Url:
     return Url(text)
 
 
+def _proxy_url(text: str) -> ProxyUrl:
+    proxy = parse_proxy(text)
+    if proxy.authorization:
+        # The URL is not quoted, because it contains a credential.
+        raise ValueError("expected a URL without user and password: see proxy_credentials_file")
+    return ProxyUrl(proxy)
+
+
 def _size(value: object) -> Size:
     if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,15}) ?([KMGT]i)?B", value)):
         size = int(match[1]) << SHIFTS[match[2]]
@@ -252,5 +287,6 @@ _PARSERS: dict[type, Callable[[str], object]] = {
     Text: _text,
     AbsolutePath: _absolute_path,
     EnvironmentName: _environment_name,
+    ProxyUrl: _proxy_url,
     Url: _url,
 }

@@ -142,6 +142,16 @@ class CountedDevice(Closing):
         with self.gate:
             self._set_statistics(self._handle, enabled)
 
+    def after_fork(self, *, shared: bool) -> None:
+        """Count nothing in a fork; if the meter is shared, count on other lanes than the parent."""
+        if not shared:
+            self._set_statistics(self._handle, False)  # noqa: FBT003 - a call of the core
+            return
+        for side, lane in enumerate(self._lanes):
+            if lane is not None:
+                self._lanes[side] = None
+                self.meter.forget_lane()
+
     def extract_statistics(self) -> FlowArray:
         """Return what was counted since the last extraction, and clear it.
 

@@ -1,12 +1,22 @@
 """Quantities as text for a person."""
 
-__all__ = ["binary_rate", "binary_size", "decimal_rate"]
+__all__ = ["binary_rate", "binary_size", "counted", "decimal_rate", "plural"]
 
 KIBI = 1024
 SMALLER_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 KILO = 1000
 MAX_PLAIN = 100_000
 """Rates below it have no prefix: six digits and a point are no wider than `1000.0k`."""
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """A number of things: `1 packet`, `2 packets`; `nouns` for a plural that is not `noun` + s."""
+    return f"{count} {plural(count, noun, nouns)}"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """The word for a number of things, without the number."""
+    return noun if count == 1 else nouns or f"{noun}s"
 
 
 def binary_size(n_bytes: int) -> str:

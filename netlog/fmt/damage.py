@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from netlog.display.units import counted
 from netlog.fmt.split import ReadError, Splitter, Value
 
 __all__ = ["Damage", "read_values"]
@@ -25,7 +26,9 @@ class Damage(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         count = self.end - self.begin
-        return f"{self.error}; skipped {count} bytes, from byte {self.begin} to {self.end}"
+        return (
+            f"{self.error}; skipped {counted(count, 'byte')}, from byte {self.begin} to {self.end}"
+        )
 
 
 def read_values(chunks: Iterable[bytes], damaged: Callable[[Damage], None]) -> Iterator[Value]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from netlog.display.terminal import CLASS_COLORS, Style, printable
-from netlog.display.units import binary_rate, binary_size, decimal_rate
+from netlog.display.units import binary_rate, binary_size, counted, decimal_rate
 from netlog.fmt.names import Names
 from netlog.fmt.record import Entry, FlowLog
 from netlog.model.classes import CLASSES
@@ -87,7 +87,7 @@ class TextTable:
         if self._n_shown <= 1:
             return
         yield ""
-        yield self._style.paint(f"total of {self._n_messages} messages", BOLD)
+        yield self._style.paint(f"total of {counted(self._n_messages, 'message')}", BOLD)
         names = ("connections", "sent packets", "bytes", "received packets", "bytes")
         form = "{:<10}" + "".join(f"{{:>{len(name) + 6}}}" for name in names)
         yield self._style.paint(form.format("", *names), FAINT)
@@ -136,7 +136,8 @@ class TextTable:
 
 def _loss_line(loss: Loss) -> str:
     size = binary_size(loss.n_bytes)
-    return f"dropped: {loss.messages} messages, {loss.packets} packets, {size}"
+    messages, packets = counted(loss.messages, "message"), counted(loss.packets, "packet")
+    return f"dropped: {messages}, {packets}, {size}"
 
 
 def _n_bytes(entry: Entry) -> int:

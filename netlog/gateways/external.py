@@ -88,6 +88,8 @@ class ExternalLogger:
             TimeoutError: the sink did not accept the last messages in time.
         """
         self._logger.shutdown(timeout_s)
+        if self._source is not None:
+            self._source.end()
 
     def counters(self) -> LoggerCounters:
         """The counters of the logger so far."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from netlog.devices.device import MeterDevice
+from netlog.display.units import counted
 from netlog.logger.logger import Logger
 from netlog.meter.file import remove_meter_file
 from netlog.meter.meter import Meter
@@ -68,10 +69,10 @@ def _replaced(
         emptied.shutdown()
         if old.retired:
             _log.warning(
-                "%s: keeps its old size (%d connections, %d threads) until its counts are stored",
+                "%s: keeps its old size (%s, %s) until its counts are stored",
                 path,
-                old.max_flows,
-                old.max_lanes,
+                counted(old.max_flows, "connection"),
+                counted(old.max_lanes, "thread"),
             )
             stack.pop_all()
             return old

@@ -8,7 +8,7 @@ import errno
 import ipaddress
 import logging
 
-from netlog.config.node_file import NodeFile
+from netlog.config.node_file import open_node_file
 from netlog.config.relay import RelayConfig
 from netlog.config.values import Prefix
 from netlog.devices.device import Device
@@ -51,7 +51,7 @@ class Gateway(AnyGateway):
         self._config = config
         self._sink = sink
         self._stack = contextlib.ExitStack()
-        self._nodes = None if config.nodes is None else NodeFile(config.nodes.file)
+        self._nodes = open_node_file(config.nodes)
         self._logger = Logger()
         self._relay: Relay | None = None
         self._socks: list[SockDevice] = []

@@ -9,7 +9,7 @@ import msgspec
 
 from netlog.config.external import ExternalConfig
 from netlog.config.gateway import GatewayConfig, NodeConfig
-from netlog.config.node_file import NodeFile
+from netlog.config.node_file import open_node_file
 from netlog.config.relay import RelayConfig
 from netlog.config.values import Text
 from netlog.gateways.sources import open_source
@@ -107,7 +107,7 @@ def external_settings(config: ExternalConfig) -> dict[str, Any]:
             routes=map(str, config.routes.overlay), subnet_routes=map(str, config.routes.subnets)
         ),
         "peers": peers_of(config),
-        "nodes": None if config.nodes is None else NodeFile(config.nodes.file),
+        "nodes": open_node_file(config.nodes),
         "source": None if config.source is None else open_source(config.source),
         "source_name": str(config.source),
         "exit_traffic": config.exit_traffic,

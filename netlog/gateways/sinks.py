@@ -5,8 +5,10 @@ import errno
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
 
 from netlog._zstd import load_zstd
 from netlog.config.credentials import Credentials
@@ -20,7 +22,7 @@ from netlog.config.sinks import (
     SinkConfig,
     sink_names,
 )
-from netlog.errors import ConfigError
+from netlog.errors import ConfigError, MissingExtraError
 from netlog.sinks.archive import PACKING
 from netlog.sinks.base import Sink
 from netlog.sinks.file import FileSink
@@ -31,7 +33,7 @@ from netlog.sinks.spooled import SpooledSink
 from netlog.sinks.stream import StreamSink
 from netlog.spool import Spool
 
-__all__ = ["check_sinks", "open_sinks"]
+__all__ = ["open_sinks", "wrong_sinks"]
 
 FILE_SPOOL_BYTES = 64 << 20
 """The size of a file's spool, which holds hours of messages while the file cannot be written."""
@@ -78,24 +80,29 @@ def open_sinks(
     return sinks
 
 
-def check_sinks(config: GatewayConfig, credentials: Sequence[Credentials], origin: str) -> None:
-    """Check that `open_sinks` would have what it needs, without opening anything.
+def wrong_sinks(
+    config: GatewayConfig, credentials: Sequence[Credentials], origin: str
+) -> Iterator[str]:
+    """The errors for which `open_sinks` would fail, without opening anything.
 
     Args:
         config: the gateway.
         credentials: the credentials of each sink, in the order of the sinks.
         origin: the name of the configuration's file in errors.
 
-    Raises:
-        ConfigError, MissingExtraError: as for `open_sinks`.
-
     Thread safety: any thread.
     """
     for i, sink in enumerate(config.sinks):
-        if isinstance(sink, RemoteSinkConfig):
-            _make_shipper(sink, credentials[i], f"{origin}: sinks[{i}]").close()
-        elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
-            load_zstd(PACKING)
+        key = f"{origin}: sinks[{i}]"
+        try:
+            if isinstance(sink, RemoteSinkConfig):
+                _make_shipper(sink, credentials[i], key).close()
+            elif isinstance(sink, FileSinkConfig) and sink.compression == "zstd":
+                load_zstd(PACKING)
+        except ConfigError as error:
+            yield str(error)
+        except MissingExtraError as error:
+            yield f"{key}: {error}"
 
 
 def _local(name: str, sink: SinkConfig, config: GatewayConfig, stream: StreamSink | None) -> Sink:
@@ -173,27 +180,32 @@ def _make_shipper(sink: RemoteSinkConfig, secrets: Credentials, key: str) -> Shi
 
 
 def _made(sink: RemoteSinkConfig, secrets: Credentials) -> Shipper:
+    options: dict[str, Any] = {"ca_file": sink.ca_file, "proxy": _proxy_of(sink, secrets)}
     if isinstance(sink, HttpSinkConfig):
         from netlog.sinks.remote.logtail import LogtailShipper  # noqa: PLC0415 - needs urllib3
 
         copy_id = secrets.copy_id or None
-        return LogtailShipper(
-            sink.url, sink.collection, secrets.private_id, copy_id, ca_file=sink.ca_file
-        )
+        return LogtailShipper(sink.url, sink.collection, secrets.private_id, copy_id, **options)
     if isinstance(sink, HttpJsonSinkConfig):
         from netlog.sinks.remote.http_json import HttpJsonShipper  # noqa: PLC0415 - needs urllib3
 
-        return HttpJsonShipper(
-            sink.url, secrets.headers, sink.body, sink.compression, ca_file=sink.ca_file
-        )
+        return HttpJsonShipper(sink.url, secrets.headers, sink.body, sink.compression, **options)
     if isinstance(sink, HecSinkConfig):
         from netlog.sinks.remote.hec import HecShipper  # noqa: PLC0415 - needs urllib3
 
+        compression = sink.compression
         return HecShipper(
-            sink.url,
-            secrets.token,
-            user=sink.user,
-            compression=sink.compression,
-            ca_file=sink.ca_file,
+            sink.url, secrets.token, user=sink.user, compression=compression, **options
         )
     raise TypeError(f"unknown kind of sink: {type(sink).__name__}")
+
+
+def _proxy_of(sink: RemoteSinkConfig, secrets: Credentials) -> str | Literal[False] | None:
+    """The proxy of a sink as its shipper takes it."""
+    if not sink.proxy:
+        return None if sink.proxy is None else False
+    if not secrets.proxy:
+        return sink.proxy
+    user, _, password = secrets.proxy.partition(":")
+    known = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    return sink.proxy.replace("://", f"://{known}", 1)

@@ -17,10 +17,13 @@ class LoggerCounters:
     """What a logger has seen and done since startup.
 
     Attributes:
+        until_ns: the end of the last period that is counted here, in ns since the epoch; 0: none.
+            What is counted elsewhere may be newer: a relay and a tap count at once.
         polls: extractions. `late_polls` of them came more than 1.5 periods after the last one.
         late_lanes: how often a writer stayed in a batch so long that its counts came a poll later.
         device_errors: extractions at which a user's own device raised an error.
-        connections: rows drained at the TUN. `endpoints`: rows drained at the socket.
+        connections: rows drained at the TUN: a connection counts once in each period that has it.
+            `endpoints`: rows drained at the socket.
         tun, sock: sums of tx_packets, tx_bytes, rx_packets and rx_bytes, unattributed included.
         unattributed: packets by reason at the TUN. `sock_unattributed`: those at the socket.
         failed_polls: polls that could not read the counts (no memory, a damaged meter file).
@@ -39,6 +42,7 @@ class LoggerCounters:
         sinks: what happened to the messages at each sink, if the sink counts that.
     """
 
+    until_ns: int = 0
     polls: int = 0
     late_polls: int = 0
     late_lanes: int = 0

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from netlog.devices.device import Device
 from netlog.errors import StateError
 from netlog.meter.meter import Meter
@@ -90,7 +92,13 @@ class ObservationPoints:
         """The clock of the periods. It continues after the last period of an earlier process."""
         if self._only_meter is None or not self.inherits:
             return PeriodClock()
-        return PeriodClock(last=self._only_meter.period[0])
+        last, _ = self._only_meter.period
+        if self._only_meter.period_damaged:
+            _log.warning(
+                "meter %s: the period of its last counts is damaged: it is dated anew",
+                self._only_meter.path,
+            )
+        return PeriodClock(last=last if last.ended_ns else None)
 
     def enable(self, *, enabled: bool) -> None:
         """Start or stop counting at both points, on every queue that shares a meter with them.
@@ -126,6 +134,15 @@ class ObservationPoints:
     def discard(self) -> None:
         """Discard everything that was counted until now."""
         self.extract().clear()
+
+    def read_again(self) -> None:
+        """Let the next `extract` give the counts of the last one again.
+
+        Raises:
+            StateError: a meter is closed.
+        """
+        for meter in self._meters:
+            meter.read_again()
 
     def extract(self) -> Reading:
         """Swap and drain every meter, and extract every other device.
@@ -177,11 +194,12 @@ class ObservationPoints:
             return NO_FLOWS
         try:
             rows = device.extract_statistics()
+            is_flows = isinstance(rows, np.ndarray) and rows.dtype == FLOW_DTYPE
         except Exception:  # noqa: BLE001 - a user's own code must not stop the other device's counts
             _log.exception("cannot extract a device's statistics")
             reading.device_errors += 1
             return NO_FLOWS
-        if rows.dtype != FLOW_DTYPE:
+        if not is_flows or rows.ndim != 1:
             _log.error("a device's statistics are not an array of FLOW_DTYPE")
             reading.device_errors += 1
             return NO_FLOWS

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from netlog.display.units import counted
 from netlog.errors import MeterFileError, StateError
 from netlog.logger.counters import LoggerCounters
 from netlog.logger.period_config import PeriodConfig, PeriodConfigs
@@ -130,6 +131,8 @@ class Poller:
                     break
         except StateError:
             _log.exception("a meter was closed while its logger ran: its counts are lost")
+        except Exception:  # noqa: BLE001 - logged with its trace
+            _log.exception("the logger has failed: nothing is metered from now on")
         self._delivery.close()
         self._give_up_held()
         self._account_delivery()
@@ -147,7 +150,9 @@ class Poller:
         rest.clear()
         for rows in (held.reading.tun, held.reading.sock, rest.tun, rest.sock):
             self._counters.add_lost(rows)
-        _log.error("no sink accepted the last messages: %d packets", self._counters.lost_packets)
+        _log.error(
+            "no sink accepted the last messages: %s", counted(self._counters.lost_packets, "packet")
+        )
 
     def _poll_periods(self) -> None:
         period_s = self._settings.poll_period_s
@@ -176,6 +181,15 @@ class Poller:
             if not self._failing:
                 _log.warning("cannot read the counts, will try again: %s", error)
             self._failing = True
+        except Exception:  # noqa: BLE001 - logged with its trace
+            # Nothing may end the metering while the gateway runs on. The counts are still there,
+            # unless a meter was closed, which raises.
+            if self._held is None:
+                self._points.read_again()
+            self._counters.failed_polls += 1
+            if not self._failing:
+                _log.exception("a poll failed, will try again")
+            self._failing = True
         return late
 
     def _drain(self) -> _Drained:
@@ -185,6 +199,11 @@ class Poller:
         if (period := reading.period) is None:
             period = self._clock.end_period()
             reading.date(period)
+            if self._clock.stepped_ns:
+                _log.warning(
+                    "the clock was stepped by %+.3f s: the next period begins at its new time",
+                    self._clock.stepped_ns / 1e9,
+                )
         self._counters.add_reading(reading)
         return _Drained(reading, period, self._in_force.end_period())
 
@@ -208,6 +227,7 @@ class Poller:
         """
         if not drained.counted:
             self._counters.add_rows(drained.reading.tun, drained.reading.sock)
+            self._counters.until_ns = drained.period.end_ns
             drained.counted = True
 
     def _store(self, drained: _Drained) -> bool:
@@ -231,7 +251,9 @@ class Poller:
                 raise fault.__cause__ from None
             # A defect in netlog must not end the metering.
             self._counters.failed_periods += 1
-            _log.exception("cannot make the messages of a period")
+            for rows in (drained.reading.tun, drained.reading.sock):
+                self._counters.add_lost(rows)
+            _log.exception("cannot make the messages of a period: its counts are lost")
             return True
         if stored:
             self._counters.messages += made

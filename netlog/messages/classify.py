@@ -12,6 +12,7 @@ import numpy.typing as npt
 from netlog._closing import Closing
 from netlog._native import check, ffi, lib
 from netlog.errors import StateError
+from netlog.messages.default_route import without_default_routes
 from netlog.model.flows import FlowArray
 from netlog.model.routes import NetworkLike, PrefixArray, RouterConfig, prefix_array
 
@@ -239,8 +240,9 @@ def route_map(
     """Make the map for `SEED_RULE`.
 
     Args:
-        configs: all configurations that were in force at any moment of the period. Prefixes of
-            length 0 are ignored: a default route does not say to whom an address belongs.
+        configs: all configurations that were in force at any moment of the period. A default
+            route, also one of several prefixes, is ignored: it does not say to whom an address
+            belongs.
         overlay: the addresses of the overlay.
 
     Returns:
@@ -268,8 +270,13 @@ def node_map(
 
 def _routes(configs: Iterable[RouterConfig]) -> PrefixArray:
     """All prefixes that count as a route, with `IN_ROUTE` as the bit to set."""
-    parts = [config.prefixes for config in configs]
-    routes = np.concatenate(parts) if parts else prefix_array(())
+    own, reached = [prefix_array(())], [prefix_array(())]
+    for config in configs:
+        begin = len(config.local_addrs)
+        end = begin + len(config.routes)
+        own += [config.prefixes[:begin], config.prefixes[end:]]
+        reached.append(config.prefixes[begin:end])
+    routes = np.concatenate([*own, without_default_routes(np.concatenate(reached))])
     routes = routes[routes["length"] > 0]
     routes["set"] = IN_ROUTE
     return routes

@@ -1,8 +1,7 @@
 """The meter: counts packets per connection in C, and returns the counts period by period."""
 
-import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -52,16 +51,6 @@ def _as_words(values: npt.ArrayLike, name: str) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(array, dtype=np.uint64)
 
 
-@contextlib.contextmanager
-def _lent(data: BytesLike | npt.NDArray[np.uint8]) -> Iterator[tuple[Any, int]]:
-    """Lend the bytes of `data` to the core for the time of a call, with their number."""
-    with memoryview(data) as view:  # type: ignore[arg-type] # numpy's arrays are buffers
-        if not view.c_contiguous:
-            raise ValueError("expected contiguous bytes")
-        with ffi.from_buffer("uint8_t[]", view) as buffer:
-            yield buffer, view.nbytes
-
-
 def _options(max_flows: int, max_endpoints: int | None, max_lanes: int) -> Any:  # noqa: ANN401 - as cffi has it
     """Return checked options for the core."""
     if max_endpoints is None:
@@ -91,7 +80,10 @@ class Meter(MeterPoll):
             `max_flows`, at least 64.
         max_lanes: threads that may count at once, 1 to 256. The update methods of this class take
             one lane, a device two, and a relay two for each queue.
-        shared: whether a forked child counts into, or polls, the same tables.
+        shared: whether a forked child counts into, or polls, the same tables. Otherwise the meter
+            stays the parent's: in the child every call raises StateError, devices that count into
+            it no longer count, and `close` is allowed. A meter in a file is never shared by a fork:
+            the child attaches to the file.
 
     Raises:
         ValueError: an argument is out of range.
@@ -189,22 +181,6 @@ class Meter(MeterPoll):
 
     # -- counting ---------------------------------------------------------------------------------
 
-    def update_tx(self, packet: BytesLike) -> None:
-        """Count one IP packet that goes from this node's stack into the tunnel.
-
-        Args:
-            packet: the packet from its IP header on. If it is not IP, it counts as unattributed.
-
-        Raises:
-            TypeError: `packet` is not bytes-like.
-            StateError: the meter is closed.
-        """
-        self._update(packet, lib.NETLOG_TX)
-
-    def update_rx(self, packet: BytesLike) -> None:
-        """Count one IP packet that comes out of the tunnel; see `update_tx`."""
-        self._update(packet, lib.NETLOG_RX)
-
     def update_batch(
         self,
         data: BytesLike | npt.NDArray[np.uint8],
@@ -227,7 +203,8 @@ class Meter(MeterPoll):
             ValueError: shapes differ, or a packet lies outside `data`; nothing was counted.
             StateError: the meter is closed.
         """
-        span = ffi.new("struct netlog_span *")
+        if self._count_span(data, offsets, lengths, rx):
+            return
         starts, sizes = _as_words(offsets, "offsets"), _as_words(lengths, "lengths")
         if starts.shape != sizes.shape:
             raise ValueError(f"offsets and lengths differ in shape: {starts.shape}, {sizes.shape}")
@@ -236,20 +213,23 @@ class Meter(MeterPoll):
             raise TypeError(f"rx: expected a bool or an array of bools, got {directions.dtype}")
         if directions.ndim and directions.shape != starts.shape:
             raise ValueError(f"rx: expected shape {starts.shape}, got {directions.shape}")
-        with _lent(data) as (buffer, size):
-            span.data, span.bytes = buffer, size
-            span.offsets = ffi.from_buffer("uint64_t[]", starts)
-            span.lengths = ffi.from_buffer("uint64_t[]", sizes)
-            span.n = len(starts)
-            if directions.ndim:
-                directions = np.ascontiguousarray(directions)
-                span.directions = ffi.from_buffer("uint8_t[]", directions)
-            else:
-                span.direction = lib.NETLOG_RX if directions else lib.NETLOG_TX
-            with self._count_lock:
-                result = lib.netlog_lane_count_span(self._own_lane(), span)
-        if result:
-            raise ValueError(f"offsets, lengths: a packet lies outside the {span.bytes} bytes")
+        one = bool(directions) if not directions.ndim else np.ascontiguousarray(directions)
+        counted = self._count_span(data, starts, sizes, one)
+        assert counted  # noqa: S101 - the arrays are now as it takes them
+
+    def update_packets(self, packets: Iterable[BytesLike], *, rx: bool = False) -> None:
+        """Count IP packets that are objects of their own; all of them count in one epoch.
+
+        Args:
+            packets: bytes-like objects, each from its IP header on.
+            rx: whether they come out of the tunnel.
+
+        Raises:
+            TypeError: one of them is not bytes-like, or `rx` is not a bool; nothing was counted.
+            ValueError: one of them is not contiguous; nothing was counted.
+            StateError: the meter is closed.
+        """
+        self._count_packets(packets, rx)
 
     def update_datagrams(self, datagrams: npt.NDArray[np.void]) -> None:
         """Count UDP datagrams by remote endpoint; all of them count in one epoch.
@@ -268,22 +248,4 @@ class Meter(MeterPoll):
             raise ValueError(f"datagrams: expected shape (n,), got {datagrams.shape}")
         if not np.isin(datagrams["version"], (4, 6)).all():
             raise ValueError("datagrams: expected version 4 or 6")
-        datagrams = np.ascontiguousarray(datagrams)
-        pointer = ffi.cast("struct netlog_datagram *", ffi.from_buffer(datagrams))
-        with self._count_lock:
-            lib.netlog_lane_count_bracket(self._own_lane(), ffi.NULL, 0, pointer, len(datagrams))
-
-    # -- inside -----------------------------------------------------------------------------------
-
-    def _own_lane(self) -> Any:  # noqa: ANN401 - as above
-        """Return the lane of this object's update methods; the caller holds `_count_lock`."""
-        if self._lane is None:
-            self._lane = self.acquire_lane()
-        return self._lane
-
-    def _update(self, packet: BytesLike, direction: int) -> None:
-        described = ffi.new("struct netlog_packet *")
-        with _lent(packet) as (buffer, size):
-            described.data, described.length, described.direction = buffer, size, direction
-            with self._count_lock:
-                lib.netlog_lane_count_bracket(self._own_lane(), described, 1, ffi.NULL, 0)
+        self._count_datagrams(np.ascontiguousarray(datagrams))

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,10 @@ from netlog.model.periods import Period
 from netlog.model.rows import SLICE_ROWS, Rows, Slice
 
 __all__ = ["MeterPoll"]
+
+_log = logging.getLogger("netlog")
+
+NO_ADDRESSES = lib.NETLOG_NO_SRC | lib.NETLOG_NO_DST
 
 
 class MeterPoll(MeterHandle):
@@ -97,6 +102,16 @@ class MeterPoll(MeterHandle):
         with self._polling():
             self._clear()
 
+    def read_again(self) -> None:
+        """Let the next `retire` or `snapshot` give the same counts again, if they are not cleared.
+
+        Raises:
+            StateError: the meter is closed.
+        """
+        with self._polling():
+            if self._drained:
+                self._drained, self._undrained = False, 0
+
     @property
     def retired(self) -> bool:
         """Whether counts were retired and not cleared, by a snapshot or by a poller that died."""
@@ -105,11 +120,17 @@ class MeterPoll(MeterHandle):
 
     @property
     def period(self) -> tuple[Period, bool]:
-        """The last period that a poller dated, and whether the retired counts belong to it."""
-        period = ffi.new("struct netlog_period *")
-        with self._used():
-            current = bool(lib.netlog_meter_period(self._meter, period))
-        return Period(period.start_ns, period.end_ns, period.ended_ns), current
+        """The last period that a poller dated, and whether the retired counts belong to it.
+
+        If it is damaged, it is the period before it, or one of zeros; see `period_damaged`.
+        """
+        period, result = self._read_period()
+        return period, result > 0
+
+    @property
+    def period_damaged(self) -> bool:
+        """Whether the last period that a poller dated cannot be read any more."""
+        return self._read_period()[1] < 0
 
     def date(self, period: Period) -> None:
         """Store the snapshot's period in the meter, for a successor. Only for the poller."""
@@ -123,6 +144,15 @@ class MeterPoll(MeterHandle):
         return self._unattributed
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _read_period(self) -> tuple[Period, int]:
+        """Return the last whole period, and what the core said of it."""
+        fields = ffi.new("struct netlog_period *")
+        with self._used():
+            result = int(lib.netlog_meter_period(self._meter, fields))
+        period = Period(fields.start_ns, fields.end_ns, fields.ended_ns)
+        # Its check word is right, but any program may have dated it.
+        return (period, result) if period.is_possible else (Period(0, 0, 0), -errno.EBADMSG)
 
     @contextlib.contextmanager
     def _polling(self) -> Iterator[None]:
@@ -184,6 +214,7 @@ class MeterPoll(MeterHandle):
                     lib.netlog_meter_drain_next(self._meter, point, pointer, SLICE_ROWS),
                     self._path,
                 )
+            self._tell_damaged(flows[:drained])
             yield flows[:drained], drained < SLICE_ROWS
 
     def _check_retired(self, epoch: int) -> None:
@@ -198,4 +229,15 @@ class MeterPoll(MeterHandle):
         drained = check_meter_file(
             lib.netlog_meter_drain(self._meter, point, pointer, rows, counts), self._path
         )
+        self._tell_damaged(flows[:drained])
         return flows[:drained], Unattributed.of(counts)
+
+    def _tell_damaged(self, rows: FlowArray) -> None:
+        """Report, once, that the core has taken the connections from damaged rows."""
+        if self._path is None or self._damage_told:
+            return
+        if n := int(np.count_nonzero(rows["flags"] == NO_ADDRESSES)):
+            self._damage_told = True
+            _log.warning(
+                "meter %s: %d damaged records: their counts have no addresses", self._path, n
+            )

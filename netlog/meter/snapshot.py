@@ -15,6 +15,10 @@ REASONS = ("malformed", "not_ip", "table_full")
 """Why a packet was counted without a connection, in the order of csrc/include/netlog.h."""
 
 
+MAX_COUNT = (1 << 64) - 1
+"""The greatest count of a row. Counters of a damaged file can have a greater sum."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unattributed:
     """Packets that were counted without a connection.
@@ -81,7 +85,7 @@ class Unattributed:
         row = np.zeros(1, FLOW_DTYPE)
         row["flags"] = lib.NETLOG_NO_SRC | lib.NETLOG_NO_DST
         for name in ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes"):
-            row[name] = getattr(self, name)
+            row[name] = min(getattr(self, name), MAX_COUNT)
         return row
 
 

@@ -4,10 +4,10 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Command", "Daemon"]
+__all__ = ["ASKS", "Command", "Daemon"]
 
 PASSED = frozenset(
     {
@@ -28,10 +28,14 @@ PASSED = frozenset(
     }
 )
 """Signals that netlog passes on: all that a daemon may use for its own purposes."""
+ASKS = signal.SIGCONT
+"""The signal that asks netlog itself. It wakes a process and ends none, and nobody needs it to
+reach a daemon through netlog: a shell sends it to a whole group of processes."""
 RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 """Signals that Python ignores and its children should not."""
 SI_KERNEL = 0x80
 """siginfo.si_code of a signal that a terminal sent to a whole process group."""
+WAITED_FOR = {*PASSED, signal.SIGCHLD, ASKS}
 PR_SET_CHILD_SUBREAPER = 36
 DIED_OF_SIGNAL = 128
 """Added to the signal's number for the exit status, as shells do."""
@@ -50,7 +54,7 @@ class Command:
     def __init__(self) -> None:
         self._pid = 0
         self._status: int | None = None
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED, signal.SIGCHLD})
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
 
     def start(self, path: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start the command, with the signals as they were before this object was made.
@@ -70,15 +74,20 @@ class Command:
             path, tuple(arguments), environment, setsigmask=self._mask, setsigdef=RESTORED
         )
 
-    def wait(self) -> int:
+    def wait(self, asked: Callable[[], None]) -> int:
         """Pass signals on until the command and all its descendants have ended.
+
+        Args:
+            asked: called when ASKS arrives, which is not passed on.
 
         Returns:
             The command's exit status; if a signal killed it, 128 plus the signal's number.
         """
         while self._reap():
-            got = signal.sigwaitinfo({*PASSED, signal.SIGCHLD})
-            if got.si_signo != signal.SIGCHLD:
+            got = signal.sigwaitinfo(WAITED_FOR)
+            if got.si_signo == ASKS:
+                asked()
+            elif got.si_signo != signal.SIGCHLD:
                 self._hand_on(got)
         return DIED_OF_SIGNAL if self._status is None else self._status
 

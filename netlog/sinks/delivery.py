@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from netlog.display.units import counted
 from netlog.messages.build import Message
 from netlog.model.loss import Loss
 
@@ -176,9 +177,8 @@ class Delivery:
             works_again, self._failing = self._failing, False
             self.last_error = ""
         if works_again:
-            _log.warning(
-                "%ssink works again; %d messages were dropped so far", self._called, self.dropped
-            )
+            dropped = counted(self.dropped, "message")
+            _log.warning("%ssink works again; dropped so far: %s", self._called, dropped)
 
     def _failed(self, error: Exception, loss: Loss) -> None:
         """Put back what the sink has refused."""

@@ -222,9 +222,20 @@ class FileSink:
         self._closed = True
         if self._archive is not None:
             self._archive.close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        """Close a descriptor, if it is one. An error is reported: the file may lack its last lines.
+
+        The descriptor is closed in any case. Nobody may use its number again, not even to close it:
+        it may belong to another file by then.
+        """
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError as error:
+                _log.warning("%s: closed with an error: %s", self._path, error.strerror)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -251,9 +262,8 @@ class FileSink:
         except BaseException:
             os.close(fd)
             raise
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = fd
+        old, self._fd = self._fd, fd
+        self._close(old)
         self._began_s = found.st_mtime if found.st_size else None
         return found
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from netlog.display.units import counted
 from netlog.model.loss import Loss, LossNotice
 from netlog.model.periods import PeriodId
 from netlog.sinks.base import DurableSink, Reports, Sink, SinkCounters
@@ -206,9 +207,9 @@ class _Member:
                 self._untold = Loss()
             if self._failing:
                 _log.warning(
-                    "%s: works again; %d messages were dropped so far",
+                    "%s: works again; dropped so far: %s",
                     self._name,
-                    self._loss.messages,
+                    counted(self._loss.messages, "message"),
                 )
             self._failing = False
 

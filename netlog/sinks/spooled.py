@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlog.display.units import counted
 from netlog.model.periods import PeriodId
 from netlog.sinks.backoff import Backoff
 from netlog.sinks.base import SinkCounters
@@ -241,7 +242,8 @@ class SpooledSink:
                     index, note = before, taken  # noqa: PLW2901 - the loop ends here
                     break
             if index:
-                _log.warning("sink %s: dropped %d messages: %s", self._name, index, refusal.reason)
+                dropped = counted(index, "message")
+                _log.warning("sink %s: dropped %s: %s", self._name, dropped, refusal.reason)
             self._save(_Shipped(records[index : index + 1], note, records[:index]))
             return
         raise refusal

@@ -1,10 +1,12 @@
 """A spool: messages on disk until they are shipped, whatever kills the process.
 
-The directory holds three kinds of files:
+The directory holds four kinds of files:
 
 - *Segments* are appended to: a head, then records. Each record has a checksum over its fields, its
   payload and its place (segment and offset).
 - The *cursor* says how far the reader has come.
+- *committed* repeats what the last commit said, without a sync. If the segments end before that,
+  they are damaged.
 - The *spare* becomes the next segment. The spare and the cursor take their disk space in advance,
   so that shipped records can always be removed from a full disk.
 
@@ -21,6 +23,7 @@ These statements hold if the process is killed between any two system calls:
 3. *Nothing committed is skipped.* The reader sees only committed records. When the reader has left
    a segment, the cursor is saved durably before the segment is removed. The cursor has two slots,
    each with a checksum and a number; a save overwrites the older one, so one slot is always valid.
+   Each slot has a copy in the other's page, so no damage to one page makes the reader go back.
 4. *Records that were read but not advanced over come again*, with the same (proc_id, proc_seq),
    which are part of the record. Nothing before the cursor ever comes again.
 5. *No loss is forgotten, and none is reported twice.*
@@ -35,8 +38,13 @@ These statements hold if the process is killed between any two system calls:
    - If that record is lost before it is shipped, it counts as lost, and so is reported again.
 6. *The spool does not get stuck.* Damage ends a segment, not the reading: reading continues with
    the next segment, and the totals at its head tell how much lay between. Nothing after a torn
-   write is committed. A later commit proves corruption, not a torn write. A period larger than the
-   bound is stored as a gap in the totals, with its epoch, and so is reported as a loss.
+   write is committed. A later commit, or the `committed` file, proves corruption, not a torn write.
+   A period larger than the bound is stored as a gap in the totals, with its epoch, and so is
+   reported as a loss.
+7. *Nothing is believed that a checksum does not confirm*, the version of the format included: only
+   an undamaged head of another format is refused. Damage to one file is never an error, and never
+   makes the books wrong: what arrives and what is reported as lost is what was stored. If the
+   cursor is gone, shipped messages come again, with the same identity.
 
 What the reader has in hand is decided by its outcome. A full spool drops the segment of records
 that are being shipped last, when nothing else makes room. Even then they count as lost only if the

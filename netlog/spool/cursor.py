@@ -3,13 +3,18 @@
 Saves overwrite two slots in turn, in place. So a save never needs disk space, and a full disk does
 not keep the reader from removing shipped records. A write that a crash cuts short damages only the
 older slot.
+
+Each slot has a copy in the page of the other one, written when the slot is durable. So no damage to
+one page makes the reader go back: what it has passed may be gone, and would count as lost.
 """
 
+import contextlib
 import os
 import struct
 import threading
 import zlib
 
+from netlog.spool.descriptor import close_descriptor, read_at
 from netlog.spool.directory import SpoolDirectory, write_at
 from netlog.spool.place import Position, TakenIn
 
@@ -23,6 +28,8 @@ CHECKED_FROM = 16
 SLOT_BYTES = 4096
 """The slots are a page apart, so that no sector holds both."""
 CURSOR_BYTES = 2 * SLOT_BYTES
+COPY_AT = 2048
+"""Offset in a page of the copy of the other page's slot."""
 
 
 class CursorFile:
@@ -46,8 +53,8 @@ class CursorFile:
         self._sequence = 0
         self._fd = directory.open_cursor()
         try:
-            for slot in (0, 1):
-                self._load(os.pread(self._fd, SLOT.size, slot * SLOT_BYTES))
+            for offset in range(0, CURSOR_BYTES, COPY_AT):
+                self._load(read_at(self._fd, SLOT.size, offset))
             self._take_room()
         except BaseException:
             self.close()
@@ -75,22 +82,25 @@ class CursorFile:
     def _save(self, position: Position, note: bytes) -> None:
         if os.fstat(self._fd).st_nlink == 0:
             fd, self._fd = self._fd, self._directory.open_cursor()
-            os.close(fd)
+            close_descriptor(fd)
             self._take_room()
         sequence = self._sequence + 1
         place = (position.segment, position.offset, *position.totals, *position.skipped)
         fields = (sequence, *place, len(note), note)
         crc = zlib.crc32(SLOT.pack(MAGIC, 0, *fields)[CHECKED_FROM:])
+        slot = SLOT.pack(MAGIC, crc, *fields)
         # The other slot holds the previous position until this one is durable.
-        write_at(self._fd, SLOT.pack(MAGIC, crc, *fields), sequence % 2 * SLOT_BYTES)
+        write_at(self._fd, slot, sequence % 2 * SLOT_BYTES)
         os.fdatasync(self._fd)
+        with contextlib.suppress(OSError):  # Only damage to this slot needs the copy.
+            write_at(self._fd, slot, (sequence + 1) % 2 * SLOT_BYTES + COPY_AT)
         self._sequence, self.position, self.note = sequence, position, note
 
     def close(self) -> None:
         """Close the file. Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _take_room(self) -> None:
         """Allocate the disk space that later overwrites use."""

@@ -8,7 +8,9 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["SPARE_BYTES", "SpoolDirectory", "write_at"]
+from netlog.spool.descriptor import close_descriptor, read_at
+
+__all__ = ["COMMITTED_BYTES", "SPARE_BYTES", "SpoolDirectory", "write_at"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -18,6 +20,11 @@ SPARE = "spare"
 """The file that becomes the next segment. It takes its disk space before the disk is full. A new
 segment has this name until its head is complete."""
 SPARE_BYTES = 4096
+COMMITTED = "committed"
+"""The file that repeats what the last commit said, so that damage behind it is seen."""
+COMMITTED_BYTES = 2048
+MAX_NUMBER = 1 << 63
+"""A file with a greater number in its name is not a segment of this spool."""
 SEGMENT = re.compile(r"(\d{20})\.segment", re.ASCII)
 
 
@@ -54,7 +61,7 @@ class SpoolDirectory:
             # In place: the other thread must never see a closed descriptor.
             os.dup2(fd, self._fd, inheritable=False)
         finally:
-            os.close(fd)
+            close_descriptor(fd)
         return True
 
     def _take(self) -> int:
@@ -66,7 +73,7 @@ class SpoolDirectory:
         try:
             self._check(fd)
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             raise
         return fd
 
@@ -85,7 +92,8 @@ class SpoolDirectory:
         """Return the numbers of the segments, in order."""
         with os.scandir(self._fd) as entries:
             found = [SEGMENT.fullmatch(entry.name) for entry in entries]
-        return sorted(int(match[1]) for match in found if match)
+        numbers = sorted(int(match[1]) for match in found if match)
+        return [number for number in numbers if 0 < number < MAX_NUMBER]
 
     def open_cursor(self) -> int:
         """Open the cursor file for reading and writing; make it if it is missing."""
@@ -112,7 +120,7 @@ class SpoolDirectory:
             self._rename(SPARE, _name(number))
             self.sync()
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             with contextlib.suppress(OSError):
                 self._unlink(_name(number))
             raise
@@ -125,7 +133,30 @@ class SpoolDirectory:
             try:
                 write_at(fd, bytes(SPARE_BYTES), 0)
             finally:
-                os.close(fd)
+                close_descriptor(fd)
+
+    def read_committed(self, max_bytes: int) -> bytes:
+        """Return the beginning of the file that repeats the last commit; empty: there is none."""
+        try:
+            fd = self._open(COMMITTED, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        try:
+            return read_at(fd, max_bytes, 0)
+        finally:
+            close_descriptor(fd)
+
+    def write_committed(self, data: bytes) -> None:
+        """Write the file that repeats the last commit. It is not synced.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        fd = self._open(COMMITTED, os.O_WRONLY | os.O_CREAT)
+        try:
+            write_at(fd, data.ljust(COMMITTED_BYTES, b"\0"), 0)
+        finally:
+            close_descriptor(fd)
 
     def remove_segment(self, number: int) -> None:
         """Remove a segment. It is fine if it is gone already."""
@@ -138,9 +169,9 @@ class SpoolDirectory:
 
     def close(self) -> None:
         """Release the lock. Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _open(self, name: str, flags: int) -> int:
         # O_NONBLOCK: if the name is a pipe, opening it must not wait.
@@ -148,7 +179,7 @@ class SpoolDirectory:
         fd = os.open(name, flags, FILE_MODE, dir_fd=self._fd)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            os.close(fd)
+            close_descriptor(fd)
             path = Path(self.path, name)
             raise OSError(errno.EPERM, "not a regular file of this user", str(path))
         return fd

@@ -5,7 +5,10 @@ from typing import NamedTuple, Self
 
 from netlog.model.loss import Loss
 
-__all__ = ["NOTHING", "Position", "TakenIn"]
+__all__ = ["MAX_COUNT", "NOTHING", "Position", "TakenIn"]
+
+MAX_COUNT = (1 << 64) - 1
+"""The greatest number that files hold. A greater sum stays there, whatever a damaged meter gave."""
 
 
 class TakenIn(NamedTuple):
@@ -30,7 +33,7 @@ class TakenIn(NamedTuple):
 
     def plus(self, other: Self) -> "TakenIn":
         """Return the sum of both."""
-        return TakenIn(*(a + b for a, b in zip(self, other, strict=True)))
+        return TakenIn(*(min(a + b, MAX_COUNT) for a, b in zip(self, other, strict=True)))
 
     def since(self, other: Self) -> "TakenIn":
         """Return what came after `other`; a number that is greater there gives 0."""

@@ -3,9 +3,9 @@
 import contextlib
 import errno
 import logging
-import os
 
 from netlog.spool.cursor import MAX_NOTE_BYTES, CursorFile
+from netlog.spool.descriptor import close_descriptor
 from netlog.spool.directory import SpoolDirectory
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import Position
@@ -15,10 +15,6 @@ from netlog.spool.segment import Segment
 __all__ = ["Reader"]
 
 _log = logging.getLogger("netlog")
-
-UNREADABLE = (errno.EIO, errno.ENOENT)
-"""A segment with a bad sector, or one that was removed, counts as damaged. Other errors are taken
-for temporary."""
 
 
 class Reader:
@@ -126,9 +122,9 @@ class Reader:
 
     def close(self) -> None:
         """Close the file that is being read."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._opened = -1, 0
+        fd, self._fd, self._opened = self._fd, -1, 0
+        if fd >= 0:
+            close_descriptor(fd)
 
     def _enter(self, at: Position) -> Position | None:
         """Return where the next record lies, at or after `at`; None: there is none yet."""
@@ -153,8 +149,8 @@ class Reader:
         try:
             raw = read_raw(self._file(at.segment), at.segment, at.offset, segment.end_offset)
         except OSError as error:
-            if error.errno not in UNREADABLE:
-                raise
+            if error.errno != errno.ENOENT:
+                raise  # Taken for temporary. A segment that was removed counts as damaged.
             raw = None
         if raw is None:
             self._give_up(segment, at)

@@ -1,14 +1,15 @@
 """Records in a segment: a header of fixed size, then the payload."""
 
 import enum
-import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from netlog.model.loss import Loss
 from netlog.model.periods import PeriodId
+from netlog.spool.descriptor import read_at
 from netlog.spool.place import Position, TakenIn
 
 __all__ = ["HEADER_BYTES", "Kind", "Raw", "Record", "encode", "find_commits", "read_raw"]
@@ -27,7 +28,8 @@ COMMIT = struct.Struct("<16sQ7Q")
 """meter_id, epoch, and the totals including what the commit makes visible."""
 MESSAGES = struct.Struct("<Q")
 """How many messages a LOSS reports, before the JSON; packets and bytes are in the header."""
-MAX_U64 = (1 << 64) - 1
+CHUNK_BYTES = 1 << 20
+"""How much of a damaged segment is searched at a time."""
 
 
 class Kind(enum.IntEnum):
@@ -115,7 +117,7 @@ def encode(raw: Raw, segment: int, offset: int) -> bytes:
     """Return the bytes of a record for a place.
 
     Args:
-        raw: its fields; counts greater than 2^64-1 are written as 2^64-1. `end_offset` is not used.
+        raw: its fields. `end_offset` is not used.
         segment: number of the segment.
         offset: of its first byte.
 
@@ -128,8 +130,8 @@ def encode(raw: Raw, segment: int, offset: int) -> bytes:
         raw.proc_id,
         raw.proc_seq,
         raw.client_time_ns,
-        min(raw.packets, MAX_U64),
-        min(raw.n_bytes, MAX_U64),
+        raw.packets,
+        raw.n_bytes,
     )
     header = HEADER.pack(MAGIC, 0, *fields)
     crc = _crc(segment, offset, header, raw.payload)
@@ -153,7 +155,7 @@ def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
     """
     if end_offset - offset < HEADER_BYTES:
         return None
-    header = os.pread(fd, HEADER_BYTES, offset)
+    header = read_at(fd, HEADER_BYTES, offset)
     if len(header) < HEADER_BYTES:
         return None
     magic, crc, length, kind, *rest = HEADER.unpack(header)
@@ -161,7 +163,7 @@ def read_raw(fd: int, segment: int, offset: int, end_offset: int) -> Raw | None:
     at = offset + HEADER_BYTES
     if magic != MAGIC or length > end_offset - at:
         return None
-    payload = os.pread(fd, length, at)
+    payload = read_at(fd, length, at)
     if len(payload) < length or crc != _crc(segment, offset, header, payload):
         return None
     if not _has_shape(kind, length):
@@ -185,15 +187,19 @@ def find_commits(fd: int, segment: int, offset: int, end_offset: int) -> list[Ra
     Raises:
         OSError: the bytes cannot be read.
     """
-    data = os.pread(fd, end_offset - offset, offset)
-    commits = []
-    at = data.find(MAGIC)
-    while at >= 0:
-        raw = read_raw(fd, segment, offset + at, end_offset)
-        if raw is not None and raw.kind == Kind.COMMIT:
-            commits.append(raw)
-        at = data.find(MAGIC, at + 1)
-    return commits
+    found = (read_raw(fd, segment, at, end_offset) for at in _find_magic(fd, offset, end_offset))
+    return [raw for raw in found if raw is not None and raw.kind == Kind.COMMIT]
+
+
+def _find_magic(fd: int, offset: int, end_offset: int) -> Iterator[int]:
+    """Yield the offsets where a record may begin."""
+    overlap = len(MAGIC) - 1
+    for start in range(offset, end_offset, CHUNK_BYTES):
+        data = read_at(fd, min(CHUNK_BYTES + overlap, end_offset - start), start)
+        at = data.find(MAGIC)
+        while at >= 0:
+            yield start + at
+            at = data.find(MAGIC, at + 1)
 
 
 def commit_payload(period: PeriodId, totals: TakenIn) -> bytes:

@@ -5,10 +5,12 @@ import os
 from dataclasses import dataclass, field
 
 from netlog.spool.cursor import CursorFile
+from netlog.spool.descriptor import close_descriptor
 from netlog.spool.directory import SpoolDirectory
+from netlog.spool.head import MAX_HEAD_BYTES, Head, remember
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import NOTHING, Position, TakenIn
-from netlog.spool.segment import Scan, Segment, remember, scan
+from netlog.spool.segment import Scan, Segment, scan
 
 __all__ = ["Found", "recover"]
 
@@ -47,8 +49,10 @@ def recover(directory: SpoolDirectory, cursor: CursorFile, ledger: Ledger) -> Fo
         ValueError: a segment is of another version.
     """
     scans = {number: _scan(directory, number) for number in directory.segments()}
-    _drop_uncommitted(directory, scans)
-    ledger.cursor = cursor.position or _begin_cursor(cursor, scans)
+    committed = _committed(directory)
+    _drop_uncommitted(directory, scans, committed)
+    _confirm(scans, committed)
+    ledger.cursor = cursor.position or _begin_cursor(cursor, scans, committed)
     found = Found()
     at = ledger.cursor.totals
     for number, seen in scans.items():
@@ -57,13 +61,22 @@ def recover(directory: SpoolDirectory, cursor: CursorFile, ledger: Ledger) -> Fo
         at = at.later(segment.end)
         for meter in seen.meters.items():
             remember(found.meters, *meter)
-    _find_end(directory, scans, ledger, found)
+    for meter_id, epoch in committed.meters.items():
+        if found.meters.get(meter_id, -1) < epoch:
+            remember(found.meters, meter_id, epoch)
+    _find_end(directory, scans, committed, ledger, found)
     _remove_done(directory, ledger)
     if damaged := [segment.number for segment in ledger.segments.values() if segment.damaged]:
         _log.warning(
             "spool %s: damaged segments: %s; what cannot be read counts as lost",
             directory.path,
             damaged,
+        )
+    if untold := ledger.untold():
+        _log.warning(
+            "spool %s: %d messages are gone; the next one that is stored reports the loss",
+            directory.path,
+            untold.messages,
         )
     return found
 
@@ -75,31 +88,52 @@ def _scan(directory: SpoolDirectory, number: int) -> Scan:
     except ValueError as error:
         raise ValueError(f"{directory.path}: segment {number}: {error}") from None
     finally:
-        os.close(fd)
+        close_descriptor(fd)
 
 
-def _drop_uncommitted(directory: SpoolDirectory, scans: dict[int, Scan]) -> None:
+def _committed(directory: SpoolDirectory) -> Head:
+    """Return what the last commit said, as it was repeated; the beginning if that is unreadable.
+
+    The file is not synced, so it may be older than the segments; it is never newer.
+    """
+    found = Head.decode(directory.read_committed(MAX_HEAD_BYTES))
+    return found[0] if found else Head(0, 0, NOTHING, clean=True, meters={})
+
+
+def _drop_uncommitted(directory: SpoolDirectory, scans: dict[int, Scan], committed: Head) -> None:
     """Remove the segments after the last commit, the last one first."""
     for number in reversed(list(scans)):
         seen = scans[number]
-        if seen.beyond is not None or seen.commit_offset >= 0:
+        if number <= committed.number or seen.beyond is not None or seen.commit_offset >= 0:
             return
         directory.remove_segment(number)
         del scans[number]
 
 
-def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan]) -> Position:
+def _confirm(scans: dict[int, Scan], committed: Head) -> None:
+    """Take it for damage, not for a torn write, that the last segment ends before the commit."""
+    if not scans or max(scans) > committed.number:
+        return
+    seen = scans[max(scans)]
+    here = seen.commit if seen.beyond is None else seen.beyond
+    if seen.commit_offset < 0 or max(scans) < committed.number or _is_later(committed.start, here):
+        seen.beyond = committed.start.later(here)
+
+
+def _begin_cursor(cursor: CursorFile, scans: dict[int, Scan], committed: Head) -> Position:
     """Save the earliest position of a reader, for a cursor file without a valid one."""
     position = Position()
-    if scans:
+    if scans or committed.number:
         # The cursor is made before the first segment, so here it was damaged or removed.
         _log.warning("spool: the cursor was damaged; shipped messages may be sent again")
-        first, last = next(iter(scans)), scans[max(scans)]
-        start = next((seen.head.start for seen in scans.values() if seen.head), NOTHING)
+        end = committed.start
+        if scans:
+            last = scans[max(scans)]
+            end = last.commit if last.beyond is None else last.beyond
+        start = next((seen.head.start for seen in scans.values() if seen.head), end)
         # How much was lost before is not known any more: assume exactly what was reported.
-        told = last.commit.told if last.beyond is None else last.beyond.told
-        lost = TakenIn(0, told.messages, told.packets, told.n_bytes)
-        position = Position(first - 1, 0, start, lost)
+        lost = TakenIn(0, end.told_messages, end.told_packets, end.told_bytes)
+        position = Position(min(scans, default=committed.number + 1) - 1, 0, start, lost)
     cursor.save(position, b"")
     return position
 
@@ -122,33 +156,47 @@ def _segment(number: int, seen: Scan, at: TakenIn) -> Segment:
 
 
 def _find_end(
-    directory: SpoolDirectory, scans: dict[int, Scan], ledger: Ledger, found: Found
+    directory: SpoolDirectory,
+    scans: dict[int, Scan],
+    committed: Head,
+    ledger: Ledger,
+    found: Found,
 ) -> None:
     """Find the last commit, and cut off what lies after it."""
     position = ledger.cursor
     if not scans:
-        # The segments were removed from outside, or there were none yet. Earlier losses count as
-        # reported.
-        skipped = position.skipped.data + position.skipped.told
-        told = TakenIn(0, 0, 0, 0, skipped.messages, skipped.packets, skipped.n_bytes)
-        ledger.end = position.totals.later(told)
+        # The segments were removed from outside, or there were none yet.
+        ledger.committed = committed.number
+        ledger.end = position.totals.later(committed.start)
         return
     number = max(scans)
     seen, segment = scans[number], ledger.segments[number]
-    ledger.committed = number
+    ledger.committed = max(number, committed.number)
     if seen.beyond is not None:
         ledger.end = seen.beyond
     else:
+        if seen.size_bytes > seen.commit_offset and not committed.number:
+            _log.warning(
+                "spool %s: cut off %d bytes after the last commit: "
+                "a period that was not stored completely, or damage",
+                directory.path,
+                seen.size_bytes - seen.commit_offset,
+            )
         _cut(directory, number, seen)
         segment.size_bytes = segment.end_offset = seen.commit_offset
         segment.end = ledger.end = seen.commit
         segment.damaged = False
         found.active = number
-    if ledger.end.later(position.totals) != ledger.end or number < position.segment:
+    if _is_later(position.totals, ledger.end) or number < position.segment:
         # The reader has seen more than the files hold now. New records must not lie before its
         # position, so they go to a new segment.
         ledger.end = ledger.end.later(position.totals)
         found.active = 0
+
+
+def _is_later(place: TakenIn, other: TakenIn) -> bool:
+    """Return whether one place lies after the other, in any of its numbers."""
+    return other.later(place) != other
 
 
 def _cut(directory: SpoolDirectory, number: int, seen: Scan) -> None:
@@ -158,7 +206,7 @@ def _cut(directory: SpoolDirectory, number: int, seen: Scan) -> None:
     try:
         os.ftruncate(fd, seen.commit_offset)
     finally:
-        os.close(fd)
+        close_descriptor(fd)
 
 
 def _remove_done(directory: SpoolDirectory, ledger: Ledger) -> None:

@@ -1,25 +1,14 @@
-"""Segments: what their head holds, and what is found in them when a spool is opened."""
+"""Segments: what an open spool knows of them, and what is found in them when it is opened."""
 
 import os
-import struct
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netlog.spool.descriptor import read_at
+from netlog.spool.head import MAX_HEAD_BYTES, Head, remember
 from netlog.spool.place import NOTHING, TakenIn
 from netlog.spool.record import Kind, find_commits, read_raw
 
-__all__ = ["MAX_METERS", "Head", "Scan", "Segment", "remember", "scan"]
-
-MAX_METERS = 64
-"""How many meters' last epochs a spool knows. A daemon makes a meter at each start, so only the
-last few meters can still offer a period."""
-MAGIC = b"nlspool\x1a"
-VERSION = 1
-FIXED = struct.Struct("<8sIIQQ7QBxH4x")
-"""MAGIC, version, crc32, number, created_ns, totals, clean, number of meters."""
-CHECKED_FROM = 16
-METER = struct.Struct("<16sQ")
+__all__ = ["Scan", "Segment", "scan"]
 
 
 @dataclass(slots=True)
@@ -47,63 +36,6 @@ class Segment:
     damaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a segment: everything that is needed when the earlier segments are gone.
-
-    Attributes:
-        number: the segment's.
-        created_ns: since the epoch.
-        start: the totals at its first record.
-        clean: whether everything before it is committed; False: it was made during a transaction.
-        meters: the last committed epoch by meter id.
-    """
-
-    number: int
-    created_ns: int
-    start: TakenIn
-    clean: bool
-    meters: Mapping[bytes, int]
-
-    def encode(self) -> bytes:
-        """Return its bytes."""
-        meters = b"".join(METER.pack(*meter) for meter in self.meters.items())
-        fields = (self.number, self.created_ns, *self.start, self.clean, len(self.meters))
-        checked = FIXED.pack(MAGIC, VERSION, 0, *fields)[CHECKED_FROM:] + meters
-        return FIXED.pack(MAGIC, VERSION, zlib.crc32(checked), *fields) + meters
-
-    @classmethod
-    def read(cls, fd: int, number: int) -> "tuple[Head, int] | None":
-        """Read the head of a segment.
-
-        Args:
-            fd: of the segment.
-            number: the one in its name.
-
-        Returns:
-            The head, and the offset after it; None: it is damaged.
-
-        Raises:
-            ValueError: it is of another version.
-            OSError: it cannot be read.
-        """
-        data = os.pread(fd, FIXED.size + MAX_METERS * METER.size, 0)
-        if len(data) < FIXED.size:
-            return None
-        magic, version, crc, named, created_ns, *totals, clean, n = FIXED.unpack_from(data)
-        if magic != MAGIC:
-            return None
-        if version != VERSION:
-            raise ValueError(f"made by another version of netlog (format {version})")
-        end = FIXED.size + n * METER.size
-        if n > MAX_METERS or len(data) < end or crc != zlib.crc32(data[CHECKED_FROM:end]):
-            return None
-        if named != number:
-            return None
-        meters = dict(METER.iter_unpack(data[FIXED.size : end]))
-        return cls(number, created_ns, TakenIn(*totals), bool(clean), meters), end
-
-
 @dataclass(slots=True)
 class Scan:
     """What was found in a segment.
@@ -117,7 +49,8 @@ class Scan:
         commit_offset: after the last commit of that sequence, or at the first record of a clean
             segment; -1: there is none.
         commit: the totals at `commit_offset`.
-        beyond: the totals of the last commit after damage; None: there is none.
+        beyond: the totals of the last commit after damage, wherever that is known from; None: there
+            is none.
         meters: the last epoch of each meter, from the head and from every commit.
     """
 
@@ -144,12 +77,12 @@ def scan(fd: int, number: int) -> Scan:
 
     Raises:
         ValueError: it is of another version.
-        OSError: it cannot be read.
+        OSError: it cannot be read, and not for a bad sector.
     """
     size = os.fstat(fd).st_size
-    found = Head.read(fd, number)
+    found = Head.decode(read_at(fd, MAX_HEAD_BYTES, 0))
     seen = Scan(None, size)
-    if found is not None:
+    if found is not None and found[0].number == number:
         seen.head, seen.first_offset = found
         seen.end_offset, seen.end = seen.first_offset, seen.head.start
         seen.meters.update(seen.head.meters)
@@ -173,11 +106,3 @@ def _follow(fd: int, number: int, seen: Scan) -> None:
             period, totals = raw.commit()
             seen.commit_offset, seen.commit = raw.end_offset, totals
             remember(seen.meters, period.meter_id, period.epoch)
-
-
-def remember(meters: dict[bytes, int], meter_id: bytes, epoch: int) -> None:
-    """Store the meter's last epoch; beyond MAX_METERS, forget the least recently stored meter."""
-    meters.pop(meter_id, None)
-    meters[meter_id] = epoch
-    while len(meters) > MAX_METERS:
-        del meters[next(iter(meters))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from netlog.model.loss import Loss
 from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
-from netlog.spool.directory import SPARE_BYTES, SpoolDirectory
+from netlog.spool.directory import COMMITTED_BYTES, SPARE_BYTES, SpoolDirectory
 from netlog.spool.ledger import Ledger
 from netlog.spool.place import Position, TakenIn
 from netlog.spool.reader import Reader
@@ -250,7 +250,7 @@ class Spool:
         ledger = self._ledger
         with ledger.changed:
             dropped = ledger.lost().since(self._lost_before).data
-            size_bytes = ledger.size_bytes() + CURSOR_BYTES + SPARE_BYTES
+            size_bytes = ledger.size_bytes() + CURSOR_BYTES + COMMITTED_BYTES + SPARE_BYTES
             return SpoolCounters(ledger.pending(), size_bytes, ledger.age_s(), dropped)
 
     def close(self) -> None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from netlog.errors import StateError
 from netlog.model.periods import PeriodId
 from netlog.spool.cursor import CURSOR_BYTES, CursorFile
-from netlog.spool.directory import SPARE_BYTES, SpoolDirectory, write_at
+from netlog.spool.descriptor import close_descriptor
+from netlog.spool.directory import COMMITTED_BYTES, SPARE_BYTES, SpoolDirectory, write_at
+from netlog.spool.head import Head, remember
 from netlog.spool.ledger import Ledger
-from netlog.spool.place import TakenIn
+from netlog.spool.place import MAX_COUNT, TakenIn
 from netlog.spool.record import HEADER_BYTES, Kind, Raw, commit_payload, encode, loss_payload
 from netlog.spool.recovery import Found
-from netlog.spool.segment import Head, Segment, remember
+from netlog.spool.segment import Segment
 
 __all__ = ["MIN_BYTES", "Writer"]
 
@@ -72,7 +74,8 @@ class Writer:
         self._ledger = ledger
         self._cursor = cursor
         self._meters = found.meters
-        self._max_bytes = max_bytes - CURSOR_BYTES - SPARE_BYTES - RESERVE_BYTES
+        fixed_bytes = CURSOR_BYTES + COMMITTED_BYTES + SPARE_BYTES
+        self._max_bytes = max_bytes - fixed_bytes - RESERVE_BYTES
         self._segment_bytes = min(self._max_bytes // SEGMENTS, MAX_SEGMENT_BYTES)
         self._proc_id = secrets.randbits(32)
         self._proc_seq = 0
@@ -81,6 +84,7 @@ class Writer:
         self._active: Segment | None = ledger.segments.get(found.active)
         self._transaction: _Transaction | None = None
         self._uncut: _Transaction | None = None
+        self._repeat_commit()
 
     def begin(self, period: PeriodId) -> bool:
         """See `Spool.begin`."""
@@ -177,7 +181,8 @@ class Writer:
 
     def _make(self, kind: Kind, payload: bytes, packets: int, n_bytes: int) -> Raw:
         proc_seq = 0 if kind == Kind.COMMIT else self._proc_seq + 1
-        return Raw(kind, payload, self._proc_id, proc_seq, time.time_ns(), packets, n_bytes, 0)
+        counts = min(packets, MAX_COUNT), min(n_bytes, MAX_COUNT)
+        return Raw(kind, payload, self._proc_id, proc_seq, time.time_ns(), *counts, 0)
 
     def _write(self, transaction: _Transaction, raw: Raw) -> None:
         active = self._active or self._roll(transaction)
@@ -283,6 +288,7 @@ class Writer:
         self._totals = segment.start
         with self._ledger.changed:
             self._ledger.committed, self._ledger.end = segment.number, segment.start
+        self._repeat_commit()
         # The period is stored now. If a later step fails, it must not take this back.
         transaction.segment, transaction.offset = segment.number, segment.first_offset
         transaction.totals, transaction.lost = segment.start, None
@@ -302,6 +308,15 @@ class Writer:
                     segment.end_offset, segment.end = segment.size_bytes, end
             ledger.committed, ledger.end = numbers[-1], self._totals
             ledger.changed.notify_all()
+        self._repeat_commit()
+
+    def _repeat_commit(self) -> None:
+        """Write again, to another file, what was committed, for the case that this is damaged."""
+        with self._ledger.changed:
+            number, end = self._ledger.committed, self._ledger.end
+        head = Head(number, time.time_ns(), end, clean=True, meters=self._meters)
+        with contextlib.suppress(OSError):
+            self._directory.write_committed(head.encode())
 
     # -- rolling back a transaction ----------------------------------------------------------------
 
@@ -344,6 +359,6 @@ class Writer:
 
     def _close_active(self) -> None:
         self._active = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_descriptor(fd)

@@ -42,7 +42,7 @@ def count(meter: Meter, data: Packets, *, rx: bool = False, lane: object = None)
         return
     span = ffi.new("struct netlog_span *")
     span.data, span.bytes = ffi.from_buffer("uint8_t[]", data), data.size
-    span.offsets = ffi.from_buffer("uint64_t[]", offsets)
-    span.lengths = ffi.from_buffer("uint64_t[]", lengths)
+    span.offsets.data = ffi.from_buffer("uint64_t[]", offsets)
+    span.lengths.data = ffi.from_buffer("uint64_t[]", lengths)
     span.n, span.direction = len(data), lib.NETLOG_RX if rx else lib.NETLOG_TX
     assert lib.netlog_lane_count_span(lane, span) == 0

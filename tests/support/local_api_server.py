@@ -103,6 +103,10 @@ class Handler(BaseHTTPRequestHandler):
     def _cut_chunked(self, body: bytes) -> None:
         self._chunked(body, end=b"")
 
+    def _negative(self, body: bytes) -> None:
+        self._head(("Transfer-Encoding", "chunked"))
+        self.wfile.write(b"-%x\r\n%s" % (len(body), body))
+
     def _hangs(self, body: bytes) -> None:
         self._head(("Content-Length", str(len(body))))
         self.wfile.write(body[:10])
@@ -159,6 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         "close": _close,
         "cut": _cut,
         "cut_chunked": _cut_chunked,
+        "negative": _negative,
         "hangs": _hangs,
         "drips": _drips,
         "drips_head": _drips_head,

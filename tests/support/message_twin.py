@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
+
+from netlog.messages.default_route import without_default_routes
+from netlog.model.routes import prefix_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,6 +68,19 @@ def _parsed(routes: Routes) -> tuple[list[Address], list[IPv4Network | IPv6Netwo
     return singles, [network for network in networks if network.prefixlen > 0]
 
 
+@functools.cache
+def counting(configured: tuple[Routes, ...]) -> tuple[Routes, ...]:
+    """Without default routes of several prefixes; tests/unit/messages has the twin of that rule."""
+    texts = [text for routes in configured for text in routes.routes]
+    prefixes = prefix_array(texts)
+    kept = {tuple(row) for row in without_default_routes(prefixes).tolist()}
+    left = {text for text, row in zip(texts, prefixes.tolist(), strict=True) if tuple(row) in kept}
+    return tuple(
+        replace(routes, routes=tuple(text for text in routes.routes if text in left))
+        for routes in configured
+    )
+
+
 def as_text(address: Address | None, port: int) -> str:
     """Write an address and port as messages have them (RFC 5952)."""
     if address is None:
@@ -79,7 +95,8 @@ def classify(flow: Flow, configured: Sequence[Routes]) -> str:
     """Find the class of a tun connection by the rule of the seed system."""
 
     def kind(address: Address | None) -> str:
-        if address is None or not any(routes.contain(address) for routes in configured):
+        routed = counting(tuple(configured))
+        if address is None or not any(routes.contain(address) for routes in routed):
             return "elsewhere"
         inside = any(address in network for network in OVERLAY)
         return "overlay" if inside and address not in NOT_OVERLAY[0] else "subnet"
@@ -106,7 +123,8 @@ def classify_by_nodes(flow: Flow, configured: Sequence[Routes], who: Who) -> str
     """Find the class of a tun connection by the rule of today's Tailscale; "": left out."""
 
     def routed(address: Address | None) -> bool:
-        return address is not None and any(routes.contain(address) for routes in configured)
+        routed = counting(tuple(configured))
+        return address is not None and any(routes.contain(address) for routes in routed)
 
     if flow.dst in SERVICES:
         return ""

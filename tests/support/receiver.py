@@ -6,8 +6,10 @@ request is a line of the journal before it is answered. A connection more is a t
 
 What can be told: `{"status": 200, "headers": {}, "body": ""}` answers so; `hang` never answers;
 `garbage` is no HTTP; `reset` is a reset in the middle of the request's body, `reset-after` one when
-all of it was read; `half` ends within the answer; `drip` sends a byte now and then, for ever;
-`close` answers 200 and closes the connection without a word of it; `gone` closes the port.
+all of it was read; `half` ends within the answer; `negative` has a chunk of -2 bytes; `drip` sends
+a byte now and then, for ever; `close` answers 200 and closes the connection without a word of it;
+`gone` closes the port; `{"raw": ""}` sends just that and closes the connection, with
+`"reset": true` by a reset.
 Without a script it answers 200.
 """
 
@@ -28,6 +30,13 @@ from typing import IO, Any
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER so that close() sends a reset."""
+
+RAW = {
+    "close": {"raw": "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+    "garbage": {"raw": "\0\xff what is this\r\n\r\n"},
+    "half": {"raw": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"},
+    "negative": {"raw": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\n{}"},
+}
 
 
 class Server:
@@ -107,19 +116,17 @@ class Server:
 
     def answer(self, connection: socket.socket, act: Any) -> bool:  # noqa: ANN401 - as JSON has it
         """Do what the script says."""
-        match act:
+        match RAW.get(act, act) if isinstance(act, str) else act:
             case {"status": status}:
                 body = act.get("body", "").encode()
                 lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
                 lines += [f"{name}: {value}" for name, value in act.get("headers", {}).items()]
                 connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
                 return True
-            case "close":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            case "garbage":
-                connection.sendall(b"\x00\xff what is this\r\n\r\n")
-            case "half":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+            case {"raw": text}:
+                connection.sendall(text.encode("latin-1"))
+                if act.get("reset"):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             case "hang":
                 connection.recv(1)
             case "drip":

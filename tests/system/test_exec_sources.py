@@ -168,6 +168,8 @@ def test_the_clients_of_a_server_have_names(tmp_path: Path) -> None:
     for messages in (run.metered.messages, run.watch.messages):
         check_names(messages)
         check_peers(messages)
+    # The daemon's socket comes after netlog's first look, and goes before its last one.
+    assert ": not available (" not in run.metered.said
 
 
 def test_the_management_interface_over_tcp(tmp_path: Path) -> None:
@@ -204,6 +206,7 @@ def test_a_status_file_will_do(tmp_path: Path, version: int) -> None:
         check_exact(run)
     check_names(run.metered.messages)
     check_peers(run.metered.messages, unknown=2 * SEGMENTS)
+    assert ": not available (" not in run.metered.said
 
 
 def test_a_tunnel_from_point_to_point(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from netlog.display.units import counted as number_of
 from netlog.model.addresses import join_endpoint
 from tests.support import ROOT
 from tests.support.gateways import joined
@@ -139,7 +140,10 @@ def test_a_gateway_says_what_it_does_and_did(tmp_path: Path) -> None:
     assert "netlog: sent to peers: 6 packets" in b.said
     assert "dropped: 1 unknown endpoint" in b.said
     assert "netlog: unattributed: none" in b.said
-    assert f"netlog: standard output: {len(b.messages)} messages written, 0 dropped" in b.said
+    assert (
+        f"netlog: standard output: {number_of(len(b.messages), 'message')} written, 0 dropped"
+        in b.said
+    )
 
 
 def is_gone(namespace: Namespace, interface: str) -> bool:
@@ -180,7 +184,7 @@ def test_a_full_disk_stops_no_traffic(tmp_path: Path) -> None:
     assert a.said.count("/dev/full: sink failed, will try again: OSError: [Errno 28]") == 1
     written = lines(a, "b.jsonl")
     assert f"netlog: /dev/full: 0 messages written, {written} dropped" in a.said
-    assert f"netlog: b.jsonl: {written} messages written, 0 dropped" in a.said
+    assert f"netlog: b.jsonl: {number_of(written, 'message')} written, 0 dropped" in a.said
     messages = [json.loads(line) for line in (a.folder / "b.jsonl").read_text().splitlines()]
     assert summed(messages, "virtual", "subnet", "exit") == counted
 

@@ -22,6 +22,7 @@ from netlog.sinks.remote.transport import Timeouts, Transport, path_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from netlog.sinks.remote.transport import ProxyChoice
     from netlog.spool import Record
 
 __all__ = ["HecShipper"]
@@ -48,6 +49,7 @@ class HecShipper(PostShipper):
         compression: `none`, `gzip` or `zstd`.
         ca_file: PEM certificates to trust instead of the system's.
         timeouts: for each attempt.
+        proxy: the URL of a proxy; False: none; None: that of the environment.
 
     Raises:
         ValueError: an argument is invalid; the text does not contain the token.
@@ -62,7 +64,7 @@ class HecShipper(PostShipper):
     max_bytes = BODY_BYTES
     overhead_bytes = OVERHEAD_BYTES + ENVELOPE_BYTES
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as a sink's keys in a configuration
         self,
         url: str,
         token: str,
@@ -71,6 +73,7 @@ class HecShipper(PostShipper):
         compression: str = "none",
         ca_file: str | None = None,
         timeouts: Timeouts | None = None,
+        proxy: "ProxyChoice" = None,
     ) -> None:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("token: expected printable ASCII without spaces")
@@ -88,7 +91,9 @@ class HecShipper(PostShipper):
         if compression != "none":
             self._headers["Content-Encoding"] = compression
         words = [token, *secret_words(self._target, secret)]
-        super().__init__(Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=words))
+        super().__init__(
+            Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=words, proxy=proxy)
+        )
 
     def ship(self, records: "Sequence[Record]") -> bytes:
         """See `Shipper`."""

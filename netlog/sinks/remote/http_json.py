@@ -19,6 +19,7 @@ from netlog.sinks.remote.transport import Timeouts, Transport, path_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from netlog.sinks.remote.transport import ProxyChoice
     from netlog.spool import Record
 
 __all__ = ["BODIES", "HttpJsonShipper"]
@@ -38,6 +39,7 @@ class HttpJsonShipper(PostShipper):
         compression: `none`, `gzip` or `zstd`.
         ca_file: PEM certificates to trust instead of the system's.
         timeouts: for each attempt.
+        proxy: the URL of a proxy; False: none; None: that of the environment.
 
     Raises:
         ValueError: an argument is invalid; the text does not contain a header's value.
@@ -51,7 +53,7 @@ class HttpJsonShipper(PostShipper):
     max_bytes = BODY_BYTES
     overhead_bytes = OVERHEAD_BYTES
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as a sink's keys in a configuration
         self,
         url: str,
         headers: Mapping[str, str] | None = None,
@@ -60,6 +62,7 @@ class HttpJsonShipper(PostShipper):
         *,
         ca_file: str | None = None,
         timeouts: Timeouts | None = None,
+        proxy: "ProxyChoice" = None,
     ) -> None:
         if body not in BODIES:
             raise ValueError(f"body: expected one of {', '.join(BODIES)}, got {body!r}")
@@ -73,7 +76,9 @@ class HttpJsonShipper(PostShipper):
         if compression != "none":
             self._headers["Content-Encoding"] = compression
         secrets = secret_words(self._target, headers)
-        super().__init__(Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=secrets))
+        super().__init__(
+            Transport(url, ca_file=ca_file, timeouts=timeouts, secrets=secrets, proxy=proxy)
+        )
 
     def ship(self, records: "Sequence[Record]") -> bytes:
         """See `Shipper`."""

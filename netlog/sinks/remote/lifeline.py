@@ -2,10 +2,13 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from netlog.sinks.remote.whole_response import WholeResponse
 
 __all__ = ["Lifeline", "connection_class"]
 
@@ -73,10 +76,21 @@ class Lifeline:
 
 
 def connection_class(scheme: str, lifeline: Lifeline) -> Any:  # noqa: ANN401 - a class of urllib3
-    """Return a class of connections that tie themselves to the lifeline."""
+    """Return a class of connections that tie themselves to the lifeline.
+
+    They take only responses that came whole.
+    """
     base: Any = HTTPSConnection if scheme == "https" else HTTPConnection
 
     class Connection(base):  # type: ignore[misc]
+        response_class = WholeResponse
+
+        def connect(self) -> None:
+            super().connect()
+            if isinstance(self.sock, ssl.SSLSocket):
+                # Without this, a connection that is cut looks like the end of a body.
+                self.sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
+
         def _new_conn(self) -> socket.socket:
             connected: socket.socket = super()._new_conn()
             lifeline.tie(connected)

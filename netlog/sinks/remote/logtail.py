@@ -12,6 +12,7 @@ from netlog.sinks.remote.transport import Timeouts, Transport, path_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from netlog.sinks.remote.transport import ProxyChoice
     from netlog.spool import Record
 
 __all__ = ["LogtailShipper"]
@@ -38,6 +39,7 @@ class LogtailShipper(PostShipper):
         copy_id: private id of a second log that gets these messages too.
         ca_file: PEM certificates to trust instead of the system's.
         timeouts: for each attempt.
+        proxy: the URL of a proxy; False: none; None: that of the environment.
 
     Raises:
         ValueError: an argument is invalid; the text contains no id.
@@ -52,7 +54,7 @@ class LogtailShipper(PostShipper):
     max_bytes = BODY_BYTES - len("[]")
     overhead_bytes = OVERHEAD_BYTES
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as a sink's keys in a configuration
         self,
         base_url: str,
         collection: str,
@@ -61,6 +63,7 @@ class LogtailShipper(PostShipper):
         *,
         ca_file: str | None = None,
         timeouts: Timeouts | None = None,
+        proxy: "ProxyChoice" = None,
     ) -> None:
         if not COLLECTION.fullmatch(collection):
             raise ValueError(f"collection: expected a name such as a.example.com: {collection!r}")
@@ -71,7 +74,9 @@ class LogtailShipper(PostShipper):
             ids.append(check_private_id(copy_id, "copy_id"))
             self._target += f"?copyId={ids[1]}"
         check_compression("zstd")
-        super().__init__(Transport(base_url, ca_file=ca_file, timeouts=timeouts, secrets=ids))
+        super().__init__(
+            Transport(base_url, ca_file=ca_file, timeouts=timeouts, secrets=ids, proxy=proxy)
+        )
 
     def ship(self, records: "Sequence[Record]") -> bytes:
         """See `Shipper`."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from netlog.errors import MissingExtraError
@@ -26,13 +26,21 @@ except ImportError as error:  # pragma: no cover - the tests need urllib3
     raise MissingExtraError("a sink over HTTP", "http") from error
 
 from netlog.sinks.remote.lifeline import Lifeline, connection_class
+from netlog.sinks.remote.proxy import Proxy, environment_proxy, parse_proxy
+from netlog.sinks.remote.whole_response import CutResponse
 from netlog.sinks.shipper import NotTaken
 
-__all__ = ["Answer", "Timeouts", "Transport", "path_of"]
+__all__ = ["Answer", "ProxyChoice", "Timeouts", "Transport", "path_of"]
+
+ProxyChoice = str | Literal[False] | None
+"""The URL of a proxy; False: none; None: that of the environment."""
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 MAX_TEXT_BYTES = 1024
 """How much of the other side's error text is kept. Source: Tailscale's logtail."""
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_CLEANED_BYTES = 64 * MAX_TEXT_BYTES
+"""How much of it is searched for secrets, of which what is kept is the beginning."""
+MAX_ANSWER_BYTES = 1024 * 1024
 """How much of an answer is read. After a longer answer the connection cannot be used again."""
 REFUSALS = (400, 413, 422)
 """Status codes which say that the request's content is at fault."""
@@ -80,16 +88,20 @@ class Answer:
 
 
 class Transport:
-    """Sends bodies to one host. Follows no redirect, and takes no proxy from the environment.
+    """Sends bodies to one host. Follows no redirect.
+
+    Through a proxy, https is a tunnel (CONNECT) with TLS up to the receiver; http is forwarded.
 
     Args:
         url: of the host, with `http` or `https`; its path and query are the caller's business.
         ca_file: PEM certificates to trust instead of the system's.
         timeouts: for each attempt.
         secrets: words that must not appear in an error.
+        proxy: the URL of a proxy, which may contain a user and a password; False: none; None: that
+            of the environment.
 
     Raises:
-        ValueError: the URL is invalid. The text does not contain it.
+        ValueError: the URL, or that of the proxy, is invalid. The text does not contain it.
         OSError: `ca_file` cannot be read, or contains no certificate.
 
     Thread safety: one thread; `interrupt` from any.
@@ -102,21 +114,32 @@ class Transport:
         ca_file: str | None = None,
         timeouts: Timeouts | None = None,
         secrets: Iterable[str] = (),
+        proxy: ProxyChoice = None,
     ) -> None:
         scheme, host, port = _split(url)
         self.name = f"{scheme}://{host}" + (f":{port}" if port else "")
+        through = _proxy_for(scheme, host, port, proxy)
+        self._to = f"{self.name} through the proxy {through}" if through else self.name
+        # A proxy that forwards is told the whole URL; one that tunnels is told the host.
+        self._base = self.name if through and scheme == "http" else ""
         self._timeouts = timeouts or Timeouts()
+        if through:
+            secrets = [*secrets, through.password, through.authorization.removeprefix("Basic ")]
         words = [word for word in secrets if len(word) >= MIN_SECRET_CHARS]
         self._secrets = [*words, *(quote(word, safe="") for word in words)]
         self._lifeline = Lifeline()
         timeout = urllib3.Timeout(connect=self._timeouts.connect_s, read=self._timeouts.read_s)
         options: dict[str, Any] = {"timeout": timeout, "maxsize": 1, "retries": False}
-        pool: urllib3.HTTPConnectionPool
         if scheme == "https":
-            context = ssl.create_default_context(cafile=ca_file)
-            pool = urllib3.HTTPSConnectionPool(host, port, ssl_context=context, **options)
+            options["ssl_context"] = ssl.create_default_context(cafile=ca_file)
+        if through:
+            known = {"Proxy-Authorization": through.authorization} if through.authorization else {}
+            manager: urllib3.PoolManager = urllib3.ProxyManager(
+                str(through), proxy_headers=known, **options
+            )
         else:
-            pool = urllib3.HTTPConnectionPool(host, port, **options)
+            manager = urllib3.PoolManager(**options)
+        pool = manager.connection_from_host(host, port, scheme)
         pool.ConnectionCls = connection_class(scheme, self._lifeline)
         self._pool = pool
 
@@ -168,19 +191,26 @@ class Transport:
         try:
             response = self._pool.urlopen(
                 "POST",
-                target,
+                self._base + target,
                 body,
                 sent,
                 redirect=False,
+                assert_same_host=not self._base,
                 preload_content=False,
                 decode_content=False,
             )
-            data = response.read(MAX_ANSWER_BYTES, decode_content=False)
-            if self._lifeline.cut or response.read(1, decode_content=False):
+            try:
+                data = response.read(MAX_ANSWER_BYTES, decode_content=False)
+                rest = response.read(1, decode_content=False)
+            except ValueError:
+                # http.client reads as many bytes as a chunk says that it has, also if they are
+                # negative.
+                raise failures.ProtocolError from None
+            if self._lifeline.cut or rest:
                 response.close()
             response.release_conn()
             if self._lifeline.cut:
-                # http.client takes an answer whose headers were cut off for a complete one.
+                # The body of an answer can be all that comes until the connection ends.
                 raise failures.ProtocolError
         finally:
             timer.cancel()
@@ -190,7 +220,7 @@ class Transport:
 
     def _clean(self, data: bytes) -> str:
         """Return the beginning of a text, safe for a log."""
-        text = data.decode("utf-8", "replace")
+        text = data[:MAX_CLEANED_BYTES].decode("utf-8", "replace")
         for word in self._secrets:
             text = re.sub(re.escape(word), "(secret)", text, flags=re.IGNORECASE)
         escaped = UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text.strip())
@@ -199,8 +229,17 @@ class Transport:
     def _failure(self, error: Exception) -> NotTaken:
         """Return a failure that says what happened. The error's own text may contain the URL."""
         if self._lifeline.cut:
-            return NotTaken(f"{self.name}: no complete answer in time")
-        return NotTaken(f"{self.name}: {_describe(error)}")
+            return NotTaken(f"{self._to}: no complete answer in time")
+        return NotTaken(f"{self._to}: {_describe(error)}")
+
+
+def _proxy_for(scheme: str, host: str, port: int | None, choice: ProxyChoice) -> Proxy | None:
+    try:
+        if choice is None:
+            return environment_proxy(scheme, host, port or DEFAULT_PORTS[scheme])
+        return parse_proxy(choice) if choice else None
+    except ValueError as error:
+        raise ValueError(f"proxy: {error}") from None
 
 
 def _split(url: str) -> tuple[str, str, int | None]:
@@ -232,9 +271,10 @@ def _seconds(retry_after: str | None) -> float | None:
     """Parse a Retry-After: a number of seconds, or a date (RFC 9110 section 10.2.3)."""
     if not retry_after:
         return None
-    if retry_after.strip().isdecimal():
+    # float() does not strip all that strip() does.
+    if (digits := retry_after.strip()).isdecimal():
         # float() turns a number with too many digits into infinity, which is not a wait.
-        seconds = float(retry_after)
+        seconds = float(digits)
         return seconds if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(retry_after).timestamp()
@@ -253,11 +293,25 @@ def _describe(error: BaseException) -> str:
         inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
         seen = inner or seen.__cause__ or seen.__context__
     if isinstance(error, failures.ProtocolError):
-        return "the connection ended within the answer, or the answer is not HTTP"
+        return NOT_HTTP
     return type(error).__name__
 
 
+def _refused_tunnel(text: str) -> str | None:
+    """What http.client says of a proxy's answer to CONNECT, without the proxy's own words."""
+    if (match := re.match(r"Tunnel connection failed: ([0-9]{3})\b", text)) is None:
+        return None
+    phrase = http.client.responses.get(int(match[1]), "")
+    return f"the proxy answered {match[1]} {phrase}".rstrip()
+
+
+CUT, NOT_HTTP = "the connection ended within the answer", "the answer is not HTTP"
 WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
+    (http.client.RemoteDisconnected, lambda _: "the connection ended without an answer"),
+    (CutResponse, lambda _: CUT),
+    (http.client.IncompleteRead, lambda _: CUT),
+    (ssl.SSLEOFError, lambda _: "TLS: the connection was cut"),
+    (http.client.HTTPException, lambda _: NOT_HTTP),
     (
         ssl.SSLCertVerificationError,
         lambda error: f"TLS: the certificate is not trusted: {error.verify_message}",
@@ -272,6 +326,6 @@ WORDS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
         ),
     ),
     (TimeoutError, lambda _: "no answer in time"),
-    (OSError, lambda error: error.strerror),
+    (OSError, lambda error: error.strerror or _refused_tunnel(str(error))),
 )
 """The text for each kind of error, the most specific kind first; None: look at the cause."""

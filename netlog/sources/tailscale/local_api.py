@@ -58,12 +58,20 @@ def get(path: Path, host: str, target: str, deadline_s: float) -> bytes:
 def _body(response: http.client.HTTPResponse, name: str) -> bytes:
     pieces: list[bytes] = []
     n_bytes = 0
-    while piece := response.read(PIECE_BYTES):
+    while piece := _read(response):
         pieces.append(piece)
         n_bytes += len(piece)
         if n_bytes > MAX_ANSWER_BYTES:
             raise ValueError(f"{name}: the answer is too long")
     return b"".join(pieces)
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(PIECE_BYTES)
+    except ValueError:
+        # http.client reads as many bytes as a chunk says that it has, also if they are negative.
+        raise http.client.IncompleteRead(b"") from None
 
 
 class _Timed(io.RawIOBase):

@@ -8,6 +8,7 @@ Source: ipn/ipnstate and ipn/localapi of Tailscale.
 import contextlib
 import dataclasses
 import ipaddress
+import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from netlog.sources.base import Overlay
 from netlog.sources.tailscale.local_api import get
 
 __all__ = ["SOCKET", "TailscaleSource"]
+
+_log = logging.getLogger("netlog")
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
 HOST = "local-tailscaled.sock"
@@ -148,7 +151,48 @@ class _Known(NamedTuple):
         return cls(node, networks)
 
 
-_status = msgspec.json.Decoder(_Status)
+class _RawStatus(_Told, frozen=True, gc=False):
+    """As `_Status`, with peers that are not decoded."""
+
+    state: str = ""
+    self_node: _PeerStatus | None = None
+    peers: dict[str, msgspec.Raw] | None = None
+    users: dict[str, _User | None] | None = None
+
+
+_BAD_PEER = _PeerStatus(id="bad", endpoint="bad")
+"""Stands for a peer that cannot be decoded."""
+
+
+class _StatusDecoder:
+    """Decodes a status, in which a peer may be anything."""
+
+    def __init__(self) -> None:
+        self._whole = msgspec.json.Decoder(_Status)
+        self._raw = msgspec.json.Decoder(_RawStatus)
+        self._peer = msgspec.json.Decoder(_PeerStatus | None)
+
+    def decode(self, answer: bytes) -> _Status:
+        """Return the status.
+
+        Raises:
+            msgspec.MsgspecError, RecursionError, UnicodeDecodeError: it is not one.
+        """
+        try:
+            return self._whole.decode(answer)
+        except msgspec.ValidationError:
+            raw = self._raw.decode(answer)
+        peers = {key: self._decode_peer(peer) for key, peer in (raw.peers or {}).items()}
+        return _Status(raw.state, raw.self_node, peers, raw.users)
+
+    def _decode_peer(self, peer: msgspec.Raw) -> _PeerStatus | None:
+        try:
+            return self._peer.decode(peer)
+        except msgspec.ValidationError:
+            return _BAD_PEER
+
+
+_status = _StatusDecoder()
 _derp_map = msgspec.json.Decoder(_DerpMap | None)
 _preferences = msgspec.json.Decoder(_Preferences | None)
 
@@ -161,6 +205,12 @@ class TailscaleSource:
     - A peer that is reached over a relay (DERP) has the endpoint `127.3.3.40:<region>`.
     - If several peers share an endpoint (a peer relay, a region), it is left out, because it does
       not identify a peer.
+
+    - A peer with a field that is not valid is left out, and its traffic has no name. The log says
+      so once.
+
+    Attributes:
+        left_out: how many peers of the last answer were left out.
 
     Args:
         socket: where tailscaled listens. Permission to connect is enough to read the status.
@@ -177,6 +227,7 @@ class TailscaleSource:
         self._of_nodes = Overlay()  # built from _traits: everything but the peers
         self._told: tuple[_Status, tuple[str, ...]] = (_Status(), ())
         self._overlay = Overlay()
+        self.left_out = 0
 
     def snapshot(self) -> Overlay:
         """Return the present state; the same object as long as nothing has changed.
@@ -199,12 +250,21 @@ class TailscaleSource:
         # headscale does not always tell a node which of its offered routes are approved, so all
         # offered routes count.
         own = msgspec.structs.replace(own, primary_routes=(*(own.primary_routes or ()), *offered))
+        users = status.users or {}
         try:
-            self._learn_nodes((own, *peers), status.users or {})
-            overlay = dataclasses.replace(self._of_nodes, peers=tuple(self._peers(peers)))
+            overlay = self._learn(own, peers, users)
         except ValueError:
-            # Not chained: the text of the cause contains parts of the answer.
-            raise ValueError(f"{self._socket}: status: unexpected content") from None
+            overlay = None
+        if overlay is None:
+            whole = [peer for peer in peers if _is_whole(peer)]
+            try:
+                overlay = self._learn(own, whole, users)
+            except ValueError:
+                # Not chained: the text of the cause contains parts of the answer.
+                raise ValueError(f"{self._socket}: status: unexpected content") from None
+            self._tell_left_out(len(peers) - len(whole), len(peers))
+        else:
+            self._tell_left_out(0, len(peers))
         if overlay != self._overlay:
             self._overlay = overlay
         self._told = (status, offered)
@@ -212,7 +272,28 @@ class TailscaleSource:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _ask(self, decoder: "msgspec.json.Decoder[Any]", page: str, deadline_s: float) -> Any:  # noqa: ANN401 - what the decoder makes
+    def _learn(
+        self, own: _PeerStatus, peers: Sequence[_PeerStatus], users: Mapping[str, _User | None]
+    ) -> Overlay:
+        """Return what the answer says.
+
+        Raises:
+            ValueError: a field is not valid.
+        """
+        self._learn_nodes((own, *peers), users)
+        return dataclasses.replace(self._of_nodes, peers=tuple(self._peers(peers)))
+
+    def _tell_left_out(self, n: int, of: int) -> None:
+        """Report that peers are left out, when that begins."""
+        if n and not self.left_out:
+            _log.warning(
+                "%s: status: %d of %d peers have unexpected content: left out", self._socket, n, of
+            )
+        self.left_out = n
+
+    def _ask(
+        self, decoder: "msgspec.json.Decoder[Any] | _StatusDecoder", page: str, deadline_s: float
+    ) -> Any:  # noqa: ANN401 - what the decoder makes
         answer = get(self._socket, HOST, f"/localapi/v0/{page}", deadline_s)
         try:
             return decoder.decode(answer)
@@ -291,6 +372,18 @@ class TailscaleSource:
                 yield 1, last, peer
             for candidate in peer.candidates or ():
                 yield 2, candidate, peer
+
+
+def _is_whole(peer: _PeerStatus) -> bool:
+    """Return whether every field of a peer that netlog reads is valid."""
+    endpoints = (peer.endpoint, peer.peer_relay, *(peer.candidates or ()))
+    try:
+        known = _Known.of(_traits(peer, {}))
+        for endpoint in filter(None, endpoints):
+            Peer(_endpoint(endpoint), tuple(map(str, known.networks)), known.node.name)
+    except ValueError:
+        return False
+    return True
 
 
 def _relayed(peer: _PeerStatus) -> bool:

@@ -111,7 +111,10 @@ def test_check_touches_nothing(tmp_path: Path) -> None:
     ("config", "said"),
     [
         ('type = "exec"\ncommand = ["no-such-daemon"]', "command: no-such-daemon: no such command"),
-        ('type = "exec"\nnodes.file = "none.toml"', "none.toml: expected a readable file"),
+        (
+            'type = "exec"\nnodes.file = "none.toml"',
+            "gateway.toml: line 2: nodes.file: none.toml: expected a readable file: No such file",
+        ),
         (
             '[[gateways]]\ntype = "watch"',
             "gateways[0]: tun: expected a value, but the key is missing",
@@ -138,11 +141,14 @@ def test_a_missing_secret_is_status_2(command: str, tmp_path: Path) -> None:
         token_file = "token"
         spool = "spool"
     """
-    (tmp_path / "gateway.toml").write_text(RIGHT + remote)
+    text = RIGHT + remote
+    number = 1 + text[: text.index("token_file")].count("\n")
+    line = f"line {number}: " if command == "check" else ""
+    (tmp_path / "gateway.toml").write_text(text)
     done = netlog(command, "gateway.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "netlog: gateway.toml: sinks[1].token_file: expected a readable file: "
+        f"netlog: gateway.toml: {line}sinks[1].token_file: expected a readable file: "
         "No such file or directory\n"
     )
     (tmp_path / "token").write_text("5ecre7\n")
@@ -162,7 +168,10 @@ def test_a_wrong_configuration_is_status_2(command: str, tmp_path: Path) -> None
     (tmp_path / "gateway.toml").write_text(RIGHT.replace("listen", "lisn"))
     done = netlog(command, "gateway.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "netlog: gateway.toml: sock.lisn: no such key; expected listen\n"
+    assert done.stderr.splitlines() == [
+        "netlog: gateway.toml: line 8: sock.lisn: no such key; expected listen",
+        "netlog: gateway.toml: line 7: sock.listen: expected a value, but the key is missing",
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
 
 

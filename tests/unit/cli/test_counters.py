@@ -22,6 +22,7 @@ from netlog.gateways.counters import (
     GatewayCounters,
     WatchCounters,
 )
+from netlog.model.times import format_rfc3339
 from netlog.preload.meter import Aside
 from netlog.relay.relay import RX_DROPS, TX_DROPS
 from netlog.sinks import SinkCounters
@@ -74,6 +75,8 @@ def is_shown(value: Any, path: str, text: str) -> bool:  # noqa: ANN401 - a coun
     """Whether a counter is in a text, with its unit."""
     if "bytes" in path:
         shown = re.escape(binary_size(value))
+    elif path.endswith("_ns"):
+        shown = re.escape(format_rfc3339(value - value % 1_000_000))
     elif path.endswith("_s"):
         shown = f"{value:.0f} s"
     else:
@@ -128,9 +131,9 @@ def test_tables_are_in_columns() -> None:
     shown = [line.rstrip() for line in tables(counters, sinks, 80).splitlines()]
     assert shown[1:5] == [
         "node-a",
-        "sent to peers         1,234,567  packets     2.0 KiB",
-        "  dropped, no peer            3  packets      99 B",
-        "received from peers           1  packets       5 B",
+        "sent to peers           1,234,567  packets     2.0 KiB",
+        "  dropped, no peer              3  packets      99 B",
+        "received from peers             1  packet        5 B",
     ]
     assert shown[-3:] == [
         "messages to  written  waiting  dropped",
@@ -151,3 +154,24 @@ def test_a_terminal_gets_tables_and_a_pipe_lines(
     print_counters("node-a", counters, sinks, "node-a: ")
     assert "netlog: " not in (shown := capsys.readouterr().err)
     assert "sent to peers" in shown
+
+
+@pytest.mark.parametrize("render", [lines, tables])
+@pytest.mark.parametrize("counters", gateways(), ids=lambda each: type(each).__name__)
+def test_one_of_a_thing_is_in_the_singular(
+    counters: AnyCounters, render: Callable[[AnyCounters, dict[str, SinkCounters]], str]
+) -> None:
+    """In every counter."""
+    ones = itertools.repeat(1)
+    text = render(filled(counters, ones), {"a": filled(SinkCounters(), ones)})
+    text = re.sub("trouble 1|whose messages|messages (to|:)", "", text)
+    nouns = "packets|frames|times|messages|periods|processes|TUNs|descriptors"
+    assert re.findall(rf"\b1 +[a-z ]*?(?:{nouns})\b", text) == []
+
+
+def test_what_was_seen_has_a_time() -> None:
+    """A relay counts at once, the logger at the end of a period: the difference is no loss."""
+    logger = LoggerCounters(until_ns=1_700_000_000_123_999_999)
+    counters = GatewayCounters(gateways()[0].relay, logger)
+    assert "seen at the tun until 2023-11-14T22:13:20.123Z: tx 0 packets" in lines(counters, {})
+    assert "seen: until 2023-11-14T22:13:20.123Z\n" in tables(counters, {})

@@ -552,7 +552,7 @@ def test_the_command_knows_nodes(tmp_path: Path) -> None:
         done = netlog(*options, str(capture))
         assert done.returncode == 0
         assert [json.loads(line) for line in done.stdout.splitlines()] == [expected]
-        assert done.stderr == b"netlog: 1 packets to the overlay's own services: left out\n"
+        assert done.stderr == b"netlog: 1 packet to the overlay's own services: left out\n"
     done = netlog("--config", str(config), "--exit-traffic", "drop", str(capture))
     assert "exitTraffic" not in json.loads(done.stdout)
     nodes.write_text("[self]")
@@ -654,7 +654,7 @@ def test_what_the_other_end_still_writes_is_read() -> None:
     status, messages, errors = read_live(first, signal.SIGINT, last[24:])
     assert status == 0
     assert errors == (
-        b"netlog: 1 packets older than the current period: counted in the current period\n"
+        b"netlog: 1 packet older than the current period: counted in the current period\n"
     )
     assert messages == [[{"txPkts": 1, "txBytes": 36}], [{"txPkts": 2, "txBytes": 164}]]
 

@@ -313,11 +313,11 @@ def test_the_command_says_what_it_left_out(tmp_path: Path) -> None:
     done = netlog(str(tmp_path / "x.pcap"), str(tmp_path / "y.pcap"))
     assert done.returncode == 0
     assert done.stderr.decode().splitlines() == [
-        "netlog: 1 malformed packets: counted without addresses",
-        "netlog: 1 packets that are neither IPv4 nor IPv6: counted without addresses",
-        "netlog: 1 packets longer than 9216 bytes (host with offloads): each counts as one",
+        "netlog: 1 malformed packet: counted without addresses",
+        "netlog: 1 packet that is neither IPv4 nor IPv6: counted without addresses",
+        "netlog: 1 packet longer than 9216 bytes (host with offloads): each counts as one",
         "netlog: 3 frames that are not IP (2 ARP, 1 LLDP): left out",
-        "netlog: 1 frames of unknown link types (163 IEEE802_11_AVS): left out",
+        "netlog: 1 frame of unknown link types (163 IEEE802_11_AVS): left out",
     ]
 
 

@@ -108,3 +108,37 @@ def test_a_secret_in_the_clear_is_a_warning(
         read_credentials(parsed(sink.replace("https://splunk.example.com:8088", url)), "a.toml")
     said = "a.toml: sinks[0].url: http encrypts neither messages nor secrets: use https"
     assert [record.message for record in caplog.records] == [said] * warned
+
+
+def test_a_proxy_gets_its_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a file or a variable; nothing of them is in a repr or in an error."""
+    (tmp_path / "proxy").write_text("me:5ecre7\n")
+    (tmp_path / "token").write_text("token")
+    monkeypatch.setenv("PROXY_PASSWORD", "5ecre7")
+    hec = HEC.replace("/etc/netlog", str(tmp_path)) + 'proxy = "http://proxy:3128"\n'
+    from_file = parsed(f'{hec}proxy_credentials_file = "{tmp_path}/proxy"\n')
+    (found,) = read_credentials(from_file, "gateway.toml")
+    assert (found.token, found.proxy) == ("token", "me:5ecre7")
+    assert "5ecre7" not in repr(found)
+    wrong = parsed(hec + 'proxy_credentials_env = "PROXY_PASSWORD"\n')
+    with pytest.raises(ConfigError) as caught:
+        read_credentials(wrong, "gateway.toml")
+    assert str(caught.value) == "gateway.toml: sinks[0].proxy_credentials: expected user:password"
+
+
+def test_a_variable_that_is_not_taken_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """HTTP_PROXY would be taken by others."""
+    monkeypatch.setenv("LOG_KEY", "key")
+    monkeypatch.setenv("HTTP_PROXY", "http://hidden")
+    monkeypatch.delenv("http_proxy", raising=False)
+    sink = HTTP_JSON.replace("127.0.0.1", "192.0.2.1")
+    sink = sink.replace('{ Authorization = "/etc/netlog/authorization" }', "{}")
+    read_credentials(parsed(sink), "gateway.toml")
+    said = [each.getMessage() for each in caplog.records]
+    assert said[-1] == (
+        "gateway.toml: sinks[0].proxy: HTTP_PROXY is not used: set http_proxy, in lower case"
+    )
+    read_credentials(parsed(sink + "proxy = false\n"), "gateway.toml")
+    assert not any("HTTP_PROXY" in each.getMessage() for each in caplog.records[2:])

@@ -168,6 +168,33 @@ def changed(text: str, old: str, new: str) -> str:
             id="url",
         ),
         pytest.param(
+            HTTP + "proxy = true\n",
+            "sinks[0].proxy: expected false, or a URL such as http://proxy.example.com:3128",
+            id="proxy-true",
+        ),
+        pytest.param(
+            HTTP + 'proxy = "socks5://hidden"\n',
+            "sinks[0].proxy: expected a proxy with http, such as http://proxy.example.com:3128, "
+            "not socks5",
+            id="proxy-scheme",
+        ),
+        pytest.param(
+            HTTP + 'proxy = "http://user:hidden@proxy"\n',
+            "sinks[0].proxy: expected a URL without user and password: see proxy_credentials_file",
+            id="proxy-password",
+        ),
+        pytest.param(
+            HTTP + 'proxy = false\nproxy_credentials_file = "/etc/netlog/proxy"\n',
+            "sinks[0].proxy_credentials: expected only with the URL of a proxy in proxy",
+            id="proxy-credentials-alone",
+        ),
+        pytest.param(
+            HTTP + 'proxy = "p:1"\nproxy_credentials_file = "/a"\nproxy_credentials_env = "A"\n',
+            "sinks[0].proxy_credentials_file: expected either this or proxy_credentials_env, got "
+            "both",
+            id="proxy-credentials-twice",
+        ),
+        pytest.param(
             changed(HTTP, "https://logs", "ftp://logs"),
             "sinks[0].url: expected a URL such as https://logs.example.com",
             id="url-scheme",
@@ -220,8 +247,9 @@ def changed(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             HEC + 'token = "secret"',
-            "sinks[0].token: no such key; expected type, url, spool, spool_bytes, ca_file, "
-            "token_file, token_env, user, compression",
+            "sinks[0].token: no such key; expected type, url, spool, spool_bytes, ca_file, proxy, "
+            "proxy_credentials_file, proxy_credentials_env, token_file, token_env, user, "
+            "compression",
             id="unknown-key",
         ),
         pytest.param(

@@ -27,7 +27,7 @@ class Told:
         """The next answer."""
         now = self.told.pop(0)
         if now is None:
-            raise OSError(2, "nobody is there")
+            raise OSError(5, "nobody is there")
         return now
 
 

@@ -130,10 +130,11 @@ def test_periods_tile_and_sums_are_exact() -> None:
         logger.startup(
             "node", tun=MeterDevice(meter), sink=messages.append, routes=ROUTES, poll_period_s=0.001
         )
-        packets = 20_000
+        packets = 0
         offsets, lengths = np.zeros(10, np.int64), np.full(10, len(UDP4))
-        for _ in range(packets // 10):
+        while packets < 20_000 or len(messages) < 3:
             meter.update_batch(UDP4, offsets, lengths)
+            packets += 10
         logger.shutdown()
     assert total(messages, "tx_packets") == packets
     assert total(messages, "tx_bytes") == packets * len(UDP4)

@@ -1,10 +1,10 @@
-"""Periods tile, whatever the clocks do."""
+"""Periods last as long as time does, whatever the wall clock does."""
 
 import itertools
 
 import pytest
 
-from netlog.model.periods import PeriodClock
+from netlog.model.periods import Period, PeriodClock
 
 S = 1_000_000_000
 
@@ -45,14 +45,50 @@ def periods(clocks: Clocks, steps: list[int]) -> list[tuple[int, int]]:
     [[0] * 5, [0, 3600, 0, 0], [0, -3600, 0, 0, 0], [-1, 1, -1, 1], [-7, 0, 0, 0, 0, 0]],
     ids=["steady", "forward", "back an hour", "there and back", "back beyond the period"],
 )
-def test_periods_tile(clocks: Clocks, steps: list[int]) -> None:
-    """Each begins one nanosecond after the last one ended, and none ends before it began."""
+def test_periods_are_as_long_as_the_time_that_passed(clocks: Clocks, steps: list[int]) -> None:
+    """They tile, but where the clock was stepped: there the next one begins at its new time."""
     ended = periods(clocks, steps)
     assert ended[0][0] == 1_000 * S
     for start, end in ended:
-        assert end >= start
-    for (_, end), (start, _) in itertools.pairwise(ended):
-        assert start == end + 1
+        assert end - start in (5 * S, 5 * S - 1)
+    for ((_, end), (start, _)), step in zip(itertools.pairwise(ended), steps, strict=False):
+        assert abs(start - (end + step * S)) <= 1
+        assert step or start == end + 1
+
+
+@pytest.mark.parametrize("slew", [1_000_000, -1_000_000, 90_000_000, -90_000_000])
+def test_a_clock_that_is_slewed_is_followed(clocks: Clocks, slew: int) -> None:
+    """Small differences are no steps: periods tile, and end at the wall's time."""
+    clock = PeriodClock(lambda: clocks.wall, lambda: clocks.elapsed)
+    before = clock.start_ns - 1
+    for _ in range(100):
+        clocks.advance(S)
+        clocks.wall += slew
+        period = clock.end_period()
+        assert (period.start_ns, period.end_ns) == (before + 1, clocks.wall)
+        assert clock.stepped_ns == 0
+        before = period.end_ns
+
+
+def test_short_periods_after_a_step_back_are_right_at_once() -> None:
+    """An hour back under periods of a second costs no period its length."""
+    clocks = Clocks()
+    clock = PeriodClock(lambda: clocks.wall, lambda: clocks.elapsed)
+    clocks.wall -= 3600 * S
+    for number in range(10):
+        clocks.advance(S)
+        period = clock.end_period()
+        assert period.end_ns - period.start_ns in (S, S - 1)
+        assert (clock.stepped_ns != 0) == (number == 0)
+    assert period.end_ns == clocks.wall
+
+
+def test_after_a_reboot_the_wall_clock_decides(clocks: Clocks) -> None:
+    """The time since the boot says nothing of the time before it."""
+    last = Period(990 * S, 995 * S, 500 * S)
+    clock = PeriodClock(lambda: clocks.wall, lambda: clocks.elapsed, last)
+    assert clock.end_period() == Period(995 * S + 1, 1_000 * S, 7 * S)
+    assert clock.stepped_ns == 0
 
 
 def test_steady_clock_gives_wall_time() -> None:
@@ -62,17 +98,3 @@ def test_steady_clock_gives_wall_time() -> None:
         (1_000 * S, 1_005 * S),
         (1_005 * S + 1, 1_010 * S),
     ]
-
-
-def test_step_forward_lengthens_the_period() -> None:
-    """The jump belongs to the period in which it happened."""
-    clocks = Clocks()
-    assert periods(clocks, [60])[0] == (1_000 * S, 1_065 * S)
-
-
-def test_step_back_is_caught_up_with() -> None:
-    """After a step back by 6 s the periods run at half pace until they are at the wall's time."""
-    clocks = Clocks()
-    ended = periods(clocks, [-6, 0, 0, 0, 0])
-    assert ended[0][1] == 1_000 * S + 5 * S // 2
-    assert ended[-1][1] == clocks.wall

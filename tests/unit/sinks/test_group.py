@@ -168,7 +168,7 @@ def test_a_durable_sink_that_fails_misses_the_period(
     assert bad.aborts == (2 if step == "write" else 0)
     assert [record.message for record in caplog.records] == [
         f"bad: failed, will try again: OSError: [Errno 28] No space left on device at {step}",
-        "bad: works again; 4 messages were dropped so far",
+        "bad: works again; dropped so far: 4 messages",
     ]
 
 

@@ -189,14 +189,15 @@ def test_what_is_no_answer_is_an_error_without_secrets(answer: bytes) -> None:
 class Failing:
     """A source that can be down."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: type[Exception] = OSError) -> None:
         self.down = True
+        self._error = error
         self.overlay = Overlay(peers=(Peer("192.0.2.7:1", ("100.64.0.7",)),))
 
     def snapshot(self) -> Overlay:
         """The overlay, or an error."""
         if self.down:
-            raise OSError(os.EX_UNAVAILABLE, "down")
+            raise self._error(os.EX_UNAVAILABLE, "down")
         return self.overlay
 
 
@@ -216,6 +217,45 @@ def test_a_source_that_is_down_keeps_its_last_answer(caplog: pytest.LogCaptureFi
         "wg0: available again",
         "wg0: not available",
     ]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, ConnectionRefusedError, ValueError])
+def test_a_daemon_that_starts_or_ends_is_not_reported(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is away for a while, each time; if it stays away, that is said and counted in full."""
+    caplog.set_level(logging.INFO, "netlog")
+    now = [100.0]
+    failing = Failing(error)
+    kept = KeptSource(failing, "ovpn", clock_s=lambda: now[0])
+    for _ in range(3):
+        failing.down = True
+        for _ in range(2):
+            kept.snapshot()
+            now[0] += 4.9
+        failing.down = False
+        assert kept.snapshot() == failing.overlay
+        now[0] += 100.0
+    assert (kept.errors, caplog.records) == (0, [])
+    failing.down = True
+    for now[0] in (1000.0, 1009.0, 1010.0, 1011.0):
+        assert kept.snapshot() == failing.overlay
+    assert kept.errors == 4
+    (said,) = caplog.records
+    assert said.getMessage().startswith("ovpn: not available (")
+
+
+def test_a_source_that_never_answered_is_reported_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once, with all failures: a run can be shorter than the grace."""
+    failing = Failing(FileNotFoundError)
+    kept = KeptSource(failing, "ovpn", clock_s=lambda: 0.0)
+    kept.snapshot()
+    kept.snapshot()
+    kept.end()
+    kept.end()
+    assert (kept.errors, len(caplog.records)) == (2, 1)
 
 
 def test_a_static_source_says_what_it_was_given() -> None:

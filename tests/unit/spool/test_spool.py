@@ -5,10 +5,12 @@ import errno
 import json
 import os
 import stat
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -262,10 +264,12 @@ def test_a_torn_tail_is_cut(tmp_path: Path) -> None:
         store(spool, 1, b"first")
         (segment,) = segments(path)
         whole = segment.stat().st_size
+        committed = (path / "committed").read_bytes()
         store(spool, 2, b"second", b"third")
     data = segment.read_bytes()
     for size in range(whole, len(data)):
         segment.write_bytes(data[:size])
+        (path / "committed").write_bytes(committed)
         with spool_in(path) as spool:
             assert [record.payload for record in spool.read(9, 999)] == [b"first"]
             assert segment.stat().st_size == whole
@@ -293,11 +297,7 @@ def test_damage_ends_a_segment_and_no_more(tmp_path: Path, last: bool) -> None: 
             found.write_bytes(image)
             found.chmod(0o600)
         segment.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
-        try:
-            spool = Spool(path, max_bytes=MAX_BYTES, node_id="n")
-        except ValueError:
-            assert 8 <= at < 12, "only the version can be a stranger's"
-            continue
+        spool = Spool(path, max_bytes=MAX_BYTES, node_id="n")
         store(spool, 100, b"new")
         records = take(spool)
         spool.close()
@@ -401,6 +401,8 @@ def test_half_a_cursor_is_the_one_before(tmp_path: Path) -> None:
     data = bytearray((path / "cursor").read_bytes())
     slot = max((0, 4096), key=lambda at: int.from_bytes(data[at + 16 : at + 24], "little"))
     data[slot + 40 : slot + 80] = b"x" * 40
+    copy = 4096 - slot + 2048
+    data[copy : copy + 512] = bytes(512)  # It is written when the slot is durable.
     (path / "cursor").write_bytes(data)
     with spool_in(path) as spool:
         assert [record.payload for record in spool.read(9, 99)] == [b"c"]
@@ -623,17 +625,46 @@ def test_a_greater_bound_can_become_a_smaller_one(tmp_path: Path) -> None:
 
 
 def test_a_spool_of_another_version_is_left_alone(tmp_path: Path) -> None:
-    """It says so, and changes nothing."""
+    """It says so, and changes nothing; its checksum tells it from damage."""
     path = tmp_path / "s"
     with spool_in(path) as spool:
         store(spool, 1, b"a")
     (segment,) = segments(path)
-    data = bytearray(segment.read_bytes())
-    data[8] = 9
+    head = struct.pack("<8sI", b"nlspool\x1a", 9), struct.pack("<I", 24) + b"new!"
+    crc = zlib.crc32(head[1], zlib.crc32(head[0]))
+    data = head[0] + struct.pack("<I", crc) + head[1] + b"what a later netlog writes" * 9
     segment.write_bytes(data)
-    with pytest.raises(ValueError, match="another version"):
+    with pytest.raises(ValueError, match=r"another version of netlog \(format 9\)"):
         Spool(path, max_bytes=MAX_BYTES)
     assert segment.read_bytes() == data
+
+
+def test_a_spool_of_format_1_is_read(tmp_path: Path) -> None:
+    """What waits in it is shipped, and it goes on."""
+    path = tmp_path / "s"
+    with spool_in(path) as spool:
+        store(spool, 1, b"a")
+    (segment,) = segments(path)
+    fields = struct.pack("<QQ7QBxH4x", 1, 5, *[0] * 7, 1, 1) + struct.pack("<16sQ", b"m" * 16, 9)
+    head = struct.pack("<8sII", b"nlspool\x1a", 1, zlib.crc32(fields)) + fields
+    records, at = b"", len(head)
+    commit = struct.pack("<16sQ7Q", METER, 1, 1, 1, 2, 100, 0, 0, 0)
+    for kind, payload, seq, packets, n_bytes in [(1, b"old", 1, 2, 100), (3, commit, 0, 0, 0)]:
+        rest = struct.pack("<IBxxxIQQQQ", len(payload), kind, 7, seq, 5, packets, n_bytes)
+        place = struct.pack("<QQ", 1, at + len(records))
+        records += b"\x91nR\x1a" + struct.pack("<I", zlib.crc32(rest + place + payload))
+        records += rest + payload
+    segment.write_bytes(head + records)
+    for name in ("cursor", "committed"):
+        (path / name).unlink()
+    with spool_in(path) as spool:
+        assert not spool.begin(PeriodId(b"m" * 16, 9))
+        store(spool, 2, b"new")
+        assert [record.payload for record in take(spool)] == [b"old", b"new"]
+        assert spool.counters().dropped == Loss()
+    segment.write_bytes(head[:8] + b"\3" + head[9:] + records)
+    with spool_in(path) as spool:
+        assert take(spool) == [], "damage, not another version"
 
 
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:

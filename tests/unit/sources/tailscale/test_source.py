@@ -266,16 +266,6 @@ def secrets_in(error: BaseException | None) -> bool:
         pytest.param(changed("Self", "TailscaleIPs", value=["fe80::1%2"]), id="address-zone"),
         pytest.param(changed("Self", "TailscaleIPs", value="100.64.0.1"), id="addresses-text"),
         pytest.param(changed("Peer", value=[GATE]), id="peers-list"),
-        pytest.param(changed("Peer", "nodekey:a4be", value=SECRET), id="peer-text"),
-        pytest.param(changed("Peer", "nodekey:a4be", "TailscaleIPs", value=[SECRET]), id="peer-ip"),
-        pytest.param(changed("Peer", "nodekey:a4be", "TailscaleIPs", value=[5]), id="peer-int"),
-        pytest.param(changed("Peer", "nodekey:a4be", "AllowedIPs", value=[SECRET]), id="allowed"),
-        pytest.param(changed("Peer", "nodekey:a4be", "PrimaryRoutes", value=["1/2"]), id="routes"),
-        pytest.param(changed("Peer", "nodekey:a4be", "CurAddr", value=SECRET), id="endpoint"),
-        pytest.param(changed("Peer", "nodekey:a4be", "CurAddr", value="1.2.3.4:0"), id="port"),
-        pytest.param(changed("Peer", "nodekey:a4be", "Addrs", value=["[1.2.3.4"]), id="candidate"),
-        pytest.param(changed("Peer", "nodekey:a4be", "PeerRelay", value="x:vni:1"), id="relay"),
-        pytest.param(changed("Peer", "nodekey:a4be", "Tags", value="tag:a"), id="tags-text"),
         pytest.param(changed("User", value=5), id="users"),
         pytest.param(changed("User", "1", "LoginName", value=[SECRET]), id="login"),
     ],
@@ -294,10 +284,42 @@ def test_a_status_that_is_none_is_an_error_without_secrets(
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(changed("Peer", "nodekey:a4be", value=SECRET), id="peer-text"),
+        pytest.param(changed("Peer", "nodekey:a4be", "TailscaleIPs", value=[SECRET]), id="peer-ip"),
+        pytest.param(changed("Peer", "nodekey:a4be", "TailscaleIPs", value=[5]), id="peer-int"),
+        pytest.param(changed("Peer", "nodekey:a4be", "AllowedIPs", value=[SECRET]), id="allowed"),
+        pytest.param(changed("Peer", "nodekey:a4be", "PrimaryRoutes", value=["1/2"]), id="routes"),
+        pytest.param(changed("Peer", "nodekey:a4be", "CurAddr", value=SECRET), id="endpoint"),
+        pytest.param(changed("Peer", "nodekey:a4be", "CurAddr", value="1.2.3.4:0"), id="port"),
+        pytest.param(changed("Peer", "nodekey:a4be", "Addrs", value=["[1.2.3.4"]), id="candidate"),
+        pytest.param(changed("Peer", "nodekey:a4be", "PeerRelay", value="x:vni:1"), id="relay"),
+        pytest.param(changed("Peer", "nodekey:a4be", "Tags", value="tag:a"), id="tags-text"),
+    ],
+)
+def test_a_bad_peer_is_left_out(
+    shared: LocalApi, status: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others stay as they are; it is told once, without what came."""
+    source = TailscaleSource(shared.socket)
+    shared.says("status", changed("Peer", "nodekey:a4be", value=None))
+    expected = source.snapshot()
+    assert source.left_out == 0
+    shared.says("status", status)
+    assert source.snapshot() == expected
+    assert source.left_out == 1
+    assert caplog.text.count("left out") == 1
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
     ("mode", "text"),
     [
         ("cut", "unexpected content"),
         ("cut_chunked", "incomplete"),
+        ("negative", "incomplete"),
         ("endless", "too long"),
         ("garbage", "or not HTTP"),
         ("silent", "or not HTTP"),

@@ -1,0 +1,1 @@
+"""Harnesses of what Python parses: a module each, with seeds() and fuzz()."""
