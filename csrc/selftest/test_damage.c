@@ -264,6 +264,10 @@ static void check_forks(void)
 
 int main(void)
 {
+	if (!ATOMIC_ACROSS_PROCESSES) {
+		LEFT_OUT("damage", NO_SHARED_METER);
+		return 0;
+	}
 	check_header();
 	check_refused_poll();
 	check_datagrams();
